@@ -1,0 +1,1 @@
+"""Where frames come from. Knows nothing of guidance or web."""

@@ -1,0 +1,1 @@
+"""Who is told: findings, alerts and health over ZeroMQ."""

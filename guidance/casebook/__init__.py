@@ -1,0 +1,1 @@
+"""What is kept of a case: fixture cases, replay files, annotated video."""

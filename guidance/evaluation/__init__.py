@@ -1,0 +1,1 @@
+"""Scores of a replay against truth, and timing."""

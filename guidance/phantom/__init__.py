@@ -1,0 +1,1 @@
+"""A simulated procedure under a simulated C-arm, with truth."""

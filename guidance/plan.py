@@ -1,0 +1,127 @@
+"""``plan.json``: what the operator knows, checked at the edge and handed inwards as a plain record."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from guidance.records import CasePlan, Phase, PhaseMark, View, ViewMark, Zone, ZoneKind
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class PlanError(ValueError):
+    """A plan cannot be used. Its text is one line: the file, the place in it, what was expected."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PhaseEntry(_Strict):
+    """From ``at_s`` seconds after the first frame the procedure is in ``phase``."""
+
+    at_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    phase: Phase
+
+
+class ZoneEntry(_Strict):
+    """A polygon of at least three corners, in pixels of its view's reference frame."""
+
+    id: Annotated[str, Field(min_length=1, max_length=64)]
+    kind: ZoneKind
+    polygon_px: Annotated[list[tuple[Finite, Finite]], Field(min_length=3)]
+    view: View | None = None
+
+
+class ViewEntry(_Strict):
+    """Which frame a view's zones are drawn on."""
+
+    view: View
+    reference_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class PlanFile(_Strict):
+    """The file as the contract describes it. Every field but ``schema`` may be missing."""
+
+    schema_: Annotated[Literal[1], Field(alias="schema")]
+    mm_per_px: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] | None = None
+    needle_diameter_mm: Annotated[float, Field(gt=0, le=20, allow_inf_nan=False)] | None = None
+    view: View | None = None
+    phases: list[PhaseEntry] = []
+    zones: list[ZoneEntry] = []
+    views: list[ViewEntry] = []
+
+    @field_validator("phases")
+    @classmethod
+    def _in_order(cls, phases: list[PhaseEntry]) -> list[PhaseEntry]:
+        if any(b.at_s < a.at_s for a, b in zip(phases, phases[1:], strict=False)):
+            raise ValueError("expected phases in the order of at_s")
+        return phases
+
+    @model_validator(mode="after")
+    def _ids_are_unique(self) -> "PlanFile":
+        seen: set[str] = set()
+        for zone in self.zones:
+            if zone.id in seen:
+                raise ValueError(f"expected each zone id once, but {zone.id!r} stands twice")
+            seen.add(zone.id)
+        return self
+
+    def record(self) -> CasePlan:
+        """The same as a plain record, for vision and safety."""
+        return CasePlan(
+            mm_per_px=self.mm_per_px,
+            needle_diameter_mm=self.needle_diameter_mm,
+            view=self.view,
+            phases=tuple(PhaseMark(entry.at_s, entry.phase) for entry in self.phases),
+            zones=tuple(
+                Zone(entry.id, entry.kind, np.array(entry.polygon_px, dtype=np.float64), entry.view)
+                for entry in self.zones
+            ),
+            views=tuple(ViewMark(entry.view, entry.reference_s) for entry in self.views),
+        )
+
+
+def load_plan(path: Path) -> CasePlan:
+    """Read a plan file. Raises PlanError on what cannot be read or does not fit the contract."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanError(f"{path}: cannot be read as a plan ({error}); expected a JSON file") from error
+    return parse_plan(text, name=str(path))
+
+
+def parse_plan(text: str, name: str) -> CasePlan:
+    """The plan in ``text``; ``name`` is what an error calls it. Raises PlanError."""
+    try:
+        data = json.loads(text, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise PlanError(f"{name}: not valid JSON: {error}") from error
+    try:
+        return PlanFile.model_validate(data).record()
+    except ValidationError as error:
+        raise PlanError(f"{name}: {_first_complaint(error)}") from error
+
+
+def check_zones_inside(plan: CasePlan, width_px: int, height_px: int, name: str) -> None:
+    """Raise PlanError where a zone has a corner outside the frame that it is drawn on."""
+    for zone in plan.zones:
+        for i, (x, y) in enumerate(zone.polygon_px):
+            if not (-0.5 <= x <= width_px - 0.5 and -0.5 <= y <= height_px - 0.5):
+                raise PlanError(
+                    f"{name}: zone {zone.id!r}, polygon_px[{i}] = [{x:g}, {y:g}]: "
+                    f"expected a point inside the {width_px} x {height_px} frame"
+                )
+
+
+def _refuse_constant(word: str) -> Any:
+    raise ValueError(f"{word} is not a number; expected a finite one")
+
+
+def _first_complaint(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"]) or "plan"
+    return f"{place}: {first['msg']}"

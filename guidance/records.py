@@ -1,0 +1,282 @@
+"""The nouns of the project: frozen records without behaviour.
+
+Pixels are (x, y), x right, y down, (0, 0) the centre of the top-left pixel of the input frame. Times are seconds
+from the first frame's timestamp. Angles are degrees. Areas are mm² in the plane that ``mm_per_px`` calibrates.
+What is unknown is None. ``docs/data-formats.md`` describes the same fields as they are written to files.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+PolygonPx = NDArray[np.float64]
+"""Vertices, shape (n, 2), columns x and y, in input-frame pixels."""
+
+PointPx = tuple[float, float]
+
+
+class FrameState(StrEnum):
+    """What a frame is worth."""
+
+    LIVE = "live"
+    HELD = "held"
+    FROZEN = "frozen"
+    NO_SIGNAL = "no_signal"
+    CORRUPT = "corrupt"
+
+
+class Phase(StrEnum):
+    """Where in the procedure a frame lies."""
+
+    BASELINE = "baseline"
+    EPIDUROGRAM = "epidurogram"
+    NEEDLE = "needle"
+    CEMENT = "cement"
+
+
+class View(StrEnum):
+    """From where the C-arm looks."""
+
+    AP = "ap"
+    LATERAL = "lateral"
+
+
+class ZoneKind(StrEnum):
+    """What a zone of the plan means."""
+
+    FORBIDDEN = "forbidden"
+    CAUTION = "caution"
+    TARGET = "target"
+    BODY = "body"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Zone:
+    """A region of the anatomy, drawn on its view's reference frame. ``view`` None: whichever view is first."""
+
+    id: str
+    kind: ZoneKind
+    polygon_px: PolygonPx
+    view: View | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseMark:
+    """From ``at_s`` on the procedure is in ``phase``."""
+
+    at_s: float
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True)
+class ViewMark:
+    """The frame at ``reference_s`` is the one on which this view's zones are drawn."""
+
+    view: View
+    reference_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CasePlan:
+    """What the operator knows of a case; every part may be missing."""
+
+    mm_per_px: float | None = None
+    needle_diameter_mm: float | None = None
+    view: View | None = None
+    phases: tuple[PhaseMark, ...] = ()
+    zones: tuple[Zone, ...] = ()
+    views: tuple[ViewMark, ...] = ()
+
+
+class FieldKind(StrEnum):
+    """The shape of the irradiated part of the video frame."""
+
+    CIRCLE = "circle"
+    OCTAGON = "octagon"
+    RECTANGLE = "rectangle"
+    POLYGON = "polygon"
+    FULL = "full"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FieldOutline:
+    """The x-ray field inside the video frame. ``bone_dark``: absorbers are shown darker than air."""
+
+    kind: FieldKind
+    polygon_px: PolygonPx
+    bone_dark: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """How far the anatomy has moved since its view's reference frame: rotate about the frame's centre, then shift.
+
+    ``rotation_deg`` is counter-clockwise as seen on the screen (y up). ``ok`` False: zones can't be trusted here.
+    """
+
+    shift_px: PointPx
+    rotation_deg: float
+    confidence: float
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Needle:
+    """A bone access needle. ``shaft_px`` runs from the tip backwards, None when seen end-on.
+
+    ``angle_deg``: direction from the tip back along the shaft, counter-clockwise from +x with y up, in (-180, 180].
+    ``depth_share``: 0 at a vertebral body's posterior wall, 1 at its anterior cortex; None without such a zone.
+    """
+
+    id: int
+    tip_px: PointPx
+    shaft_px: tuple[PointPx, PointPx] | None
+    angle_deg: float | None
+    diameter_px: float | None
+    depth_share: float | None
+    predicted: bool
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NerveRoot:
+    """A contrast-filled root of the epidurogram, kept as a roadmap after the contrast has washed out."""
+
+    id: int
+    polygons_px: tuple[PolygonPx, ...]
+    centerline_px: PolygonPx
+    area_mm2: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CementDeposit:
+    """One connected deposit of cement (several rings where it is in pieces). ``front_mm_per_s``: its fastest edge."""
+
+    id: int
+    polygons_px: tuple[PolygonPx, ...]
+    area_mm2: float | None
+    growth_mm2_per_s: float | None = None
+    front_mm_per_s: float | None = None
+    front_px: PointPx | None = None
+    run_mm: float | None = None
+    """Length of a thin, fast run leaving the deposit at ``front_px``; None when there is none."""
+
+
+class ScaleSource(StrEnum):
+    """Where the millimetres come from."""
+
+    PLAN = "plan"
+    NEEDLE = "needle"
+    HEADER = "header"
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """``mm_per_px`` and its origin; from a needle it holds at the needle's depth."""
+
+    mm_per_px: float
+    source: ScaleSource
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Findings:
+    """All that is seen on one frame. A frame that is not a new pulse repeats the last findings."""
+
+    frame: int
+    t_s: float
+    state: FrameState
+    phase: Phase
+    phase_inferred: bool
+    view: View | None
+    view_id: int
+    """Which stored view this is, counted from 0 in the order of appearance; -1 before the first picture."""
+    field: FieldOutline | None
+    registration: Registration | None
+    scale: Scale | None
+    zones: tuple[Zone, ...] = ()
+    """The plan's zones of this view, moved with the anatomy to where they are on this frame."""
+    needles: tuple[Needle, ...] = ()
+    nerve_roots: tuple[NerveRoot, ...] = ()
+    cement: tuple[CementDeposit, ...] = ()
+    pulse: int = 0
+    """How many distinct x-ray pulses have been analysed so far; does not advance on a repeated picture."""
+    latency_ms: float | None = None
+
+
+class Priority(StrEnum):
+    """IEC 60601-1-8's alarm priorities."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+class AlertKind(StrEnum):
+    """What is wrong. The last five are technical."""
+
+    CEMENT_IN_ZONE = "cement_in_zone"
+    CEMENT_NEAR_ZONE = "cement_near_zone"
+    CEMENT_ESCAPE = "cement_escape"
+    CEMENT_NEAR_ROOT = "cement_near_root"
+    NEEDLE_IN_ZONE = "needle_in_zone"
+    NEEDLE_NEAR_ZONE = "needle_near_zone"
+    NEEDLE_NEAR_ROOT = "needle_near_root"
+    VIDEO_LOST = "video_lost"
+    VIDEO_FROZEN = "video_frozen"
+    VIDEO_CORRUPT = "video_corrupt"
+    REFERENCE_LOST = "reference_lost"
+    ANALYSIS_BEHIND = "analysis_behind"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Something that is wrong on this frame; the alarms decide whether and when it is told."""
+
+    kind: AlertKind
+    priority: Priority
+    value: float
+    unit: str
+    text: str
+    zone: str | None = None
+    needle: int | None = None
+    root: int | None = None
+
+
+class AlertState(StrEnum):
+    """What has just happened to an alert."""
+
+    RAISED = "raised"
+    CLEARED = "cleared"
+    ACKNOWLEDGED = "acknowledged"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One change of one alert."""
+
+    id: int
+    kind: AlertKind
+    priority: Priority
+    state: AlertState
+    frame: int
+    t_s: float
+    zone: str | None
+    needle: int | None
+    value: float
+    unit: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the service is doing, as told on the bus."""
+
+    source: str
+    state: FrameState
+    frames: int
+    pulses: int
+    dropped: int
+    latency_ms: float | None
+    rate_hz: float | None

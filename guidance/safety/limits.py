@@ -1,0 +1,28 @@
+"""Thresholds of the rules and the alarms, as plain records. ``guidance.settings`` gives their reasons and ranges."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a finding is a condition."""
+
+    cement_in_zone_mm2: float = 4.0
+    cement_near_zone_mm: float = 3.0
+    cement_arrival_s: float = 2.0
+    cement_near_root_mm: float = 2.0
+    needle_near_zone_mm: float = 3.0
+    needle_near_root_mm: float = 3.0
+    behind_ms: float = 250.0
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmTiming:
+    """When a condition is an alert, and when the alert is over. Pulses are x-ray pulses, not video repeats."""
+
+    persistence_pulses: int = 2
+    release_pulses: int = 5
+    lost_grace_s: float = 0.25
+    frozen_grace_s: float = 1.0
+    corrupt_grace_s: float = 0.25
+    reference_grace_s: float = 0.25

@@ -1,0 +1,73 @@
+"""How the service is set: every threshold with its unit, default, range and reason."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from guidance.safety.limits import AlarmTiming, Limits
+
+
+class SettingsError(ValueError):
+    """A settings file cannot be used; one line that names file, place and what was expected."""
+
+
+class Settings(BaseModel):
+    """The settings file's fields. Unknown ones are refused: a misspelt threshold must not pass silently."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cement_in_zone_mm2: Annotated[
+        float,
+        Field(ge=0.5, le=50, description="mm² of cement in a forbidden zone that is a breach; the contract's 4"),
+    ] = 4.0
+    cement_near_zone_mm: Annotated[
+        float, Field(ge=0, le=20, description="mm from cement's edge to a forbidden zone that warns")
+    ] = 3.0
+    cement_arrival_s: Annotated[
+        float, Field(ge=0, le=10, description="s until the cement's front would reach a zone: time to let go of the plunger")
+    ] = 2.0
+    cement_near_root_mm: Annotated[
+        float, Field(ge=0, le=20, description="mm from cement's edge to a mapped nerve root that warns")
+    ] = 2.0
+    needle_near_zone_mm: Annotated[
+        float, Field(ge=0, le=20, description="mm from an advancing tip to a forbidden zone that warns")
+    ] = 3.0
+    needle_near_root_mm: Annotated[
+        float, Field(ge=0, le=20, description="mm from a tip to a mapped nerve root that warns")
+    ] = 3.0
+    persistence_pulses: Annotated[
+        int, Field(ge=2, le=10, description="x-ray pulses a condition must last to alarm: never a single one")
+    ] = 2
+    release_pulses: Annotated[
+        int, Field(ge=1, le=60, description="pulses without the condition before its alert clears")
+    ] = 5
+    lost_grace_s: Annotated[float, Field(ge=0, le=10, description="s without signal before it is told")] = 0.25
+    frozen_grace_s: Annotated[float, Field(ge=0, le=30, description="s of a frozen source before it is told")] = 1.0
+    corrupt_grace_s: Annotated[float, Field(ge=0, le=10, description="s of damaged frames before it is told")] = 0.25
+    reference_grace_s: Annotated[float, Field(ge=0, le=10, description="s without registration before it is told")] = 0.25
+    behind_ms: Annotated[float, Field(ge=20, le=5000, description="age of the findings that is too old, live only")] = 250.0
+
+    def limits(self) -> Limits:
+        """The rules' thresholds as a plain record."""
+        return Limits(**{name: getattr(self, name) for name in Limits.__dataclass_fields__})
+
+    def timing(self) -> AlarmTiming:
+        """The alarms' persistence as a plain record."""
+        return AlarmTiming(**{name: getattr(self, name) for name in AlarmTiming.__dataclass_fields__})
+
+
+def load_settings(path: Path | None) -> Settings:
+    """The settings of a JSON file, or the defaults. Raises SettingsError."""
+    if path is None:
+        return Settings()
+    try:
+        return Settings.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        if isinstance(error, ValidationError):
+            first = error.errors(include_url=False)[0]
+            detail = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        else:
+            detail = str(error)
+        raise SettingsError(f"{path}: {detail}") from error

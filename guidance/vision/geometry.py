@@ -1,0 +1,48 @@
+"""Rigid motion in the picture plane."""
+
+from dataclasses import dataclass
+from math import cos, radians, sin
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guidance.records import PointPx, Registration
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class RigidMotion:
+    """Where the anatomy of the reference frame is now: rotate about ``centre_px``, then shift.
+
+    ``rotation_deg`` is counter-clockwise on the screen (y up), as in the contract's angles.
+    """
+
+    shift_px: PointPx = (0.0, 0.0)
+    rotation_deg: float = 0.0
+    centre_px: PointPx = (0.0, 0.0)
+
+    @classmethod
+    def of(cls, registration: Registration, centre_px: PointPx) -> Self:
+        return cls(registration.shift_px, registration.rotation_deg, centre_px)
+
+    @property
+    def matrix(self) -> Matrix:
+        """Shape (2, 3): reference (x, y, 1) in input-frame pixels to present (x, y)."""
+        a = radians(self.rotation_deg)
+        # y runs down, so a turn that is counter-clockwise on the screen has +sin in the first row.
+        turn = np.array([[cos(a), sin(a)], [-sin(a), cos(a)]])
+        centre = np.array(self.centre_px)
+        offset = centre + np.array(self.shift_px) - turn @ centre
+        return np.column_stack([turn, offset])
+
+    def move(self, points_px: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Reference points, shape (n, 2), moved to the present frame."""
+        m = self.matrix
+        return points_px @ m[:, :2].T + m[:, 2]
+
+    def move_back(self, points_px: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Present points, shape (n, 2), moved to the reference frame."""
+        m = self.matrix
+        return (points_px - m[:, 2]) @ m[:, :2]

@@ -1,0 +1,1 @@
+"""Compiled inner loops. Plain arrays in and out; units and validation are their callers'."""
