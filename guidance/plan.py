@@ -1,6 +1,7 @@
 """``plan.json``: what the operator knows, checked at the edge and handed inwards as a plain record."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -57,7 +58,7 @@ class PlanFile(_Strict):
     @field_validator("phases")
     @classmethod
     def _in_order(cls, phases: list[PhaseEntry]) -> list[PhaseEntry]:
-        if any(b.at_s < a.at_s for a, b in zip(phases, phases[1:], strict=False)):
+        if any(later.at_s < earlier.at_s for earlier, later in pairwise(phases)):
             raise ValueError("expected phases in the order of at_s")
         return phases
 

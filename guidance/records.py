@@ -170,6 +170,8 @@ class ScaleSource(StrEnum):
     PLAN = "plan"
     NEEDLE = "needle"
     HEADER = "header"
+    ASSUMED = "assumed"
+    """From the usual size of an x-ray field: good to a third. Areas are not told with it, alarms still work."""
 
 
 @dataclass(frozen=True, slots=True)

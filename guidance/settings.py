@@ -26,7 +26,12 @@ class Settings(BaseModel):
         float, Field(ge=0, le=20, description="mm from cement's edge to a forbidden zone that warns")
     ] = 3.0
     cement_arrival_s: Annotated[
-        float, Field(ge=0, le=10, description="s until the cement's front would reach a zone: time to let go of the plunger")
+        float,
+        Field(
+            ge=0,
+            le=10,
+            description="s until the cement's front would reach a zone: time to let go of the plunger",
+        ),
     ] = 2.0
     cement_near_root_mm: Annotated[
         float, Field(ge=0, le=20, description="mm from cement's edge to a mapped nerve root that warns")
@@ -46,8 +51,12 @@ class Settings(BaseModel):
     lost_grace_s: Annotated[float, Field(ge=0, le=10, description="s without signal before it is told")] = 0.25
     frozen_grace_s: Annotated[float, Field(ge=0, le=30, description="s of a frozen source before it is told")] = 1.0
     corrupt_grace_s: Annotated[float, Field(ge=0, le=10, description="s of damaged frames before it is told")] = 0.25
-    reference_grace_s: Annotated[float, Field(ge=0, le=10, description="s without registration before it is told")] = 0.25
-    behind_ms: Annotated[float, Field(ge=20, le=5000, description="age of the findings that is too old, live only")] = 250.0
+    reference_grace_s: Annotated[float, Field(ge=0, le=10, description="s without registration before it is told")] = (
+        0.25
+    )
+    behind_ms: Annotated[float, Field(ge=20, le=5000, description="age of the findings that is too old, live only")] = (
+        250.0
+    )
 
     def limits(self) -> Limits:
         """The rules' thresholds as a plain record."""

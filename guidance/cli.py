@@ -1,0 +1,240 @@
+"""The command line. Exit status: 0 done; 1 the work itself fell short; 2 wrong usage or unreadable input."""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from drivers.sources import open_source
+from tqdm import tqdm
+
+import guidance
+from drivers.errors import SourceError
+from drivers.frame import FrameSource, SourceInfo
+from guidance.bus.publisher import BusError
+from guidance.casebook.case import CaseError
+from guidance.casebook.replay import OutputError, replay
+from guidance.plan import PlanError, check_zones_inside, load_plan
+from guidance.records import CasePlan
+from guidance.settings import SettingsError, load_settings
+
+DEMO = "phantom://demo"
+
+UNUSABLE = (SourceError, PlanError, SettingsError, OutputError, BusError, CaseError)
+"""What is wrong with the input or the usage, each told in one line; anything else is a bug and shows its trace."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit status."""
+    options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except UNUSABLE as error:
+        print(f"fluoroguide: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # The reader of our output has gone, as `| head` does: nothing is left to tell it.
+        sys.stderr.close()
+        return 128 + signal.SIGPIPE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fluoroguide",
+        description="Watches C-arm fluoroscopy for needles, nerve roots and cement leakage. "
+        "Research software, not a medical device.",
+    )
+    parser.add_argument("--version", action="version", version=f"fluoroguide {guidance.__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], words: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=words, description=words[0].upper() + words[1:] + ".")
+        sub.set_defaults(run=run)
+        return sub
+
+    demo = command("demo", _demo, "the whole service on the built-in phantom")
+    demo.add_argument("--scenario", default=DEMO, help="a phantom:// URL (default: %(default)s)")
+    _add_service_options(demo)
+
+    serve = command("serve", _serve, "the whole service on a source")
+    serve.add_argument("--source", required=True, help="a path or URL: video, images, DICOM, case, phantom://")
+    serve.add_argument("--plan", type=Path, help="the operator's plan.json")
+    serve.add_argument("--loop", action="store_true", help="begin a recording anew when it ends")
+    _add_service_options(serve)
+
+    replay_ = command("replay", _replay, "analyse a recording: findings, alerts, summary, annotated video")
+    replay_.add_argument("source", help="a path or URL: video, images, DICOM, case, phantom://")
+    replay_.add_argument("--plan", type=Path, help="the operator's plan.json")
+    replay_.add_argument("--out", type=Path, required=True, help="folder for the results")
+    replay_.add_argument("--annotated", action="store_true", help="also write annotated.mp4")
+    replay_.add_argument("--settings", type=Path, help="JSON file of thresholds")
+    replay_.add_argument("--threads", type=int, choices=(1, 2), default=2, help="2 decodes ahead of the analysis")
+
+    evaluate = command("evaluate", _evaluate, "replay fixture cases and score them against their truth")
+    evaluate.add_argument("cases", type=Path, nargs="+", metavar="CASE")
+    evaluate.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+    phantom = command("phantom", _phantom, "render a simulated procedure with its truth")
+    phantom.add_argument("scenario", help="a scenario's name or file; `list` names the built-in ones")
+    phantom.add_argument("--out", type=Path, help="the case's folder")
+    phantom.add_argument("--seed", type=int, help="another patient and other noise")
+    phantom.add_argument("--ct", type=Path, help="a CT volume as the patient: .nii.gz or a DICOM folder")
+    phantom.add_argument("--size", type=int, help="side of the picture in pixels")
+
+    listen = command("listen", _listen, "print the bus's messages")
+    listen.add_argument("--connect", metavar="ENDPOINT", help="default: the service's usual one on this machine")
+
+    devices = command("devices", _devices, "list grabbers")
+    devices.add_argument("--json", action="store_true", help="print JSON")
+
+    bench = command("bench", _bench, "time the pipeline that `serve` runs, stage by stage")
+    bench.add_argument("--size", type=int, default=1024, help="side of the picture in pixels (default: %(default)s)")
+    bench.add_argument("--frames", type=int, default=120, help="frames to time (default: %(default)s)")
+    bench.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _add_service_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="address of the dashboard (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="port of the dashboard (default: %(default)s)")
+    parser.add_argument("--bus-port", type=int, default=5570, help="port of the bus; frames use the next one")
+    parser.add_argument("--settings", type=Path, help="JSON file of thresholds")
+
+
+def _demo(options: argparse.Namespace) -> int:
+    return _run_service(options, options.scenario, plan=None, loop=True)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    return _run_service(options, options.source, plan=options.plan, loop=options.loop)
+
+
+def _run_service(options: argparse.Namespace, spec: str, plan: Path | None, loop: bool) -> int:
+    from guidance.service import run_service
+
+    settings = load_settings(options.settings)
+    with _open(spec) as source:
+        case_plan = _plan_for(source, spec, plan)
+    return run_service(
+        lambda: _open(spec),
+        case_plan,
+        settings,
+        host=options.host,
+        port=options.port,
+        bus_port=options.bus_port,
+        loop=loop,
+    )
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from guidance.service import read_ahead
+
+    settings = load_settings(options.settings)
+    with _open(options.source) as source:
+        plan = _plan_for(source, options.source, options.plan)
+        with _progress(source.info) as progress, read_ahead(source, enabled=options.threads == 2) as frames:
+            replay(
+                frames,
+                source.info,
+                plan,
+                settings,
+                options.out,
+                annotated=options.annotated,
+                progress=lambda findings: progress(1),
+            )
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from guidance.evaluation.report import as_json, as_table
+    from guidance.evaluation.run import evaluate_case
+
+    scores = [evaluate_case(folder) for folder in options.cases]
+    print(as_json(scores) if options.json else as_table(scores))
+    return 1 if any(score.shortfalls for score in scores) else 0
+
+
+def _phantom(options: argparse.Namespace) -> int:
+    from guidance.phantom.case import render_case
+    from guidance.phantom.scenario import load_scenario, scenario_names
+
+    if options.scenario == "list":
+        for name in scenario_names():
+            print(f"{name:32} {load_scenario(name).title}")
+        return 0
+    if options.out is None:
+        raise OutputError("phantom: expected --out CASE, the folder to write the case to")
+    raise NotImplementedError(render_case)
+
+
+def _listen(options: argparse.Namespace) -> int:
+    from guidance.service import listen
+
+    for message in listen(options.connect):
+        print(message, flush=True)
+    return 0
+
+
+def _devices(options: argparse.Namespace) -> int:
+    found = _grabbers()
+    if options.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    for device in found:
+        print(f"{device['device']}  {device['name']}")
+    if not found:
+        print("no grabbers found")
+    return 0
+
+
+def _grabbers() -> list[dict[str, str]]:
+    """The video devices that the kernel knows, by node and name."""
+    folder = Path("/sys/class/video4linux")
+    nodes = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [{"device": f"v4l2:///dev/{node.name}", "name": (node / "name").read_text().strip()} for node in nodes]
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from guidance.evaluation.bench import bench
+
+    report = bench(options.size, options.frames)
+    print(json.dumps(report.as_json(), indent=2) if options.json else report.as_table())
+    return 0
+
+
+def _open(spec: str) -> FrameSource:
+    from guidance.phantom.source import open_phantom
+
+    return open_source(spec, {"phantom": open_phantom})
+
+
+def _plan_for(source: FrameSource, spec: str, path: Path | None) -> CasePlan:
+    """The plan that was named, or else the one that the phantom or the case folder brings along."""
+    beside = Path(spec) / "plan.json"
+    if path is None and beside.is_file():
+        path = beside
+    if path is None:
+        own: CasePlan | None = getattr(source, "plan", None)
+        return own or CasePlan()
+    plan = load_plan(path)
+    check_zones_inside(plan, source.info.width_px, source.info.height_px, str(path))
+    return plan
+
+
+@contextmanager
+def _progress(info: SourceInfo) -> Iterator[Callable[[int], Any]]:
+    """A bar on a terminal, nothing elsewhere."""
+    with tqdm(total=info.frame_count, unit=" frames", disable=None, desc=info.name) as bar:
+        yield bar.update
+
+
+def _each(items: Iterable[Any], words: str) -> Iterator[Any]:
+    """The same items, with a bar on a terminal."""
+    yield from tqdm(items, desc=words, disable=None)

@@ -1,0 +1,244 @@
+"""Findings and thresholds in, conditions out: what is wrong on this frame.
+
+A rule never decides whether to alarm: persistence, escalation and release belong to ``alarms``. To add a rule, write
+a generator that yields conditions and name it in ``RULES``.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from guidance.records import (
+    AlertKind,
+    Condition,
+    Findings,
+    FrameState,
+    Needle,
+    Priority,
+    Zone,
+    ZoneKind,
+)
+from guidance.safety.limits import AlarmTiming, Limits
+from guidance.safety.shapes import depth_in_px, gap_px, overlap_px2
+
+APPROACH_MM = 0.2
+"""A tip is going towards a zone when it has come this much nearer than it has been: above a still tip's jitter."""
+
+TRUSTED_NEEDLE = 0.5
+"""A tip less likely than this is shown but does not alarm."""
+
+
+@dataclass(slots=True)
+class History:
+    """What the rules remember from frame to frame."""
+
+    farthest_mm: dict[tuple[int, str], float] = field(default_factory=dict)
+    """How far each tip has recently been from each zone, decaying towards where it is."""
+    since_s: dict[FrameState | str, float] = field(default_factory=dict)
+    """Since when each technical trouble has lasted."""
+    clinical: tuple[Condition, ...] = ()
+    """What the last new pulse showed: a frame that repeats it shows the same."""
+    pulse: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What is wrong, and how much of the picture the answer covers.
+
+    ``new_pulse``: the clinical conditions were looked at afresh. ``watched``: zones and roots could be trusted.
+    """
+
+    conditions: tuple[Condition, ...]
+    new_pulse: bool
+    watched: bool
+
+
+def assess(findings: Findings, limits: Limits, timing: AlarmTiming, history: History) -> Assessment:
+    """What is wrong on this frame. ``history`` is brought up to date."""
+    new_pulse = findings.state is FrameState.LIVE and findings.pulse != history.pulse
+    watched = findings.registration is not None and findings.registration.ok
+    if new_pulse:
+        history.pulse = findings.pulse
+        history.clinical = tuple(condition for rule in RULES for condition in rule(findings, limits, history))
+    technical = tuple(_technical(findings, limits, timing, history))
+    return Assessment(history.clinical + technical, new_pulse, watched)
+
+
+def _cement_and_zones(findings: Findings, limits: Limits, history: History) -> Iterator[Condition]:
+    mm = _mm_per_px(findings)
+    for zone in _watched_zones(findings, ZoneKind.FORBIDDEN, ZoneKind.CAUTION):
+        inside_mm2 = sum(overlap_px2(deposit.polygons_px, zone.polygon_px) for deposit in findings.cement) * mm**2
+        if zone.kind is ZoneKind.FORBIDDEN and inside_mm2 >= limits.cement_in_zone_mm2:
+            yield Condition(
+                AlertKind.CEMENT_IN_ZONE,
+                Priority.HIGH,
+                inside_mm2,
+                "mm2",
+                f"Cement in {_name(zone)}: {inside_mm2:.1f} mm²",
+                zone=zone.id,
+            )
+            continue
+        near_mm = _nearest_cement_mm(findings, zone, limits, mm)
+        if near_mm is not None:
+            where = f"Cement at {_name(zone)}" if near_mm == 0 else f"Cement {near_mm:.1f} mm from {_name(zone)}"
+            yield Condition(AlertKind.CEMENT_NEAR_ZONE, Priority.MEDIUM, near_mm, "mm", where, zone=zone.id)
+
+
+def _nearest_cement_mm(findings: Findings, zone: Zone, limits: Limits, mm: float) -> float | None:
+    """How far the nearest cement that is near, or soon will be, is from the zone."""
+    near: float | None = None
+    for deposit in findings.cement:
+        gap_mm = gap_px(deposit.polygons_px, zone.polygon_px) * mm
+        is_near = gap_mm <= (limits.cement_near_zone_mm if zone.kind is ZoneKind.FORBIDDEN else 0.0)
+        front_mm = gap_mm
+        if deposit.front_px is not None:
+            front_mm = max(0.0, -depth_in_px(deposit.front_px, zone.polygon_px)) * mm
+        reach_mm = (deposit.front_mm_per_s or 0.0) * limits.cement_arrival_s
+        arrives = zone.kind is ZoneKind.FORBIDDEN and front_mm <= reach_mm
+        if is_near or arrives:
+            near = gap_mm if near is None else min(near, gap_mm)
+    return near
+
+
+def _cement_escapes(findings: Findings, limits: Limits, history: History) -> Iterator[Condition]:
+    for deposit in findings.cement:
+        if deposit.run_mm is not None:
+            speed = deposit.front_mm_per_s or 0.0
+            text = f"Cement escapes in a thin run of {deposit.run_mm:.0f} mm, {speed:.0f} mm/s"
+            yield Condition(AlertKind.CEMENT_ESCAPE, Priority.HIGH, speed, "mm/s", text)
+            return
+
+
+def _cement_and_roots(findings: Findings, limits: Limits, history: History) -> Iterator[Condition]:
+    if not _trusted(findings):
+        return
+    mm = _mm_per_px(findings)
+    for root in findings.nerve_roots:
+        gaps = [
+            min(gap_px(deposit.polygons_px, ring) for ring in root.polygons_px) * mm
+            for deposit in findings.cement
+            if root.polygons_px
+        ]
+        near_mm = min(gaps, default=None)
+        if near_mm is not None and near_mm <= limits.cement_near_root_mm:
+            text = f"Cement {near_mm:.1f} mm from nerve root {root.id}"
+            yield Condition(AlertKind.CEMENT_NEAR_ROOT, Priority.MEDIUM, near_mm, "mm", text, root=root.id)
+
+
+def _needles_and_zones(findings: Findings, limits: Limits, history: History) -> Iterator[Condition]:
+    mm = _mm_per_px(findings)
+    for zone in _watched_zones(findings, ZoneKind.FORBIDDEN):
+        for needle in _trusted_needles(findings):
+            depth_mm = depth_in_px(needle.tip_px, zone.polygon_px) * mm
+            if depth_mm >= 0:
+                text = f"Needle {needle.id} in {_name(zone)}: {depth_mm:.1f} mm past its edge"
+                yield Condition(
+                    AlertKind.NEEDLE_IN_ZONE,
+                    Priority.HIGH,
+                    depth_mm,
+                    "mm",
+                    text,
+                    zone=zone.id,
+                    needle=needle.id,
+                )
+            elif _approaches(needle, zone, -depth_mm, history) and -depth_mm <= limits.needle_near_zone_mm:
+                text = f"Needle {needle.id} {-depth_mm:.1f} mm from {_name(zone)} and advancing"
+                yield Condition(
+                    AlertKind.NEEDLE_NEAR_ZONE,
+                    Priority.MEDIUM,
+                    -depth_mm,
+                    "mm",
+                    text,
+                    zone=zone.id,
+                    needle=needle.id,
+                )
+
+
+def _needles_and_roots(findings: Findings, limits: Limits, history: History) -> Iterator[Condition]:
+    if not _trusted(findings):
+        return
+    mm = _mm_per_px(findings)
+    for root in findings.nerve_roots:
+        for needle in _trusted_needles(findings):
+            gap_mm = min(max(0.0, -depth_in_px(needle.tip_px, ring)) for ring in root.polygons_px) * mm
+            if gap_mm <= limits.needle_near_root_mm:
+                text = f"Needle {needle.id} {gap_mm:.1f} mm from nerve root {root.id}"
+                yield Condition(
+                    AlertKind.NEEDLE_NEAR_ROOT,
+                    Priority.MEDIUM,
+                    gap_mm,
+                    "mm",
+                    text,
+                    needle=needle.id,
+                    root=root.id,
+                )
+
+
+Rule = Callable[[Findings, Limits, History], Iterator[Condition]]
+
+RULES: tuple[Rule, ...] = (
+    _cement_and_zones,
+    _cement_escapes,
+    _cement_and_roots,
+    _needles_and_zones,
+    _needles_and_roots,
+)
+
+
+def _technical(findings: Findings, limits: Limits, timing: AlarmTiming, history: History) -> Iterator[Condition]:
+    """Troubles of video and analysis, once they have lasted beyond their grace time."""
+    troubles = (
+        (FrameState.NO_SIGNAL, AlertKind.VIDEO_LOST, timing.lost_grace_s, "No video signal"),
+        (FrameState.FROZEN, AlertKind.VIDEO_FROZEN, timing.frozen_grace_s, "Video is frozen"),
+        (FrameState.CORRUPT, AlertKind.VIDEO_CORRUPT, timing.corrupt_grace_s, "Video is damaged"),
+    )
+    for state, kind, grace_s, words in troubles:
+        lasted_s = _lasted_s(state, findings.state is state, findings.t_s, history)
+        if lasted_s is not None and lasted_s >= grace_s:
+            yield Condition(kind, Priority.HIGH, lasted_s, "s", f"{words} for {lasted_s:.1f} s")
+    lost = findings.registration is not None and not findings.registration.ok
+    lasted_s = _lasted_s("reference", lost, findings.t_s, history)
+    if lasted_s is not None and lasted_s >= timing.reference_grace_s:
+        text = f"Anatomy not recognised for {lasted_s:.1f} s: zones are not watched"
+        yield Condition(AlertKind.REFERENCE_LOST, Priority.MEDIUM, lasted_s, "s", text)
+    if findings.latency_ms is not None and findings.latency_ms > limits.behind_ms:
+        text = f"Analysis is {findings.latency_ms:.0f} ms behind the picture"
+        yield Condition(AlertKind.ANALYSIS_BEHIND, Priority.MEDIUM, findings.latency_ms, "ms", text)
+
+
+def _lasted_s(trouble: FrameState | str, present: bool, t_s: float, history: History) -> float | None:
+    if not present:
+        history.since_s.pop(trouble, None)
+        return None
+    return t_s - history.since_s.setdefault(trouble, t_s)
+
+
+def _approaches(needle: Needle, zone: Zone, gap_mm: float, history: History) -> bool:
+    """Whether the tip has come nearer to the zone than it has lately been."""
+    key = (needle.id, zone.id)
+    farthest = max(gap_mm, history.farthest_mm.get(key, gap_mm))
+    # Forget slowly: a needle that rests for some seconds beside a zone is no longer going towards it.
+    history.farthest_mm[key] = farthest + (gap_mm - farthest) * 0.1
+    return farthest - gap_mm >= APPROACH_MM
+
+
+def _watched_zones(findings: Findings, *kinds: ZoneKind) -> Iterator[Zone]:
+    if _trusted(findings):
+        yield from (zone for zone in findings.zones if zone.kind in kinds)
+
+
+def _trusted_needles(findings: Findings) -> Iterator[Needle]:
+    return (n for n in findings.needles if not n.predicted and n.confidence >= TRUSTED_NEEDLE)
+
+
+def _trusted(findings: Findings) -> bool:
+    return findings.registration is not None and findings.registration.ok
+
+
+def _mm_per_px(findings: Findings) -> float:
+    # The pipeline always gives a scale with a picture, at worst one assumed from the field's size.
+    assert findings.scale is not None
+    return findings.scale.mm_per_px
+
+
+def _name(zone: Zone) -> str:
+    return zone.id.replace("_", " ")

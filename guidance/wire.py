@@ -1,0 +1,204 @@
+"""Records as the contract's JSON: one shape for replay files, the bus and the dashboard.
+
+Every float is rounded to 3 decimals (a thousandth of a pixel, of a millimetre, of a second), so that files are
+compact and a difference in the last bit of a sum never shows. NaN and Infinity are refused, not written.
+"""
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from guidance.records import (
+    Alert,
+    AlertKind,
+    AlertState,
+    CementDeposit,
+    FieldKind,
+    Findings,
+    FrameState,
+    Needle,
+    NerveRoot,
+    Phase,
+    PolygonPx,
+    Priority,
+    ScaleSource,
+    View,
+    Zone,
+    ZoneKind,
+)
+
+Rounded = Annotated[float, Field(allow_inf_nan=False), AfterValidator(lambda value: round(value, 3) + 0.0)]
+Point = tuple[Rounded, Rounded]
+Polygon = list[Point]
+
+
+class WireModel(BaseModel):
+    """Unknown fields are refused, so that a reader and a writer of different versions notice."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FieldMessage(WireModel):
+    kind: FieldKind
+    polygon: Polygon
+    bone_dark: bool
+
+
+class RegistrationMessage(WireModel):
+    shift_px: Point
+    rotation_deg: Rounded
+    confidence: Rounded
+    ok: bool
+
+
+class ScaleMessage(WireModel):
+    mm_per_px: Annotated[float, Field(gt=0, allow_inf_nan=False), AfterValidator(lambda v: round(v, 6))]
+    source: ScaleSource
+
+
+class ZoneMessage(WireModel):
+    id: str
+    kind: ZoneKind
+    polygon_px: Polygon
+
+
+class NeedleMessage(WireModel):
+    id: int
+    tip_px: Point
+    shaft_px: tuple[Point, Point] | None
+    angle_deg: Rounded | None
+    diameter_px: Rounded | None
+    depth_share: Rounded | None
+    predicted: bool
+    confidence: Rounded
+
+
+class NerveRootMessage(WireModel):
+    id: int
+    polygons_px: list[Polygon]
+    centerline_px: Polygon
+    area_mm2: Rounded | None
+
+
+class CementMessage(WireModel):
+    id: int
+    polygons_px: list[Polygon]
+    area_mm2: Rounded | None
+    growth_mm2_per_s: Rounded | None
+    front_mm_per_s: Rounded | None
+
+
+class FindingsMessage(WireModel):
+    """One line of ``findings.jsonl``."""
+
+    frame: int
+    t_s: Annotated[float, Field(allow_inf_nan=False), AfterValidator(lambda v: round(v, 6))]
+    state: FrameState
+    phase: Phase
+    phase_inferred: bool
+    view: View | None
+    view_id: int
+    field_px: FieldMessage | None
+    registration: RegistrationMessage | None
+    scale: ScaleMessage | None
+    zones: list[ZoneMessage]
+    needles: list[NeedleMessage]
+    nerve_roots: list[NerveRootMessage]
+    cement: list[CementMessage]
+    pulse: int
+    latency_ms: Rounded | None
+
+
+class AlertMessage(WireModel):
+    """One line of ``alerts.jsonl``."""
+
+    id: int
+    kind: AlertKind
+    priority: Priority
+    state: AlertState
+    frame: int
+    t_s: Annotated[float, Field(allow_inf_nan=False), AfterValidator(lambda v: round(v, 6))]
+    zone: str | None
+    needle: int | None
+    value: Rounded
+    unit: Literal["mm2", "mm", "mm/s", "s", "ms", "px2", "px"]
+    text: str
+
+
+def findings_message(findings: Findings) -> FindingsMessage:
+    """The wire form of one frame's findings."""
+    field, registration, scale = findings.field, findings.registration, findings.scale
+    return FindingsMessage(
+        frame=findings.frame,
+        t_s=findings.t_s,
+        state=findings.state,
+        phase=findings.phase,
+        phase_inferred=findings.phase_inferred,
+        view=findings.view,
+        view_id=findings.view_id,
+        field_px=None
+        if field is None
+        else FieldMessage(kind=field.kind, polygon=_polygon(field.polygon_px), bone_dark=field.bone_dark),
+        registration=None
+        if registration is None
+        else RegistrationMessage(
+            shift_px=registration.shift_px,
+            rotation_deg=registration.rotation_deg,
+            confidence=registration.confidence,
+            ok=registration.ok,
+        ),
+        scale=None if scale is None else ScaleMessage(mm_per_px=scale.mm_per_px, source=scale.source),
+        zones=[_zone(zone) for zone in findings.zones],
+        needles=[_needle(needle) for needle in findings.needles],
+        nerve_roots=[_root(root) for root in findings.nerve_roots],
+        cement=[_cement(deposit) for deposit in findings.cement],
+        pulse=findings.pulse,
+        latency_ms=findings.latency_ms,
+    )
+
+
+def alert_message(alert: Alert) -> AlertMessage:
+    """The wire form of one change of an alert."""
+    return AlertMessage(**{name: getattr(alert, name) for name in AlertMessage.model_fields})
+
+
+def findings_json(findings: Findings) -> dict[str, Any]:
+    """One line of ``findings.jsonl`` as JSON's own types."""
+    return findings_message(findings).model_dump(mode="json")
+
+
+def alert_json(alert: Alert) -> dict[str, Any]:
+    """One line of ``alerts.jsonl`` as JSON's own types."""
+    return alert_message(alert).model_dump(mode="json")
+
+
+def _polygon(points: PolygonPx) -> Polygon:
+    return [(x, y) for x, y in np.asarray(points, dtype=np.float64).tolist()]
+
+
+def _zone(zone: Zone) -> ZoneMessage:
+    return ZoneMessage(id=zone.id, kind=zone.kind, polygon_px=_polygon(zone.polygon_px))
+
+
+def _needle(needle: Needle) -> NeedleMessage:
+    return NeedleMessage(**{name: getattr(needle, name) for name in NeedleMessage.model_fields})
+
+
+def _root(root: NerveRoot) -> NerveRootMessage:
+    return NerveRootMessage(
+        id=root.id,
+        polygons_px=[_polygon(ring) for ring in root.polygons_px],
+        centerline_px=_polygon(root.centerline_px),
+        area_mm2=root.area_mm2,
+    )
+
+
+def _cement(deposit: CementDeposit) -> CementMessage:
+    return CementMessage(
+        id=deposit.id,
+        polygons_px=[_polygon(ring) for ring in deposit.polygons_px],
+        area_mm2=deposit.area_mm2,
+        growth_mm2_per_s=deposit.growth_mm2_per_s,
+        front_mm_per_s=deposit.front_mm_per_s,
+    )

@@ -1,0 +1,146 @@
+"""What is a condition, by the contract's table of alert kinds."""
+
+import numpy as np
+import pytest
+
+from guidance.records import AlertKind, Condition, Findings, FrameState, Priority, Zone, ZoneKind
+from guidance.safety.limits import AlarmTiming, Limits
+from guidance.safety.rules import History, assess
+from tests.unit.safety.scenes import FORAMEN, LOST, deposit, findings, needle, root
+
+
+def conditions(*frames: Findings) -> tuple[Condition, ...]:
+    """The conditions on the last of these frames."""
+    history = History()
+    for frame in frames:
+        seen = assess(frame, Limits(), AlarmTiming(), history).conditions
+    return seen
+
+
+def kinds(*frames: Findings) -> set[AlertKind]:
+    return {condition.kind for condition in conditions(*frames)}
+
+
+def test_four_square_millimetres_in_a_forbidden_zone_are_a_breach() -> None:
+    (breach,) = conditions(findings(cement=(deposit(90, 100, 20, 10),)))
+    assert breach.kind is AlertKind.CEMENT_IN_ZONE
+    assert breach.priority is Priority.HIGH
+    assert breach.zone == "foramen_S1L"
+    assert breach.unit == "mm2"
+    # 10 px x 10 px of 0.25 mm
+    assert breach.value == pytest.approx(6.25, rel=0.1)
+
+
+def test_less_than_the_threshold_in_a_zone_warns_that_cement_is_at_it() -> None:
+    (near,) = conditions(findings(cement=(deposit(80, 100, 23, 10),)))
+    assert near.kind is AlertKind.CEMENT_NEAR_ZONE
+    assert near.value == 0
+
+
+def test_cement_within_three_millimetres_of_a_zone_warns() -> None:
+    (near,) = conditions(findings(cement=(deposit(60, 100, 32, 10),)))
+    assert near.kind is AlertKind.CEMENT_NEAR_ZONE
+    assert near.priority is Priority.MEDIUM
+    assert near.value == pytest.approx(2.0)
+
+
+def test_cement_far_from_a_zone_is_no_condition() -> None:
+    assert not conditions(findings(cement=(deposit(20, 100, 30, 10),)))
+
+
+def test_a_fast_front_warns_while_it_is_still_far() -> None:
+    far = deposit(20, 100, 48, 10, front_mm_per_s=5.0, front_px=(68.0, 105.0))
+    assert kinds(findings(cement=(far,))) == {AlertKind.CEMENT_NEAR_ZONE}
+
+
+def test_a_target_zone_never_alarms() -> None:
+    target = Zone("ala_L", ZoneKind.TARGET, FORAMEN.polygon_px)
+    assert not conditions(findings(cement=(deposit(100, 100, 30, 30),), zones=(target,)))
+
+
+def test_cement_in_a_caution_zone_warns_and_is_no_breach() -> None:
+    caution = Zone("posterior_quarter", ZoneKind.CAUTION, FORAMEN.polygon_px)
+    assert kinds(findings(cement=(deposit(100, 100, 30, 30),), zones=(caution,))) == {AlertKind.CEMENT_NEAR_ZONE}
+
+
+def test_a_thin_fast_run_is_an_escape_without_any_zone() -> None:
+    run = deposit(0, 0, 10, 10, front_mm_per_s=12.0, run_mm=11.0)
+    (escape,) = conditions(findings(cement=(run,), zones=()))
+    assert (escape.kind, escape.value, escape.unit) == (AlertKind.CEMENT_ESCAPE, 12.0, "mm/s")
+
+
+def test_cement_beside_a_mapped_root_warns() -> None:
+    near = findings(cement=(deposit(300, 300, 20, 20),), roots=(root(324, 300, 10, 60),))
+    assert kinds(near) == {AlertKind.CEMENT_NEAR_ROOT}
+
+
+def test_a_tip_in_a_forbidden_zone_is_told_with_its_depth() -> None:
+    (breach,) = conditions(findings(needles=(needle(108, 120),)))
+    assert breach.kind is AlertKind.NEEDLE_IN_ZONE
+    assert breach.value == pytest.approx(2.0)
+    assert breach.needle == 1
+
+
+def test_a_tip_that_approaches_a_zone_warns() -> None:
+    frames = [findings(pulse, needles=(needle(80 + 2 * pulse, 120),)) for pulse in range(1, 6)]
+    assert AlertKind.NEEDLE_NEAR_ZONE in kinds(*frames)
+
+
+def test_a_tip_that_rests_beside_a_zone_does_not_warn() -> None:
+    frames = [findings(pulse, needles=(needle(92, 120),)) for pulse in range(1, 20)]
+    assert AlertKind.NEEDLE_NEAR_ZONE not in kinds(*frames)
+
+
+def test_a_tip_that_withdraws_from_a_zone_does_not_warn() -> None:
+    frames = [findings(pulse, needles=(needle(98 - pulse, 120),)) for pulse in range(1, 8)]
+    assert AlertKind.NEEDLE_NEAR_ZONE not in kinds(*frames)
+
+
+def test_a_predicted_tip_never_alarms() -> None:
+    assert not conditions(findings(needles=(needle(120, 120, predicted=True),)))
+
+
+def test_a_tip_near_a_mapped_root_warns() -> None:
+    assert kinds(findings(needles=(needle(300, 310),), roots=(root(308, 300, 10, 60),))) == {AlertKind.NEEDLE_NEAR_ROOT}
+
+
+def test_zones_are_not_judged_where_registration_is_lost() -> None:
+    lost = [
+        findings(pulse, cement=(deposit(100, 100, 30, 30),), registration=LOST, t_s=pulse * 0.2)
+        for pulse in range(1, 4)
+    ]
+    assert kinds(*lost) == {AlertKind.REFERENCE_LOST}
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "grace_s"),
+    [
+        (FrameState.NO_SIGNAL, AlertKind.VIDEO_LOST, 0.25),
+        (FrameState.FROZEN, AlertKind.VIDEO_FROZEN, 1.0),
+        (FrameState.CORRUPT, AlertKind.VIDEO_CORRUPT, 0.25),
+    ],
+)
+def test_video_trouble_is_told_after_its_grace_time(state: FrameState, kind: AlertKind, grace_s: float) -> None:
+    begun = findings(state=state, t_s=10.0)
+    within = findings(state=state, t_s=10.0 + 0.9 * grace_s)
+    beyond = findings(state=state, t_s=10.0 + 1.1 * grace_s)
+    assert kind not in kinds(begun, within)
+    assert kind in kinds(begun, within, beyond)
+
+
+def test_a_held_picture_is_no_trouble() -> None:
+    held = [findings(state=FrameState.HELD, t_s=float(second)) for second in range(60)]
+    assert not conditions(*held)
+
+
+def test_a_frame_that_repeats_a_pulse_repeats_its_conditions() -> None:
+    live = findings(1, cement=(deposit(100, 100, 30, 30),))
+    held = findings(1, state=FrameState.HELD, t_s=5.0)
+    assert kinds(live, held) == {AlertKind.CEMENT_IN_ZONE}
+
+
+def test_conditions_do_not_depend_on_where_the_picture_lies() -> None:
+    moved = np.array([1000.0, 500.0])
+    zone = Zone("z", ZoneKind.FORBIDDEN, FORAMEN.polygon_px + moved)
+    (breach,) = conditions(findings(cement=(deposit(1090, 600, 20, 10),), zones=(zone,)))
+    assert breach.value == pytest.approx(6.25, rel=0.1)

@@ -1,0 +1,55 @@
+"""Records as the contract's JSON."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from guidance.records import Alert, AlertKind, AlertState, FieldKind, FieldOutline, Priority
+from guidance.wire import FindingsMessage, alert_json, findings_json
+from tests.unit.safety.scenes import box, deposit, findings, needle, root
+
+CONTRACT_FIELDS = {
+    "frame", "t_s", "state", "phase", "view", "field_px", "registration",
+    "needles", "nerve_roots", "cement", "latency_ms",
+}  # fmt: skip
+
+
+def test_findings_carry_every_field_of_the_contract() -> None:
+    row = findings_json(findings(cement=(deposit(0, 0, 5, 5),), needles=(needle(1, 2),), roots=(root(0, 0, 9, 4),)))
+    assert row.keys() >= CONTRACT_FIELDS
+    assert row["needles"][0].keys() >= {
+        "id", "tip_px", "shaft_px", "angle_deg", "diameter_px", "depth_share", "predicted", "confidence",
+    }  # fmt: skip
+    assert row["nerve_roots"][0].keys() >= {"id", "polygons_px", "centerline_px", "area_mm2"}
+    assert row["cement"][0].keys() >= {"id", "polygons_px", "area_mm2"}
+
+
+def test_a_row_of_findings_reads_back_as_the_same_row() -> None:
+    outline = FieldOutline(FieldKind.CIRCLE, box(0, 0, 9, 9), True)
+    row = findings_json(replace(findings(), field=outline))
+    assert FindingsMessage.model_validate_json(json.dumps(row)).model_dump(mode="json") == row
+
+
+def test_numbers_are_rounded_to_a_thousandth() -> None:
+    row = findings_json(findings(needles=(needle(1.23456, -0.00001),)))
+    assert row["needles"][0]["tip_px"] == [1.235, 0.0]
+    assert "-0.0" not in json.dumps(row)
+
+
+def test_what_is_not_a_number_is_refused_and_never_written() -> None:
+    with pytest.raises(ValidationError):
+        findings_json(findings(needles=(needle(np.nan, 0),)))
+
+
+def test_an_alert_is_the_contracts_line() -> None:
+    alert = Alert(
+        3, AlertKind.CEMENT_IN_ZONE, Priority.HIGH, AlertState.RAISED, 261, 17.4,
+        "foramen_S1L", None, 4.2, "mm2", "Cement",
+    )  # fmt: skip
+    assert alert_json(alert) == {
+        "id": 3, "kind": "cement_in_zone", "priority": "high", "state": "raised", "frame": 261, "t_s": 17.4,
+        "zone": "foramen_S1L", "needle": None, "value": 4.2, "unit": "mm2", "text": "Cement",
+    }  # fmt: skip
