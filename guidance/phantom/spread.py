@@ -1,0 +1,308 @@
+"""What is injected: cement that grows through uneven bone and finds a way out, contrast that follows a root."""
+
+import heapq
+from dataclasses import dataclass
+from math import exp
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_closing, gaussian_filter, map_coordinates
+from scipy.spatial import cKDTree
+
+from guidance.phantom.carm import CArm, Vector
+from guidance.phantom.patient import Landmarks, Patient, Points
+from guidance.phantom.projector import Shadow, grains_cm
+
+Leak = Literal["foramen", "canal", "anterior", "vein"]
+
+GRAIN_MM = 0.7
+"""Side of a cement voxel."""
+
+_REACH_VOXELS = 44
+"""Half side of the grid in which cement can grow: 31 mm."""
+
+_CORTEX = 0.55
+"""Bone share above which cement does not pass."""
+
+_LEAK_SHARE = 0.6
+"""Part of what is injected that takes the leak once it is open: the way of least resistance."""
+
+
+class CementSpread:
+    """Cement injected at a needle's tip, in voxels of ``GRAIN_MM``; it grows and never shrinks.
+
+    Method: invasion (D. Wilkinson and J. F. Willemsen, Invasion percolation: a new form of percolation theory,
+    1983): always the neighbour of least resistance is filled. Resistance is the trabecular bone's own unevenness plus
+    random grain plus the distance from the tip, so that the deposit is compact with lobes; cortex and the outside are
+    entered only when nothing else is left. Once ``leak_after_ml`` are in, part of each further injection runs along
+    ``leak``: out of the nearest foramen along its root, into the canal, through the anterior cortex, or into
+    the nearest vein as a run 1.5 to 3 mm wide. What it misses: pressure, setting, and cement pushed back up the needle.
+    """
+
+    def __init__(
+        self, patient: Patient, tip_mm: Vector, seed: int, leak: Leak | None = None, leak_after_ml: float = 1.0
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        self.tip_mm = np.asarray(tip_mm, dtype=np.float64)
+        self.leak_after_ml = leak_after_ml
+        self._asked_ml = 0.0
+        side = 2 * _REACH_VOXELS + 1
+        self._resistance = self._resistance_of_bone(patient, rng, side)
+        # BaSO4 clumps in the powder, so a deposit is mottled.
+        clumps = gaussian_filter(rng.standard_normal((side, side, side), dtype=np.float32), 1.2, mode="wrap")
+        self._opacity = 1 + 0.22 * clumps / clumps.std()
+        self._front: list[tuple[float, int, int, int]] = []
+        self._seen: set[tuple[int, int, int]] = set()
+        self._filled: set[tuple[int, int, int]] = set()
+        self._order: list[tuple[int, int, int]] = []
+        start = self._start()
+        self._seen.add(start)
+        self._front.append((0.0, *start))
+        self._run = [] if leak is None else self._leak_run(leak_way(patient.landmarks, self.tip_mm, leak), leak, rng)
+        self._run_at = 0
+
+    @property
+    def injected_ml(self) -> float:
+        """Volume of the voxels filled so far."""
+        return len(self._order) * GRAIN_MM**3 / 1000
+
+    @property
+    def leaked_ml(self) -> float:
+        """The part of it that has left along the leak."""
+        return self._run_at * GRAIN_MM**3 / 1000
+
+    @property
+    def points_mm(self) -> Points:
+        """Centres of the filled voxels in the order of filling, shape (n, 3)."""
+        return self.tip_mm + GRAIN_MM * np.array(self._order, dtype=np.float64).reshape(-1, 3)
+
+    def inject(self, ml: float) -> None:
+        """Add ``ml`` of cement, to the nearest voxel of all that was ever asked for."""
+        if ml < 0:
+            raise ValueError(f"inject {ml:g} mL: expected 0 or more; cement cannot be drawn back")
+        self._asked_ml += ml
+        wanted = round(self._asked_ml * 1000 / GRAIN_MM**3)
+        open_at = round(self.leak_after_ml * 1000 / GRAIN_MM**3)
+        owed = 0.0
+        while len(self._order) < wanted:
+            leaking = len(self._order) >= open_at and self._run_at < len(self._run)
+            owed += _LEAK_SHARE if leaking else 0.0
+            if leaking and owed >= 1:
+                owed -= 1
+                self._fill(self._run[self._run_at])
+                self._run_at += 1
+            else:
+                self._grow()
+
+    def cement_cm(self, carm: CArm) -> Shadow:
+        """Its shadow: box and float32 patch of cement thickness in cm, mottled by up to a fifth."""
+        order = np.array(self._order, dtype=np.int64).reshape(-1, 3)
+        index = tuple(np.clip(order + _REACH_VOXELS, 0, 2 * _REACH_VOXELS).T)
+        return grains_cm(carm, self.points_mm, GRAIN_MM, self._opacity[index].astype(np.float64))
+
+    def _resistance_of_bone(self, patient: Patient, rng: np.random.Generator, side: int) -> NDArray[np.float32]:
+        offsets = GRAIN_MM * (np.arange(side) - _REACH_VOXELS)
+        x, y, z = (
+            (self.tip_mm[i] + offsets - patient.origin_mm[i]) / patient.voxel_mm for i in range(3)
+        )
+        bone = map_coordinates(patient.bone, np.meshgrid(z, y, x, indexing="ij"), order=1, output=np.float32)
+        bone = bone.transpose(2, 1, 0)
+        # A marrow hole of a few millimetres is still inside the bone; a foramen is not.
+        inside = binary_closing(bone > 0.06, iterations=2)
+        fine = gaussian_filter(rng.standard_normal(bone.shape, dtype=np.float32), 1.0)
+        lobes = gaussian_filter(rng.standard_normal(bone.shape, dtype=np.float32), 5.0)
+        d = np.sqrt(sum(g**2 for g in np.meshgrid(offsets, offsets, offsets, indexing="ij", sparse=True)))
+        uneven = 1.2 * fine / fine.std() + 2.2 * lobes / lobes.std() + 8 * (bone - 0.2)
+        resistance = d + uneven
+        resistance = resistance + np.where(bone > _CORTEX, 1e3, 0) + np.where(inside, 0, 1e4)
+        return np.ascontiguousarray(resistance, dtype=np.float32)
+
+    def _start(self) -> tuple[int, int, int]:
+        """The free voxel nearest to the tip, as offsets from it."""
+        free = np.argwhere(self._resistance < 500) - _REACH_VOXELS
+        if len(free) == 0:
+            return 0, 0, 0
+        nearest = free[np.argmin((free**2).sum(axis=1))]
+        return int(nearest[0]), int(nearest[1]), int(nearest[2])
+
+    def _grow(self) -> None:
+        while True:
+            if not self._front:
+                raise ValueError("the cement has filled all that can be reached; expected a smaller volume")
+            _, i, j, k = heapq.heappop(self._front)
+            for step in ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)):
+                there = (i + step[0], j + step[1], k + step[2])
+                if there not in self._seen and max(map(abs, there)) <= _REACH_VOXELS:
+                    self._seen.add(there)
+                    a, b, c = there
+                    cost = float(self._resistance[a + _REACH_VOXELS, b + _REACH_VOXELS, c + _REACH_VOXELS])
+                    heapq.heappush(self._front, (cost, *there))
+            if (i, j, k) not in self._filled:
+                self._fill((i, j, k))
+                return
+
+    def _fill(self, voxel: tuple[int, int, int]) -> None:
+        self._filled.add(voxel)
+        self._order.append(voxel)
+
+    def _leak_run(
+        self, way_mm: Points, leak: Leak, rng: np.random.Generator
+    ) -> list[tuple[int, int, int]]:
+        """The voxels of the leak in the order in which it fills them."""
+        slim = float(rng.uniform(0.75, 1.5))
+        wide = {"vein": slim, "foramen": 3.8, "canal": 3.6, "anterior": 5.0}[leak]
+        path, at = _resampled(way_mm, GRAIN_MM / 2)
+        # A breach is narrow where it leaves the bone and pools behind it; a vein stays a vein.
+        radius = np.clip(1.1 + 0.22 * (at - 0.35 * at[-1]), 1.1, wide) if leak != "vein" else np.full(len(at), wide)
+        reach = int(np.ceil(radius.max() / GRAIN_MM)) + 1
+        core = {tuple(v) for v in np.round((path - self.tip_mm) / GRAIN_MM).astype(int)}
+        ball = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+        near = np.unique((np.array(sorted(core))[:, None, :] + ball).reshape(-1, 3), axis=0)
+        distance, i = cKDTree(path).query(self.tip_mm + GRAIN_MM * near)
+        ragged = rng.normal(0, 0.25, len(near)) * (leak != "vein")
+        within = distance <= radius[i] + ragged
+        arrival = at[i] + 0.8 * distance + rng.normal(0, 0.4, len(near))
+        chosen = np.flatnonzero(within)
+        order = chosen[np.argsort(arrival[chosen], kind="stable")]
+        # The start of the way lies in the deposit already and would delay what is to be seen.
+        return [(int(a), int(b), int(c)) for a, b, c in near[order]]
+
+
+def leak_way(landmarks: Landmarks, tip_mm: Vector, leak: Leak) -> Points:
+    """The line, shape (n, 3), on which cement injected at the tip would leave by this leak."""
+    tip = np.asarray(tip_mm, dtype=np.float64)
+
+    def from_tip(line: Points) -> Points:
+        start = int(np.argmin(np.linalg.norm(line - tip, axis=1)))
+        return np.vstack([tip, line[start:]])
+
+    if leak == "foramen":
+        name = min(landmarks.foramina, key=lambda f: float(np.linalg.norm(landmarks.foramina[f].mean(axis=0) - tip)))
+        return np.vstack([tip, landmarks.foramina[name].mean(axis=0), landmarks.roots[name][-2:]])
+    if leak == "canal":
+        return from_tip(landmarks.canal_path_mm)
+    if leak == "anterior":
+        line = landmarks.anterior_cortex
+        nearest = line[np.argmin(np.abs(line[:, 2] - tip[2]))]
+        front = np.array([tip[0], nearest[1], nearest[2]])
+        return np.vstack([tip, front, front + [0.0, -7.0, -3.0], front + [0.0, -9.0, -12.0]])
+    vein = min(landmarks.veins, key=lambda v: float(np.linalg.norm(v[0] - tip)))
+    return np.vstack([tip, vein])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ContrastCloud:
+    """Contrast medium at one moment: grains (n, 3) and how full of 200 mgI/mL solution each is (n,)."""
+
+    points_mm: Points
+    share: NDArray[np.float64]
+    grain_mm: float
+
+    @property
+    def ml(self) -> float:
+        """Volume of undiluted solution."""
+        return float(self.share.sum() * self.grain_mm**3 / 1000)
+
+    def iodine_cm(self, carm: CArm) -> Shadow:
+        """Its shadow: box and float32 patch of thickness in cm of 200 mgI/mL solution."""
+        return grains_cm(carm, self.points_mm, self.grain_mm, self.share)
+
+
+class ContrastRun:
+    """Contrast injected at a foramen: it runs both ways along the root's sheath and over the dura, then washes out.
+
+    ``root``: "S1L" and so on. ``ml`` of 200 mgI/mL go in at ``ml_per_s``. The sheath is a tube of 2 to 8 mm with the
+    nerve as a filling defect in it; what it cannot hold spreads in streaks over the canal's wall. Each grain fills
+    when the front reaches it and then loses its contrast with the time constant ``washout_s``.
+    """
+
+    grain_mm = 0.8
+
+    def __init__(
+        self, patient: Patient, root: str, ml: float, seed: int, ml_per_s: float = 0.6, washout_s: float = 40.0
+    ) -> None:
+        if root not in patient.landmarks.roots:
+            raise ValueError(f"root {root!r}: expected one of {', '.join(patient.landmarks.roots)}")
+        rng = np.random.default_rng(seed)
+        self.ml, self.ml_per_s, self.washout_s = ml, ml_per_s, washout_s
+        marks = patient.landmarks
+        line, at = _resampled(marks.roots[root], 0.4)
+        opening = at[np.argmin(np.linalg.norm(line - marks.foramina[root].mean(axis=0), axis=1))]
+        sheath, from_opening = self._sheath(line, at, float(opening), rng)
+        film, from_root = self._epidural_film(marks, line[0], rng)
+        points = np.vstack([sheath, film])
+        arrival = np.concatenate([from_opening, from_root + opening])
+        order = np.argsort(arrival + rng.normal(0, 1.2, len(arrival)), kind="stable")
+        share = np.clip(rng.normal(0.85, 0.25, len(points)), 0.3, 1.2)[order]
+        filled_ml = np.cumsum(share) * self.grain_mm**3 / 1000
+        holds = filled_ml <= ml
+        self._points = points[order][holds]
+        self._share = share[holds]
+        self._filled_s = filled_ml[holds] / ml_per_s
+
+    def at(self, seconds: float) -> ContrastCloud:
+        """The contrast ``seconds`` after the injection began; empty before it."""
+        there = self._filled_s <= seconds
+        # Nothing is washed out while fresh contrast still comes in behind the front.
+        since = np.maximum(seconds - max(self.ml / self.ml_per_s, 0.0), 0.0)
+        faded = exp(-float(since) / self.washout_s)
+        return ContrastCloud(self._points[there], self._share[there] * faded, self.grain_mm)
+
+    def _sheath(
+        self, line: Points, at: NDArray[np.float64], opening: float, rng: np.random.Generator
+    ) -> tuple[Points, NDArray[np.float64]]:
+        wobble = np.interp(at, np.linspace(0, at[-1], 8), rng.normal(0, 0.45, 8))
+        # Widest at the ganglion in the foramen, slimmer along the root on either side.
+        radius = np.clip(2.0 + 1.4 * np.exp(-(((at - opening + 3) / 7) ** 2)) + wobble, 1.0, 4.0)
+        points = _lattice_near(line, self.grain_mm, 4.0)
+        distance, i = cKDTree(line).query(points)
+        within = (distance <= radius[i]) & (distance >= 0.42 * radius[i])
+        return points[within], np.abs(at[i[within]] - opening)
+
+    def _epidural_film(
+        self, marks: Landmarks, start: Vector, rng: np.random.Generator
+    ) -> tuple[Points, NDArray[np.float64]]:
+        line, at = _resampled(marks.canal_path_mm, 0.5)
+        radius = np.interp(at, np.linspace(0, at[-1], len(marks.canal_radius_mm)), marks.canal_radius_mm)
+        points = _lattice_near(line, self.grain_mm, float(radius.max()))
+        distance, i = cKDTree(line).query(points)
+        film = np.abs(distance - 0.85 * radius[i]) < 0.7
+        # It keeps to the root's side and runs further along the canal than around it.
+        points, along = points[film], at[i[film]]
+        home = at[np.argmin(np.linalg.norm(line - start, axis=1))]
+        around = np.abs(points[:, 0] - start[0])
+        streaks = np.sin(along / 3.1 + rng.uniform(0, 6)) + rng.normal(0, 0.5, len(points))
+        kept = streaks > -0.4
+        return points[kept], (0.7 * np.abs(along - home) + 1.6 * around)[kept]
+
+
+def skin_spill(centre_mm: Vector, ml: float, seed: int) -> ContrastCloud:
+    """A puddle of contrast on the back's skin: a ragged flat blot, a distractor that never washes out."""
+    rng = np.random.default_rng(seed)
+    grain = 1.0
+    side = np.arange(-40, 41) * grain
+    x, z = np.meshgrid(side, side)
+    lumps = gaussian_filter(rng.standard_normal(x.shape), 6.0, mode="wrap")
+    height = np.exp(-(x**2 + z**2) / 250) * np.clip(1 + 1.4 * lumps / lumps.std(), 0, None)
+    height *= ml * 1000 / grain**3 / height.sum()
+    wet = height > 0.02
+    centre = np.asarray(centre_mm, dtype=np.float64)
+    points = centre + np.column_stack([x[wet], np.zeros(int(wet.sum())), z[wet]])
+    return ContrastCloud(points, height[wet] * (height.sum() / height[wet].sum()), grain)
+
+
+def _resampled(line: Points, step_mm: float) -> tuple[Points, NDArray[np.float64]]:
+    """Points along a line about step_mm apart, and the arc length at each."""
+    lengths = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
+    at = np.linspace(0, lengths[-1], max(2, round(lengths[-1] / step_mm) + 1))
+    return np.column_stack([np.interp(at, lengths, line[:, i]) for i in range(3)]), at
+
+
+def _lattice_near(line: Points, grain_mm: float, reach_mm: float) -> Points:
+    """Points of a cubic lattice within reach_mm of a line."""
+    low, high = line.min(axis=0) - reach_mm, line.max(axis=0) + reach_mm
+    axes = [np.arange(a, b, grain_mm) for a, b in zip(low, high, strict=True)]
+    lattice = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    distance, _ = cKDTree(line).query(lattice, distance_upper_bound=reach_mm)
+    return lattice[np.isfinite(distance)]
