@@ -1,0 +1,561 @@
+"""The x-ray field inside the video frame: its outline, its polarity, and the text burned into it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.frame import Pixels
+from guidance.records import FieldKind, FieldOutline
+from guidance.vision.outline import Outline, Points, fit_outline, full_outline
+
+Grey = NDArray[np.uint8]
+Mask = NDArray[np.uint8]
+Box = tuple[int, int, int, int]
+
+CELL_PX = 8
+BUSY_SHARE = 0.15
+"""X-ray pixels differ from their neighbours nearly everywhere (quantum noise); drawn panels nearly nowhere."""
+CONTRAST = 6.0
+"""The field differs from its surround by more than this, in 8-bit levels, on average over a cell."""
+MIN_AREA_SHARE = 0.03
+RAYS = 360
+POLARITY_SIDE_PX = 240
+TEXT_CONTRAST = 64
+"""Strokes of burned-in text stand out by more than this, in 8-bit levels, within one pixel."""
+SUSPECT_SHARE = 0.25
+SUSPECT_FRAMES = 2
+SAME_OVERLAP = 0.98
+"""Outlines of this intersection over union are one and the same: 1 % of a circle's radius."""
+RIVAL_SHARE = 0.4
+"""Another field on the monitor may be the live one from this share of the larger one's area on."""
+
+
+@dataclass(frozen=True, eq=False)
+class XrayField:
+    """The irradiated part of a video frame.
+
+    ``outline``: its polygon in input-frame pixels, its kind and polarity. ``box_px``: (x0, y0, x1, y1), the
+    polygon's box inside the frame, x1 and y1 excluded. ``mask``: (height, width) uint8, 255 inside the outline and
+    away from burned-in text. ``text_boxes_px``: (x0, y0, x1, y1) of the text that was masked out.
+    """
+
+    outline: FieldOutline
+    frame_size_px: tuple[int, int]
+    text_boxes_px: tuple[Box, ...] = ()
+
+    @property
+    def bone_dark(self) -> bool:
+        return self.outline.bone_dark
+
+    @cached_property
+    def box_px(self) -> Box:
+        w, h = self.frame_size_px
+        x0, y0 = np.floor(self.outline.polygon_px.min(axis=0) + 0.5).astype(int)
+        x1, y1 = np.ceil(self.outline.polygon_px.max(axis=0) + 0.5).astype(int)
+        return max(0, int(x0)), max(0, int(y0)), min(w, int(x1)), min(h, int(y1))
+
+    @cached_property
+    def mask(self) -> Mask:
+        w, h = self.frame_size_px
+        mask = polygon_mask(self.outline.polygon_px, (w, h))
+        for x0, y0, x1, y1 in self.text_boxes_px:
+            mask[y0:y1, x0:x1] = 0
+        mask.flags.writeable = False
+        return mask
+
+
+def polygon_mask(polygon: Points, size: tuple[int, int]) -> Mask:
+    """(height, width) uint8, 255 where a pixel's centre lies in the convex polygon. ``size``: width, height."""
+    w, h = size
+    mask = np.zeros((h, w), dtype=np.uint8)
+    cv2.fillConvexPoly(mask, np.round(polygon * 16).astype(np.int32), 255, lineType=cv2.LINE_8, shift=4)
+    return mask
+
+
+def find_field(pixels: Pixels, bits: int) -> XrayField:
+    """The largest x-ray field of a frame; the whole frame where no surround can be told from it.
+
+    ``pixels``: (height, width) uint8 or uint16 with ``bits`` significant bits. The outline lies where the edge
+    has half its height, within about 3 px on soft edges; see ``find_fields``.
+    """
+    return find_fields(pixels, bits)[0]
+
+
+def find_fields(pixels: Pixels, bits: int) -> tuple[XrayField, ...]:
+    """Every x-ray field of a frame, the largest first, never empty; a monitor may show a stored one beside the live.
+
+    X-ray pixels carry noise and differ from the surround's level; what is drawn (panels, banners) is flat, or, as
+    text, thin. The outline of each such region is then measured along rays and fitted by ``fit_outline``.
+    Misses: a field much smaller than 3 % of the frame; the part of a field that is as dark as its surround
+    is only recovered where the rest of the outline shows the shape.
+    """
+    grey = eight_bit(pixels, bits)
+    size = (grey.shape[1], grey.shape[0])
+    outlines = _outlines(grey) or [full_outline(size)]
+    return tuple(_describe(grey, outline) for outline in outlines)
+
+
+def eight_bit(pixels: Pixels, bits: int) -> Grey:
+    """The eight most significant bits, same shape; a view where nothing has to be done."""
+    if pixels.dtype == np.uint8:
+        return np.asarray(pixels, dtype=np.uint8)
+    return np.asarray(np.right_shift(pixels, bits - 8), dtype=np.uint8)
+
+
+def _describe(grey: Grey, outline: Outline) -> XrayField:
+    size = (grey.shape[1], grey.shape[0])
+    inside = polygon_mask(outline.polygon, size)
+    text = find_text(grey, inside)
+    field = XrayField(FieldOutline(outline.kind, outline.polygon, True), size, text)
+    bone_dark = polarity_evidence(grey, field) >= 0
+    return XrayField(FieldOutline(outline.kind, outline.polygon, bone_dark), size, text)
+
+
+def _outlines(grey: Grey, nested: bool = False) -> list[Outline]:
+    """Outlines of all fields in a picture, the largest first."""
+    h, w = grey.shape
+    cells = _measure_cells(grey)
+    found: list[tuple[float, Outline]] = []
+    for region in _regions(cells):
+        whole, surround = _with_saturated_parts(region, cells)
+        if surround is None:
+            found.append((float(w * h), full_outline((w, h))))
+            continue
+        points = _edge_points(grey, whole, surround)
+        outline = fit_outline(points, (w, h)) or _hull_outline(whole, (w, h))
+        if outline.kind in (FieldKind.RECTANGLE, FieldKind.POLYGON) and not nested:
+            outline = _field_within(grey, outline)
+        found.append((cv2.contourArea(outline.polygon.astype(np.float32)), outline))
+    found.sort(key=lambda pair: -pair[0])
+    return [outline for area, outline in found if area >= MIN_AREA_SHARE * w * h]
+
+
+def _field_within(grey: Grey, outer: Outline) -> Outline:
+    """The field inside a picture that a monitor shows with a surround of its own (a noisy one, say)."""
+    x0, y0 = np.maximum(np.ceil(outer.polygon.min(axis=0) + 1).astype(int), 0)
+    x1, y1 = np.floor(outer.polygon.max(axis=0)).astype(int)
+    inner = _outlines(np.ascontiguousarray(grey[y0:y1, x0:x1]), nested=True)
+    if not inner or inner[0].kind is FieldKind.FULL or inner[0].explained <= 0.9 * outer.explained:
+        return outer
+    return Outline(inner[0].kind, inner[0].polygon + np.array([x0, y0]), inner[0].explained)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cells:
+    """A frame in cells of CELL_PX: mean ``level``, and whether neighbouring pixels mostly differ (``busy``)."""
+
+    level: NDArray[np.float32]
+    busy: NDArray[np.bool_]
+
+
+def _measure_cells(grey: Grey) -> _Cells:
+    h, w = grey.shape
+    rows, columns = -(-h // CELL_PX), -(-w // CELL_PX)
+    grey = cv2.copyMakeBorder(grey, 0, rows * CELL_PX - h, 0, columns * CELL_PX - w, cv2.BORDER_REPLICATE)
+    differs = np.zeros(grey.shape, dtype=np.uint8)
+    differs[:, 1:] = grey[:, 1:] != grey[:, :-1]
+    differs[1:] |= grey[1:] != grey[:-1]
+    differs *= 255
+    level = cv2.resize(grey.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
+    busy = cv2.resize(differs, (columns, rows), interpolation=cv2.INTER_AREA) >= 255 * BUSY_SHARE
+    return _Cells(level, busy)
+
+
+def _regions(cells: _Cells) -> list[Mask]:
+    """Each large region of noisy cells, lines of text removed; neither black nor white, which may be surround."""
+    rim = np.concatenate([cells.level[0], cells.level[-1], cells.level[1:-1, 0], cells.level[1:-1, -1]])
+    dark, bright = rim[rim < 4 * CONTRAST], rim[rim > 255 - 4 * CONTRAST]
+    # A surround may carry noise of its own (an analogue grabber, an intensifier's glow).
+    low = max(CONTRAST, float(dark.mean() + 3 * dark.std())) if len(dark) else CONTRAST
+    high = min(255 - CONTRAST, float(bright.mean() - 3 * bright.std())) if len(bright) else 255 - CONTRAST
+    content = np.where(cells.busy & (cells.level > low) & (cells.level < high), 255, 0).astype(np.uint8)
+    content = cv2.morphologyEx(content, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    # The frame's border counts as content, or opening would eat a field that the frame clips.
+    framed = cv2.copyMakeBorder(content, 3, 3, 3, 3, cv2.BORDER_REPLICATE)
+    content = np.ascontiguousarray(cv2.morphologyEx(framed, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))[3:-3, 3:-3])
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(content, connectivity=4)
+    large = [i for i in range(1, count) if stats[i, cv2.CC_STAT_AREA] >= 0.3 * MIN_AREA_SHARE * content.size]
+    return [np.where(labels == i, 255, 0).astype(np.uint8) for i in large]
+
+
+def _with_saturated_parts(region: Mask, cells: _Cells) -> tuple[Mask, float | None]:
+    """A region grown by the saturated parts that touch it, and the level of its surround, None without surround.
+
+    Flat at the end of the field's own grey scale that is not the surround's end is saturated x-ray; flat in
+    between is drawn.
+    """
+    hull = np.zeros_like(region)
+    contours, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.fillConvexPoly(hull, cv2.convexHull(np.concatenate(contours)), 255)
+    ring = (cv2.dilate(hull, np.ones((5, 5), np.uint8)) > 0) & (hull == 0)
+    if ring.sum() < 8:
+        return region, None
+    surround = float(np.bincount(cells.level[ring].round().astype(int)).argmax())
+    inside = cells.level[region > 0]
+    if surround < float(np.median(inside)):
+        saturated = cells.level >= min(float(np.percentile(inside, 97)), 255 - CONTRAST)
+    else:
+        saturated = cells.level <= max(float(np.percentile(inside, 3)), CONTRAST)
+    grown = np.where((region > 0) | (saturated & (np.abs(cells.level - surround) > CONTRAST)), 255, 0).astype(np.uint8)
+    grown = cv2.morphologyEx(grown, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) | region
+    _, labels = cv2.connectedComponents(grown, connectivity=4)
+    label = np.bincount(labels[region > 0]).argmax()
+    return np.where(labels == label, 255, 0).astype(np.uint8), surround
+
+
+def _hull(region: Mask) -> Points:
+    """Convex hull of a region of cells, (n, 2) in pixels of the frame."""
+    contours, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cells = cv2.convexHull(np.concatenate(contours)).reshape(-1, 2)
+    corners = (cells[:, None, :] + np.array([[0, 0], [1, 0], [1, 1], [0, 1]])).reshape(-1, 2) * CELL_PX - 0.5
+    return np.asarray(cv2.convexHull(corners.astype(np.float32)).reshape(-1, 2), dtype=np.float64)
+
+
+def _hull_outline(region: Mask, size: tuple[int, int]) -> Outline:
+    """The region's hull, or the whole frame where the region reaches three of its sides (air, not surround)."""
+    touched = [bool((side > 0).any()) for side in (region[0], region[-1], region[:, 0], region[:, -1])]
+    if sum(touched) >= 3:
+        return full_outline(size)
+    return Outline(FieldKind.POLYGON, np.clip(_hull(region), -0.5, np.array(size) - 0.5), 0.0)
+
+
+def _edge_points(grey: Grey, region: Mask, surround: float) -> Points:
+    """Where the field ends along rays from its middle, (n, 2) in pixels, n <= RAYS.
+
+    Along each ray the outermost crossing of half the height between the surround and the field just inside. Rays
+    that end at the frame's border, or where the field is as dark as the surround, give no point.
+    """
+    h, w = grey.shape
+    hull = _hull(region)
+    moments = cv2.moments(hull.astype(np.float32))
+    centre = np.array([moments["m10"], moments["m01"]]) / moments["m00"]
+    turn = np.linspace(0.0, 2 * np.pi, RAYS, endpoint=False)
+    heading = np.column_stack([np.cos(turn), np.sin(turn)])
+    reach = _hull_radius(hull, centre, heading)
+    depth = max(12, round(0.08 * float(np.median(reach))))
+    inward, outward = 3 * depth, 3 * CELL_PX
+    steps = np.arange(-inward, outward + 1, dtype=np.float64)
+    along = reach[:, None] + steps[None, :]
+    x = centre[0] + heading[:, :1] * along
+    y = centre[1] + heading[:, 1:] * along
+    outside = (x < -0.5) | (y < -0.5) | (x > w - 0.5) | (y > h - 0.5)
+    smooth = cv2.blur(grey, (3, 3))
+    profile = cv2.remap(
+        smooth, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    ).astype(np.float64)
+    rise = np.abs(profile - surround)
+    points = []
+    for ray in range(RAYS):
+        valid = rise[ray, : int(np.argmax(outside[ray])) if outside[ray].any() else len(steps)]
+        at = _outermost_edge(valid, depth)
+        if at is not None and at + 2 < len(valid):
+            points.append(centre + heading[ray] * (reach[ray] - inward + at))
+    found = np.array(points).reshape(-1, 2)
+    inner = (found > 2.0).all(axis=1) & (found < np.array([w, h]) - 3.0).all(axis=1)
+    return found[inner]
+
+
+def _outermost_edge(rise: NDArray[np.float64], depth: int) -> float | None:
+    """Index, to a fraction of a pixel, at which a profile falls to half of what it is just inside its last edge.
+
+    A soft edge is wider than it looks from its foot, so the look inside (up to ``depth`` px) is repeated from
+    each new edge until it stays.
+    """
+    above = np.flatnonzero(rise > CONTRAST)
+    if not len(above):
+        return None
+    edge, half = int(above[-1]), 0.0
+    for _ in range(6):
+        if edge < depth:
+            return None
+        plateau = float(np.median(rise[edge - depth : edge - depth // 4]))
+        if plateau < 2 * CONTRAST:
+            return None
+        half = plateau / 2
+        over = np.flatnonzero(rise[: edge + 1] >= half)
+        if not len(over):
+            return None
+        settled, edge = edge - over[-1] < 2, int(over[-1])
+        if settled:
+            break
+    if edge + 1 >= len(rise):
+        return float(edge)
+    drop = rise[edge] - rise[edge + 1]
+    return edge + (float((rise[edge] - half) / drop) if drop > 0 else 0.0)
+
+
+def _hull_radius(hull: Points, centre: Points, heading: Points) -> Points:
+    """Distance from the centre to a convex hull along each heading, shape (rays,)."""
+    a, b = hull - centre, np.roll(hull, -1, axis=0) - centre
+    edge = b - a
+    cross = heading[:, :1] * edge[:, 1] - heading[:, 1:] * edge[:, 0]
+    far = a[:, 0] * edge[:, 1] - a[:, 1] * edge[:, 0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        along = far / cross
+        share = (a[:, 0] * heading[:, 1:] - a[:, 1] * heading[:, :1]) / -cross
+    hits = np.isfinite(along) & (along > 0) & (share > -1e-6) & (share < 1 + 1e-6)
+    return np.asarray(np.where(hits, along, 0.0).max(axis=1))
+
+
+def polarity_evidence(grey: Grey, field: XrayField) -> float:
+    """Positive where absorbers look darker than air, negative where brighter; beyond ±0.3 it is rarely wrong.
+
+    Three observations, summed: thin structures (needles, cortices) are absorbers, so closing them changes a bone-dark
+    picture more than opening; what is nearly all air is featureless; and outside the field there are no x-rays, so
+    a surround that the field fades into, or that is white, shows what full absorption looks like. A sharp black
+    surround is painted by the display in either polarity and counts little.
+    """
+    x0, y0, x1, y1 = field.box_px
+    scale = min(1.0, POLARITY_SIDE_PX / max(x1 - x0, y1 - y0))
+    size = (max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale)))
+    small = cv2.resize(grey[y0:y1, x0:x1].astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    mask = cv2.resize(field.mask[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA)
+    inner = cv2.erode(mask, np.ones((21, 21), np.uint8), borderType=cv2.BORDER_REPLICATE) == 255
+    if inner.sum() < 400:
+        return 0.0
+    smooth = cv2.GaussianBlur(small, (0, 0), 1.0)
+    thin = 0.0
+    for side in (15, 31):
+        element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+        dark = float(np.percentile((cv2.morphologyEx(smooth, cv2.MORPH_CLOSE, element) - smooth)[inner], 99))
+        bright = float(np.percentile((smooth - cv2.morphologyEx(smooth, cv2.MORPH_OPEN, element))[inner], 99))
+        thin += (dark - bright) / (dark + bright + 1.0)
+    steep = cv2.magnitude(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1))[inner]
+    level = cv2.GaussianBlur(small, (0, 0), 3.0)[inner]
+    dark_end, bright_end = np.percentile(level, [15, 85])
+    steep_dark, steep_bright = steep[level <= dark_end].mean(), steep[level >= bright_end].mean()
+    featureless = float(np.log((steep_dark + 1.0) / (steep_bright + 1.0)))
+    return thin + 0.3 * featureless + _surround_evidence(grey, field)
+
+
+def _surround_evidence(grey: Grey, field: XrayField) -> float:
+    """Polarity as the surround tells it: +1 or -1 where the field fades into it, less where the edge is sharp."""
+    outline = field.outline.polygon_px
+    centre = outline.mean(axis=0)
+    reach = np.hypot(*(outline - centre).T)
+    rings = []
+    for beyond in (-0.06, 0.015, 0.03, 0.08):
+        points = centre + (outline - centre) * (1 + beyond)
+        seen = (points >= 0).all(axis=1) & (points <= np.array(field.frame_size_px) - 1).all(axis=1)
+        if seen.sum() < 0.1 * len(reach) or seen.sum() < 3:
+            return 0.0
+        x, y = np.round(points[seen]).astype(int).T
+        rings.append(float(grey[y, x].mean()))
+    inside, near, farther, surround = rings
+    towards = 1.0 if surround < inside else -1.0
+    fade = min(abs(near - surround), 2 * abs(farther - surround)) / (abs(inside - surround) + 1.0)
+    if fade > 0.05:
+        return towards
+    return 0.1 if towards > 0 else -0.5
+
+
+def find_text(grey: Grey, inside: Mask) -> tuple[Box, ...]:
+    """Boxes (x0, y0, x1, y1) of text burned into the field, with a margin.
+
+    Drawn strokes are thin, end within one pixel and have one grey; the edge of anything seen by x-rays is blurred
+    by the focal spot and the detector. Bright strokes are taken from two glyphs in a row on, dark ones, which
+    could be instruments, from three on and only in black. Misses: soft or half-transparent strokes, single marks.
+    """
+    kernel = np.ones((9, 9), np.uint8)
+    steep = cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 1.25 * TEXT_CONTRAST
+    boxes: list[Box] = []
+    for operation, dark, glyphs_needed in ((cv2.MORPH_TOPHAT, False, 2), (cv2.MORPH_BLACKHAT, True, 3)):
+        strokes = (cv2.morphologyEx(grey, operation, kernel) > TEXT_CONTRAST) & (inside > 0)
+        if dark:
+            strokes &= grey < 2 * CONTRAST
+        if strokes.any():
+            boxes += _rows_of_text(_glyphs(strokes, steep, grey), glyphs_needed)
+    h, w = grey.shape
+    return tuple((max(0, x0 - 4), max(0, y0 - 4), min(w, x1 + 4), min(h, y1 + 4)) for x0, y0, x1, y1 in boxes)
+
+
+def _glyphs(strokes: NDArray[np.bool_], steep: NDArray[np.bool_], grey: Grey) -> list[Box]:
+    """Boxes of the connected strokes that are as large, as sharp and as even as a character."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(strokes.astype(np.uint8), connectivity=8)
+    glyphs: list[Box] = []
+    for i in range(1, count):
+        x, y, w, h, area = (int(v) for v in stats[i])
+        if not (6 <= h <= 48 and 1 <= w <= 48 and area >= 8):
+            continue
+        here = labels[y : y + h, x : x + w] == i
+        levels = grey[y : y + h, x : x + w][here].astype(np.int16)
+        even = float((np.abs(levels - np.median(levels)) <= 3 * CONTRAST).mean())
+        sharp = float(steep[y : y + h, x : x + w][here].mean())
+        if even > 0.5 and sharp > 0.8:
+            glyphs.append((x, y, x + w, y + h))
+    return glyphs
+
+
+def _rows_of_text(glyphs: list[Box], needed: int) -> list[Box]:
+    """Boxes around runs of at least ``needed`` glyphs that stand side by side on one line."""
+    rows: list[list[Box]] = []
+    for glyph in sorted(glyphs):
+        height = glyph[3] - glyph[1]
+        for row in rows:
+            last = row[-1]
+            tall = last[3] - last[1]
+            level = min(glyph[3], last[3]) - max(glyph[1], last[1]) > 0.5 * max(height, tall)
+            if level and glyph[0] - last[2] < 1.5 * max(height, tall):
+                row.append(glyph)
+                break
+        else:
+            rows.append([glyph])
+    return [
+        (min(g[0] for g in row), min(g[1] for g in row), max(g[2] for g in row), max(g[3] for g in row))
+        for row in rows
+        if len(row) >= needed
+    ]
+
+
+class FieldWatch:
+    """Keeps the x-ray field from frame to frame; looks for it anew only when the picture says that it has changed.
+
+    A few hundred pixels are read on each frame: just inside and outside the outline, and over the field. The
+    outline is suspect when many of those outside no longer show the surround, or many inside now do; the polarity
+    when the field's pattern has turned over. A suspicion must last SUSPECT_FRAMES frames, and a new outline must be
+    found twice in a row, before it replaces the old: a field that flickers would tear zones and masks.
+    """
+
+    def __init__(self) -> None:
+        self._field: XrayField | None = None
+        self._probe: _Probe | None = None
+        self._rivals: tuple[tuple[XrayField, _Probe], ...] = ()
+        self._proposal: XrayField | None = None
+        self._suspect_frames = 0
+        self._frames = 0
+        self._look_again_at = 1
+
+    @property
+    def field(self) -> XrayField | None:
+        """The field as last known; None before the first frame."""
+        return self._field
+
+    def update(self, pixels: Pixels, bits: int) -> XrayField:
+        """The field of this frame. Call it on every sound frame, repeated ones too: a rival may be the live one."""
+        self._frames += 1
+        size = (pixels.shape[1], pixels.shape[0])
+        if self._field is None or self._probe is None or self._field.frame_size_px != size:
+            return self._adopt(find_fields(pixels, bits), pixels, bits)
+        live = self._live_rival(pixels, bits)
+        if live is not None:
+            fields = [self._field, *(field for field, _ in self._rivals)]
+            return self._adopt((live, *(field for field in fields if field is not live)), pixels, bits)
+        suspect = self._probe.suspects(pixels, bits)
+        self._suspect_frames = self._suspect_frames + 1 if suspect else 0
+        unsettled = self._proposal is not None or self._frames == self._look_again_at
+        if self._suspect_frames >= SUSPECT_FRAMES or unsettled:
+            self._look_again(pixels, bits)
+        return self._field
+
+    def _look_again(self, pixels: Pixels, bits: int) -> None:
+        assert self._field is not None
+        fields = find_fields(pixels, bits)
+        found = max(fields, key=lambda field: _overlap(field, self._field)) if self._rivals else fields[0]
+        if _same(found, self._field):
+            # What looked like a change was not one (a shadow at the edge): take it as the new normal.
+            self._probe, self._proposal = _Probe(self._field, pixels, bits), None
+        elif self._proposal is not None and _same(found, self._proposal):
+            self._adopt((found, *(field for field in fields if field is not found)), pixels, bits)
+        else:
+            self._proposal = found
+        self._suspect_frames = 0
+
+    def _adopt(self, fields: tuple[XrayField, ...], pixels: Pixels, bits: int) -> XrayField:
+        self._field = fields[0]
+        self._probe = _Probe(fields[0], pixels, bits)
+        own_area = _area(fields[0])
+        rivals = [field for field in fields[1:] if _area(field) > RIVAL_SHARE * own_area]
+        self._rivals = tuple((field, _Probe(field, pixels, bits)) for field in rivals)
+        self._proposal, self._suspect_frames = None, 0
+        if fields[0].outline.kind in (FieldKind.FULL, FieldKind.POLYGON):
+            # A first picture in the dark may hide the field's shape: ask again, ever more rarely.
+            self._look_again_at = 2 * self._frames + 1
+        return fields[0]
+
+    def _live_rival(self, pixels: Pixels, bits: int) -> XrayField | None:
+        """The other field on the monitor that has changed since adoption while the present one never did."""
+        if not self._rivals:
+            return None
+        assert self._probe is not None
+        if self._probe.has_changed(pixels, bits):
+            self._rivals = ()
+            return None
+        return next((field for field, probe in self._rivals if probe.has_changed(pixels, bits)), None)
+
+
+class _Probe:
+    """Some hundred pixels of a field and around it, as they were when it was last looked at."""
+
+    def __init__(self, field: XrayField, pixels: Pixels, bits: int) -> None:
+        w, h = field.frame_size_px
+        outline = field.outline.polygon_px
+        corners = np.vstack([outline, outline[:1]])
+        length = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(corners, axis=0).T))])
+        at = np.linspace(0.0, length[-1], 96, endpoint=False)
+        edge = np.column_stack([np.interp(at, length, corners[:, 0]), np.interp(at, length, corners[:, 1])])
+        centre = edge.mean(axis=0)
+        outward = (edge - centre) / np.hypot(*(edge - centre).T)[:, None]
+        self._inner = _flat_index(edge - 10 * outward, (w, h))
+        self._outer = _flat_index(edge + 10 * outward, (w, h))
+        x0, y0, x1, y1 = field.box_px
+        grid = np.stack(np.meshgrid(np.linspace(x0, x1 - 1, 24), np.linspace(y0, y1 - 1, 24)), axis=-1).reshape(-1, 2)
+        grid_index = _flat_index(grid, (w, h))
+        self._grid = grid_index[field.mask.ravel()[grid_index] > 0]
+        self._was_inner = _levels(pixels, bits, self._inner)
+        self._was_outer = _levels(pixels, bits, self._outer)
+        self._was_grid = _levels(pixels, bits, self._grid)
+        self._surround = float(np.median(self._was_outer)) if len(self._outer) else None
+
+    def suspects(self, pixels: Pixels, bits: int) -> bool:
+        """True where the outline or the polarity no longer fits this frame."""
+        outer = _levels(pixels, bits, self._outer)
+        if len(outer) and (np.abs(outer - self._was_outer) > 3 * CONTRAST).mean() > SUSPECT_SHARE:
+            return True
+        inner = _levels(pixels, bits, self._inner)
+        surround = self._surround if self._surround is not None else 0.0
+        covered = (np.abs(inner - surround) < CONTRAST) & (np.abs(self._was_inner - surround) >= CONTRAST)
+        if len(inner) and covered.mean() > SUSPECT_SHARE:
+            return True
+        grid, was = _levels(pixels, bits, self._grid), self._was_grid
+        spread = grid.std() * was.std()
+        if spread == 0:
+            return False
+        return bool(((grid - grid.mean()) * (was - was.mean())).mean() / spread < -0.5)
+
+    def has_changed(self, pixels: Pixels, bits: int) -> bool:
+        """True where the field's content is another picture than it was; compression alone changes little."""
+        return bool((np.abs(_levels(pixels, bits, self._grid) - self._was_grid) > CONTRAST).mean() > 0.05)
+
+
+def _flat_index(points: Points, size: tuple[int, int]) -> NDArray[np.intp]:
+    """Indices into the flattened frame of those points that lie in it."""
+    w, h = size
+    x, y = np.round(points).astype(np.intp).T
+    seen = (x >= 0) & (y >= 0) & (x < w) & (y < h)
+    return np.asarray(y[seen] * w + x[seen], dtype=np.intp)
+
+
+def _levels(pixels: Pixels, bits: int, index: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Pixels at flat indices in 8-bit levels, float32."""
+    return np.asarray(pixels.ravel()[index], dtype=np.float32) * np.float32(255.0 / (2**bits - 1))
+
+
+def _area(field: XrayField) -> float:
+    return float(cv2.contourArea(field.outline.polygon_px.astype(np.float32)))
+
+
+def _overlap(a: XrayField, b: XrayField | None) -> float:
+    """Intersection over union of two convex outlines."""
+    if b is None:
+        return 0.0
+    common, _ = cv2.intersectConvexConvex(
+        a.outline.polygon_px.astype(np.float32), b.outline.polygon_px.astype(np.float32)
+    )
+    return float(common / max(_area(a) + _area(b) - common, 1e-9))
+
+
+def _same(a: XrayField, b: XrayField) -> bool:
+    return a.bone_dark == b.bone_dark and _overlap(a, b) > SAME_OVERLAP
