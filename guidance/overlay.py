@@ -1,8 +1,8 @@
 """Findings as drawing instructions: one source for the browser, the annotated video and stills.
 
 ``draw`` says what is drawn where, ``look_json`` how it looks; the browser draws both as vectors, ``paint``
-draws them into pixels. Red and yellow are kept for active alerts (IEC 60601-1-8); every meaning is also told by
-a dash, a width or a word, never by colour alone.
+draws them into pixels. Red and yellow are kept for active alerts (IEC 60601-1-8); every meaning is also told
+by a dash, a width or a word, never by colour alone.
 """
 
 from collections.abc import Sequence
@@ -43,13 +43,15 @@ class StrokeKind(StrEnum):
     POLYGON = "polygon"
     CIRCLE = "circle"
     TEXT = "text"
+    NOTICE = "notice"
 
 
 @dataclass(frozen=True, slots=True)
 class Stroke:
-    """One thing to draw. ``points_px`` are input-frame pixels; a circle and a text have one: centre or anchor.
+    """One thing to draw. ``points_px`` are input-frame pixels; a circle has its centre, a text its anchor.
 
-    A text stands right of its anchor, its middle at the anchor's height. ``radius_px`` belongs to circles.
+    A text stands right of its anchor, its middle at the anchor's height. ``radius_px`` belongs to circles. A
+    notice has no point: its words must stand beside the picture.
     """
 
     kind: StrokeKind
@@ -75,22 +77,23 @@ class Style:
 
 STYLES: dict[str, Style] = {
     "field": Style("#7d8f9e", 1.6, (8, 12)),
-    "zone_body": Style("#7f9bb8", 1.6, (14, 7)),
-    "zone_target": Style("#57c98a", 1.8, (22, 7)),
-    "zone_caution": Style("#d8b48c", 2.0, (4, 6)),
-    "zone_forbidden": Style("#ff8fc0", 2.0, (), 0.05, essential=True),
-    "zone_near": Style("#ffd60a", 3.0, (9, 5), 0.08, essential=True),
+    "zone_body": Style("#7f9bb8", 2.0, (14, 7)),
+    "zone_target": Style("#57c98a", 2.4, (22, 7)),
+    "zone_caution": Style("#d8b48c", 2.4, (4, 6)),
+    "zone_forbidden": Style("#ff8fc0", 2.8, (), 0.05, essential=True),
+    "zone_near": Style("#ffd60a", 3.4, (9, 5), 0.08, essential=True),
     "zone_breached": Style("#ff3b30", 4.5, (), 0.28, essential=True),
     "zone_unwatched": Style("#b4b9be", 2.2, (5, 7)),
-    "root": Style("#b79bff", 1.6, (), 0.10),
+    "root": Style("#b79bff", 2.2, (), 0.10),
     "root_centre": Style("#b79bff", 2.0, (8, 6)),
-    "cement": Style("#ff9f45", 1.8, (), 0.10, essential=True),
+    "cement": Style("#ff9f45", 2.4, (), 0.10, essential=True),
     "cement_front": Style("#ff9f45", 3.0, (), 0.0, essential=True),
-    "needle": Style("#38d6ff", 2.0),
-    "needle_tip": Style("#38d6ff", 2.4, (), 0.0, essential=True),
-    "needle_predicted": Style("#38d6ff", 2.0, (6, 6), 0.0, essential=True),
+    "needle": Style("#38d6ff", 2.4),
+    "needle_tip": Style("#38d6ff", 3.0, (), 0.0, essential=True),
+    "needle_predicted": Style("#38d6ff", 2.4, (6, 6), 0.0, essential=True),
     "label": Style("#e8eef4", 1.0),
     "label_alert": Style("#ffffff", 1.0, essential=True),
+    "notice": Style("#ffd796", 1.0, essential=True),
 }
 
 STATE_WORDS: dict[FrameState, tuple[str, str]] = {
@@ -130,7 +133,10 @@ _NEEDLE_ALERTS = {AlertKind.NEEDLE_IN_ZONE, AlertKind.NEEDLE_NEAR_ZONE, AlertKin
 
 
 def draw(findings: Findings, alerts: Sequence[Alert] = ()) -> tuple[Stroke, ...]:
-    """What to draw over one frame, the most important last (on top). ``alerts`` are the active ones."""
+    """What to draw over one frame, the most important last (on top), then its notices.
+
+    ``alerts`` are the active ones.
+    """
     quiet = [zone for zone in findings.zones if _zone_style(zone, findings, alerts) != "zone_breached"]
     breached = [zone for zone in findings.zones if _zone_style(zone, findings, alerts) == "zone_breached"]
     strokes: list[Stroke] = []
@@ -146,6 +152,7 @@ def draw(findings: Findings, alerts: Sequence[Alert] = ()) -> tuple[Stroke, ...]
         strokes += _zone(zone, findings, alerts)
     for needle in findings.needles:
         strokes += _needle(needle, [a for a in alerts if a.needle == needle.id and a.kind in _NEEDLE_ALERTS])
+    strokes += [Stroke(StrokeKind.NOTICE, (), "notice", text=words) for words in notices(findings)]
     return tuple(strokes)
 
 
@@ -194,9 +201,7 @@ def look_json() -> dict[str, Any]:
     """How strokes, states and priorities look: what ``paint`` uses, for the browser."""
     return {
         "styles": {name: asdict(style) for name, style in STYLES.items()},
-        "states": {
-            state.value: {"word": word, "detail": detail} for state, (word, detail) in STATE_WORDS.items()
-        },
+        "states": {state.value: {"word": word, "detail": detail} for state, (word, detail) in STATE_WORDS.items()},
         "alarms": {priority.value: asdict(look) for priority, look in ALARM_LOOKS.items()},
         "urgency": {priority.value: rank for priority, rank in _URGENCY.items()},
         "label_height": LABEL_HEIGHT,
@@ -344,8 +349,8 @@ def paint(
 ) -> Bgr:
     """The annotated picture, (height, width, 3) uint8 BGR, both even: banner, picture, status, notices.
 
-    The strips stand outside the picture, so that nothing of it is covered. A picture under 640 px is enlarged by
-    a whole number, so that the words can be read. The size depends on nothing but the input's size.
+    The strips stand outside the picture, so that nothing of it is covered. A picture under 640 px is enlarged
+    by a whole number, so that the words can be read. The size depends on nothing but the input's size.
     """
     zoom = max(1, ceil(_MIN_SIDE_PX / max(pixels.shape)))
     picture = _base(pixels, bits, zoom)
@@ -353,7 +358,7 @@ def paint(
         picture = _dimmed(picture, 0.75 if findings.state is FrameState.HELD else 0.4)
     unit = picture.shape[0] / 1000
     for stroke in strokes:
-        if stroke.kind is not StrokeKind.TEXT:
+        if stroke.kind not in (StrokeKind.TEXT, StrokeKind.NOTICE):
             _paint_line(picture, stroke, zoom, unit)
     _paint_labels(picture, [stroke for stroke in strokes if stroke.kind is StrokeKind.TEXT], zoom, unit)
     if findings.state is not FrameState.LIVE:
@@ -361,7 +366,8 @@ def paint(
     strip_px = 2 * max(16, round(0.03 * picture.shape[0]))
     width = picture.shape[1]
     status = _strip(width, strip_px, status_line(findings), (225, 220, 215))
-    limits = _strip(width, strip_px, " · ".join(notices(findings)), (150, 215, 255))
+    told = " · ".join(stroke.text or "" for stroke in strokes if stroke.kind is StrokeKind.NOTICE)
+    limits = _strip(width, strip_px, told, _bgr(STYLES["notice"].colour))
     page = np.vstack([_banner(width, strip_px, alerts), picture, status, limits])
     height, width = page.shape[0] // 2 * 2, page.shape[1] // 2 * 2
     return np.ascontiguousarray(page[:height, :width])
@@ -428,9 +434,7 @@ def _fill(picture: Bgr, points: NDArray[np.float64], colour: tuple[int, int, int
         return
     region = picture[y0:y1, x0:x1]
     tinted = region.copy()
-    cv2.fillPoly(
-        tinted, [np.round((points - (x0, y0)) * 2**_SHIFT).astype(np.int32)], colour, cv2.LINE_AA, _SHIFT
-    )
+    cv2.fillPoly(tinted, [np.round((points - (x0, y0)) * 2**_SHIFT).astype(np.int32)], colour, cv2.LINE_AA, _SHIFT)
     cv2.addWeighted(tinted, opacity, region, 1 - opacity, 0, dst=region)
 
 
@@ -448,9 +452,7 @@ def _paint_labels(picture: Bgr, labels: Sequence[Stroke], zoom: int, unit: float
         while any(x < x1 and x0 < x + width and top < y1 and y0 < top + step for x0, y0, x1, y1 in taken):
             top += 2
         taken.append((x, top, x + width, top + step))
-        corners = np.array(
-            [[x - 3, top], [x + width + 3, top], [x + width + 3, top + step], [x - 3, top + step]]
-        )
+        corners = np.array([[x - 3, top], [x + width + 3, top], [x + width + 3, top + step], [x - 3, top + step]])
         _fill(picture, corners, _HALO_BGR, 0.6)
         place = (round(x), round(top + (step + height) / 2))
         cv2.putText(picture, words, place, _FONT, scale, _bgr(STYLES[label.style].colour), 1, cv2.LINE_AA)
@@ -504,7 +506,8 @@ def _strip(
     thickness = 2 if bold else 1
     scale = 0.5 * height / _CAPITAL_PX
     (extent, _), _ = cv2.getTextSize(words, _FONT, scale, thickness)
-    scale *= min(1.0, (width - 16) / max(1, extent))
+    # Letters do not shrink quite as their scale does.
+    scale *= min(1.0, 0.94 * (width - 16) / max(1, extent))
     (_, letter), _ = cv2.getTextSize(words, _FONT, scale, thickness)
     cv2.putText(strip, words, (8, (height + letter) // 2), _FONT, scale, ink, thickness, cv2.LINE_AA)
     return strip

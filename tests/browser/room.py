@@ -1,0 +1,232 @@
+"""A room for the browser tests: made-up findings on a real bus, the dashboard in its own process, and Chromium."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import cv2
+import numpy as np
+import zmq
+from selenium import webdriver
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+
+from guidance.bus.publisher import FramePublisher, Publisher
+from guidance.overlay import draw, strokes_json
+from guidance.records import (
+    Alert,
+    AlertKind,
+    AlertState,
+    CementDeposit,
+    FieldKind,
+    FieldOutline,
+    Findings,
+    FrameState,
+    Health,
+    Needle,
+    NerveRoot,
+    Phase,
+    PolygonPx,
+    Priority,
+    Registration,
+    Scale,
+    ScaleSource,
+    View,
+    Zone,
+    ZoneKind,
+)
+from guidance.wire import alert_message, findings_message
+
+CHROMIUM = Path("/usr/bin/chromium")
+DRIVER = Path("/usr/bin/chromedriver")
+FRAME_S = 0.05
+HEARTBEAT_S = 0.25
+
+
+def ring(x: float, y: float, radius: float, corners: int = 24) -> PolygonPx:
+    turn = np.linspace(0, 2 * np.pi, corners, endpoint=False)
+    return np.column_stack([x + radius * np.cos(turn), y + radius * np.sin(turn)])
+
+
+FINDINGS = Findings(
+    frame=0,
+    t_s=0.0,
+    state=FrameState.LIVE,
+    phase=Phase.CEMENT,
+    phase_inferred=False,
+    view=View.AP,
+    view_id=0,
+    field=FieldOutline(FieldKind.CIRCLE, ring(256, 240, 230, 60), bone_dark=True),
+    registration=Registration((0.0, 0.0), 0.0, 0.97, ok=True),
+    scale=Scale(0.4, ScaleSource.PLAN),
+    zones=(
+        Zone("foramen_S1L", ZoneKind.FORBIDDEN, ring(200, 200, 18)),
+        Zone("canal", ZoneKind.CAUTION, ring(256, 260, 30)),
+        Zone("ala_L", ZoneKind.TARGET, ring(150, 260, 60)),
+    ),
+    needles=(Needle(1, (190.0, 230.0), ((190.0, 230.0), (90.0, 80.0)), 123.7, 7.0, 0.62, False, 0.9),),
+    nerve_roots=(NerveRoot(1, (ring(210, 330, 12),), np.array([[200.0, 210.0], [215.0, 380.0]]), 88.0),),
+    cement=(CementDeposit(1, (ring(170, 250, 22),), 143.2, growth_mm2_per_s=4.2),),
+)
+
+CEMENT_IN_FORAMEN = Alert(
+    id=3,
+    kind=AlertKind.CEMENT_IN_ZONE,
+    priority=Priority.HIGH,
+    state=AlertState.RAISED,
+    frame=261,
+    t_s=17.4,
+    zone="foramen_S1L",
+    needle=None,
+    value=4.2,
+    unit="mm2",
+    text="Cement in foramen S1L: 4.2 mm²",
+)
+
+
+@dataclass(slots=True)
+class Scene:
+    """What the fake source shows; change it and it is shown."""
+
+    findings: Findings = FINDINGS
+    alerts: tuple[Alert, ...] = ()
+    pictures: bool = True
+    heartbeat: bool = True
+    pixels: np.ndarray = field(default_factory=lambda: np.full((480, 512), 96, np.uint8))
+
+
+class FakeService:
+    """Publishes its scene, as the service would, until it is closed."""
+
+    def __init__(self) -> None:
+        self.scene = Scene()
+        self._context = zmq.Context()
+        self._publisher = Publisher(self._context, "127.0.0.1", 0)
+        self._frames = FramePublisher(self._context, "127.0.0.1", 0)
+        self.bus, self.frames = self._publisher.endpoint, self._frames.endpoint
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="fake service")
+        self._thread.start()
+
+    def _run(self) -> None:
+        noise = np.random.default_rng(7)
+        beat_s = float("-inf")
+        told: tuple[Alert, ...] = ()
+        frame = 0
+        while not self._over.wait(FRAME_S):
+            scene = self.scene
+            active = [alert_message(alert) for alert in scene.alerts]
+            for alert in scene.alerts:
+                if alert not in told:
+                    self._publisher.tell_alert("case", alert_message(alert))
+            told = scene.alerts
+            if scene.heartbeat and time.monotonic() - beat_s > HEARTBEAT_S:
+                beat_s = time.monotonic()
+                health = Health("fake source", scene.findings.state, frame, frame, 0, 8.0, 20.0)
+                self._publisher.tell_health("case", health, active, frame * FRAME_S)
+            if scene.pictures:
+                findings = replace(scene.findings, frame=frame, t_s=frame * FRAME_S)
+                pixels = cv2.add(scene.pixels, noise.integers(0, 30, scene.pixels.shape, np.uint8))
+                jpeg = cv2.imencode(".jpg", pixels)[1].tobytes()
+                strokes = strokes_json(draw(findings, scene.alerts))
+                self._frames.tell_frame(
+                    "case", time.monotonic(), findings_message(findings), strokes, active, jpeg
+                )
+            frame += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        self._publisher.close()
+        self._frames.close()
+        self._context.term()
+
+
+class Dashboard:
+    """The web process on a socket that outlives it, as the service keeps it."""
+
+    def __init__(self, bus: str, frames: str) -> None:
+        self._endpoints = ("--bus", bus, "--frames", frames)
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{self._socket.getsockname()[1]}/"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lifeline: int | None = None
+
+    def start(self) -> None:
+        reading, self._lifeline = os.pipe()
+        fd = self._socket.fileno()
+        command = [sys.executable, "-m", "web", "--fd", str(fd), "--lifeline", str(reading), *self._endpoints]
+        self._process = subprocess.Popen(command, pass_fds=(fd, reading))
+        os.close(reading)
+
+    def kill(self) -> None:
+        """As if it had crashed."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self._drop_lifeline()
+
+    def let_go(self, timeout_s: float = 5.0) -> int:
+        """End the lifeline, as the service does; the exit status."""
+        assert self._process is not None
+        self._drop_lifeline()
+        return self._process.wait(timeout_s)
+
+    def _drop_lifeline(self) -> None:
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+            self._lifeline = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.let_go()
+        self._drop_lifeline()
+        self._socket.close()
+
+
+@contextmanager
+def chromium(width_px: int = 1280, height_px: int = 800) -> Iterator[webdriver.Chrome]:
+    """A headless Chromium of the system, driven by its own driver; nothing is fetched from anywhere."""
+    os.environ["SE_OFFLINE"] = "true"
+    options = Options()
+    options.binary_location = str(CHROMIUM)
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",  # containers run as root
+        "--disable-dev-shm-usage",
+        "--disable-gpu",
+        "--hide-scrollbars",
+        f"--window-size={width_px},{height_px}",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    try:
+        # The window's frame is no part of the page.
+        driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width_px, "height": height_px, "deviceScaleFactor": 1, "mobile": False},
+        )
+        yield driver
+    finally:
+        driver.quit()

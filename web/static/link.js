@@ -1,0 +1,77 @@
+// The live line to the server: messages in, acknowledgements out, and back again when it breaks.
+
+/**
+ * @typedef {{deaf: boolean, lost: number, health: any, alerts: any[], changes: any[],
+ *            age_ms?: number, picture?: any, jpeg: Uint8Array}} LiveMessage
+ */
+
+const FIRST_WAIT_MS = 250;
+const LONGEST_WAIT_MS = 4000;
+// The server says something at least every 250 ms: a line this quiet is dead even if nobody closed it.
+const SILENT_MS = 1500;
+
+export class Link {
+  /** @param {(message: LiveMessage) => void} take is called with every message */
+  constructor(take) {
+    this.take = take;
+    this.lastHeard = -Infinity;
+    this.waitMs = FIRST_WAIT_MS;
+    /** @type {WebSocket | null} */
+    this.socket = null;
+    this.open();
+    setInterval(() => this.dropIfSilent(), 250);
+  }
+
+  /** Milliseconds since the server was last heard; infinite while there is no line. */
+  get silenceMs() {
+    const up = this.socket !== null && this.socket.readyState === WebSocket.OPEN;
+    return up ? performance.now() - this.lastHeard : Infinity;
+  }
+
+  /** Tell the server that a picture has been drawn. */
+  acknowledge() {
+    if (this.socket !== null && this.socket.readyState === WebSocket.OPEN) this.socket.send("ack");
+  }
+
+  open() {
+    const scheme = location.protocol === "https:" ? "wss" : "ws";
+    const socket = new WebSocket(`${scheme}://${location.host}/live`);
+    socket.binaryType = "arraybuffer";
+    this.socket = socket;
+    this.lastHeard = performance.now();
+    socket.onmessage = (event) => {
+      this.lastHeard = performance.now();
+      this.waitMs = FIRST_WAIT_MS;
+      this.take(unpack(event.data));
+    };
+    socket.onclose = () => this.retry(socket);
+  }
+
+  /** @param {WebSocket} socket */
+  retry(socket) {
+    if (this.socket !== socket) return;
+    this.socket = null;
+    setTimeout(() => this.open(), this.waitMs);
+    this.waitMs = Math.min(2 * this.waitMs, LONGEST_WAIT_MS);
+  }
+
+  dropIfSilent() {
+    const socket = this.socket;
+    if (socket === null || performance.now() - this.lastHeard < SILENT_MS) return;
+    // close() alone would wait for a server that does not answer.
+    socket.onmessage = null;
+    socket.onclose = null;
+    socket.close();
+    this.retry(socket);
+  }
+}
+
+/**
+ * @param {ArrayBuffer} data uint32 length, JSON, JPEG
+ * @returns {LiveMessage}
+ */
+function unpack(data) {
+  const length = new DataView(data).getUint32(0, true);
+  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));
+  return { ...header, jpeg: new Uint8Array(data, 4 + length) };
+}

@@ -1,0 +1,155 @@
+// Words: the banner, the alerts, the findings. Nothing here is drawn over the picture.
+
+const PHASES = { baseline: "baseline", epidurogram: "epidurogram", needle: "needle", cement: "cement" };
+const VIEWS = { ap: "AP", lateral: "lateral" };
+
+/** @param {string} id @returns {HTMLElement} */
+export const part = (id) => {
+  const element = document.getElementById(id);
+  if (element === null) throw new Error(`the page has no part named ${id}`);
+  return element;
+};
+
+/** Write words only where they differ: the page is told the same thing many times a second. */
+export function put(/** @type {HTMLElement} */ element, /** @type {string} */ words) {
+  if (element.textContent !== words) element.textContent = words;
+}
+
+/**
+ * Give an element these rows, only where they differ from what it shows.
+ * @param {HTMLElement} element @param {unknown} rows what decides whether they differ
+ * @param {() => HTMLElement[]} make
+ */
+function rebuild(element, rows, make) {
+  const stamp = JSON.stringify(rows);
+  if (element.dataset.stamp === stamp) return;
+  element.dataset.stamp = stamp;
+  element.replaceChildren(...make());
+}
+
+/** @param {string} tag @param {string} [words] @param {string} [name] @returns {HTMLElement} */
+function make(tag, words = "", name = "") {
+  const element = document.createElement(tag);
+  element.textContent = words;
+  if (name) element.className = name;
+  return element;
+}
+
+/** The active alerts, the one that the banner tells first: as guidance.overlay.worst has it. */
+export function byUrgency(/** @type {any[]} */ alerts, /** @type {any} */ look) {
+  const waiting = (/** @type {any} */ alert) => Number(alert.state !== "acknowledged");
+  return [...alerts].sort(
+    (a, b) => look.urgency[b.priority] - look.urgency[a.priority] || waiting(b) - waiting(a) || b.id - a.id,
+  );
+}
+
+/** @param {any[]} alerts by urgency @param {boolean} lost whether nothing is known @param {any} look */
+export function showBanner(alerts, lost, look) {
+  const worst = alerts[0];
+  const priority = lost ? "high" : (worst?.priority ?? "none");
+  const words = lost ? "Connection lost: alerts unknown" : (worst?.text ?? look.nothing_active);
+  const banner = part("banner");
+  banner.dataset.priority = priority;
+  banner.classList.toggle("flash", lost || (worst !== undefined && worst.state !== "acknowledged"));
+  banner.classList.toggle("long", words.length > 42);
+  put(part("banner-marks"), priority === "none" ? "" : look.alarms[priority].marks);
+  put(part("banner-text"), words);
+  const more = !lost && alerts.length > 1 ? `+${alerts.length - 1} more` : "";
+  put(part("banner-more"), !lost && worst?.state === "acknowledged" ? `acknowledged ${more}` : more);
+}
+
+/** @param {any[]} alerts by urgency @param {boolean} lost @param {any} look */
+export function showAlerts(alerts, lost, look) {
+  rebuild(part("alerts"), [alerts, lost], () => {
+    const rows = alerts.map((alert) => alertRow(alert, look));
+    if (lost) return [make("li", rows.length ? "Unknown now. Last heard:" : "Unknown: no connection", "none"), ...rows];
+    return rows.length ? rows : [make("li", "none detected", "none")];
+  });
+}
+
+function alertRow(/** @type {any} */ alert, /** @type {any} */ look) {
+  const row = make("li");
+  row.dataset.priority = alert.priority;
+  row.append(
+    make("span", look.alarms[alert.priority].marks, "marks"),
+    make("span", alert.text),
+    // The text tells the value at its raising; this is the present one.
+    make("strong", alert.text.includes(quantity(alert)) ? "" : quantity(alert)),
+    make("span", `${alert.priority} · since ${alert.t_s.toFixed(1)} s · ${alert.state}`, "when"),
+  );
+  return row;
+}
+
+/** @param {any[]} changes newest first */
+export function showHistory(changes) {
+  rebuild(part("history"), changes, () =>
+    changes.map((change) => make("li", `${change.t_s.toFixed(1)} s ${change.state}: ${change.text}`)),
+  );
+}
+
+/** @param {any} findings of the picture that is shown @param {any[]} alerts */
+export function showFindings(findings, alerts) {
+  const { registration, scale } = findings;
+  const watched = registration !== null && registration.ok;
+  const situation = [
+    ["Time", `${findings.t_s.toFixed(1)} s`],
+    ["Phase", `${PHASES[/** @type {keyof PHASES} */ (findings.phase)]} (${findings.phase_inferred ? "inferred" : "planned"})`],
+    ["View", VIEWS[/** @type {keyof VIEWS} */ (findings.view)] ?? "unknown"],
+    ["Zones", zonesWords(findings.zones.length, watched)],
+    ["Scale", scale === null ? "unknown: no mm" : `${scale.mm_per_px.toFixed(3)} mm/px, from ${scale.source}`],
+  ];
+  rebuild(part("situation"), situation, () => situation.flatMap(([name, words]) => [make("dt", name), make("dd", words)]));
+
+  const needles = findings.needles.map((/** @type {any} */ needle) => [
+    `${needle.id}${needle.predicted ? " predicted" : ""}`,
+    needle.angle_deg === null ? "end-on" : `${needle.angle_deg.toFixed(0)}°`,
+    needle.depth_share === null ? "–" : `${(100 * needle.depth_share).toFixed(0)} %`,
+    nearestWords(needle, alerts),
+  ]);
+  showTable("needles", needles, 4);
+
+  const cement = findings.cement.map((/** @type {any} */ deposit) => [
+    `${deposit.id}`,
+    deposit.area_mm2 === null ? "unknown" : `${deposit.area_mm2.toFixed(0)} mm²`,
+    deposit.growth_mm2_per_s === null ? "–" : `${signed(deposit.growth_mm2_per_s)} mm²/s`,
+  ]);
+  showTable("cement", cement, 3);
+  const roots = findings.nerve_roots.length;
+  put(part("roots"), roots ? `Nerve roots on the roadmap: ${roots}` : "Nerve roots: none detected");
+}
+
+function showTable(/** @type {string} */ id, /** @type {string[][]} */ rows, /** @type {number} */ columns) {
+  rebuild(part(id), rows, () => {
+    const shown = rows.map((cells) => {
+      const row = make("tr");
+      row.append(...cells.map((words) => make("td", words)));
+      return row;
+    });
+    if (shown.length) return shown;
+    const row = make("tr");
+    const cell = /** @type {HTMLTableCellElement} */ (make("td", "none detected"));
+    cell.colSpan = columns;
+    row.append(cell);
+    return [row];
+  });
+}
+
+function zonesWords(/** @type {number} */ count, /** @type {boolean} */ watched) {
+  if (count === 0) return "none drawn for this view";
+  return watched ? `${count} watched` : "not watched";
+}
+
+function nearestWords(/** @type {any} */ needle, /** @type {any[]} */ alerts) {
+  const told = alerts.find((alert) => alert.needle === needle.id && alert.unit === "mm");
+  if (told === undefined) return "none";
+  const place = (told.zone ?? "root").replaceAll("_", " ");
+  return `${quantity(told)} ${told.kind === "needle_in_zone" ? "inside" : "to"} ${place}`;
+}
+
+function quantity(/** @type {any} */ alert) {
+  return `${alert.value.toFixed(1)} ${alert.unit.replace("2", "²")}`;
+}
+
+function signed(/** @type {number} */ value) {
+  return `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(1)}`;
+}
