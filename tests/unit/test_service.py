@@ -1,0 +1,390 @@
+"""The service with a small pipeline and a small dashboard in the real ones' places."""
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import cv2
+import numpy as np
+import pytest
+
+from drivers.errors import SourceError
+from drivers.frame import Frame, FrameFlag, FrameSource, SourceInfo, freeze
+from guidance.bus.messages import (
+    HEARTBEAT_S,
+    AlertEnvelope,
+    FindingsEnvelope,
+    FrameMessage,
+    HealthEnvelope,
+    Message,
+)
+from guidance.bus.publisher import BusError
+from guidance.bus.subscriber import Subscriber
+from guidance.records import AlertKind, AlertState, CasePlan, Findings, FrameState, Phase, Scale, ScaleSource
+from guidance.service import Service, gray_jpeg, listen, read_ahead, run_service
+from guidance.settings import Settings
+
+SMALL_DASHBOARD = """
+import argparse, http.server, os, socket, threading
+options = argparse.ArgumentParser()
+for name in ("--fd", "--lifeline"):
+    options.add_argument(name, type=int)
+for name in ("--bus", "--frames"):
+    options.add_argument(name)
+options = options.parse_args()
+threading.Thread(target=lambda: (os.read(options.lifeline, 1), os._exit(0)), daemon=True).start()
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = str(os.getpid()).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *words):
+        pass
+server = http.server.HTTPServer(("", 0), Answer, bind_and_activate=False)
+server.socket = socket.socket(fileno=options.fd)
+server.serve_forever()
+"""
+QUIET_DASHBOARD = "import sys; sys.argv; import os; os.read(int(sys.argv[sys.argv.index('--lifeline') + 1]), 1)"
+
+Openings = list[Sequence[Frame | Exception]]
+
+
+def frames(count: int, start_s: float = 0.0, rate_hz: float = 50.0) -> list[Frame]:
+    picture = freeze(np.full((32, 48), 90, np.uint8))
+    return [Frame(picture, start_s + i / rate_hz, i) for i in range(count)]
+
+
+class SmallSource:
+    """Frames from a list, with an exception in a frame's place raised; opens once for each list."""
+
+    def __init__(self, frames: Sequence[Frame | Exception], live: bool) -> None:
+        self.info = SourceInfo("small", 48, 32, 8, live)
+        self._frames = frames
+
+    def __enter__(self) -> Self:
+        if self._frames and isinstance(self._frames[0], Exception):
+            raise self._frames[0]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in self._frames:
+            if isinstance(frame, Exception):
+                raise frame
+            if self.info.live:
+                time.sleep(0.02)
+            yield frame
+
+
+def source(*openings: Sequence[Frame | Exception], live: bool = False) -> Callable[[], FrameSource]:
+    """Each opening gives the next list; the last one again and again."""
+    left = list(openings)
+    return lambda: SmallSource(left.pop(0) if len(left) > 1 else left[0], live)
+
+
+class SmallPipeline:
+    """Every frame is a pulse. The ``fails_at``-th raises."""
+
+    fails_at = -1
+
+    def __init__(self, plan: CasePlan, info: SourceInfo) -> None:
+        scale = Scale(0.2, ScaleSource.PLAN)
+        self._last = Findings(-1, 0.0, FrameState.LIVE, Phase.NEEDLE, False, None, 0, None, None, scale)
+        self._first_s: float | None = None
+
+    def step(self, frame: Frame) -> Findings:
+        if self._last.frame + 1 == self.fails_at:
+            raise ZeroDivisionError("a bug in the pipeline")
+        lost = frame.flags & FrameFlag.NO_SIGNAL
+        return self._next(frame.t_s, FrameState.NO_SIGNAL if lost else FrameState.LIVE)
+
+    def no_frame(self, t_s: float) -> Findings:
+        return self._next(t_s, FrameState.NO_SIGNAL)
+
+    def _next(self, t_s: float, state: FrameState) -> Findings:
+        if self._first_s is None:
+            self._first_s = t_s
+        pulse = self._last.pulse + (state is FrameState.LIVE)
+        self._last = replace(self._last, frame=self._last.frame + 1, t_s=t_s - self._first_s, state=state, pulse=pulse)
+        return self._last
+
+
+class FailingPipeline(SmallPipeline):
+    fails_at = 5
+
+
+def small_service(
+    open_source: Callable[[], FrameSource],
+    *,
+    loop: bool = False,
+    pace: bool = True,
+    port: int = 0,
+    pipeline: type[SmallPipeline] = SmallPipeline,
+    dashboard: str = QUIET_DASHBOARD,
+) -> Service:
+    return Service(
+        open_source,
+        CasePlan(),
+        Settings(),
+        port=port,
+        bus_port=0,
+        loop=loop,
+        pace=pace,
+        make_pipeline=pipeline,
+        dashboard=("-c", dashboard),
+    )
+
+
+def hear(subscriber: Subscriber, wanted: Callable[[Message], bool], within_s: float = 3.0) -> Message:
+    """The first message that is wanted."""
+    deadline_s = time.monotonic() + within_s
+    while time.monotonic() < deadline_s:
+        message = subscriber.receive(timeout_s=0.1)
+        if message is not None and wanted(message):
+            return message
+    raise AssertionError("not heard in time")
+
+
+def wait_until(true: Callable[[], bool], within_s: float = 3.0) -> None:
+    deadline_s = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < deadline_s, "not so in time"
+        time.sleep(0.02)
+
+
+def answer(port: int) -> str:
+    """What the small dashboard answers: its process id; empty where it does not."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1.0) as connection:
+            connection.sendall(b"GET /healthy HTTP/1.0\r\n\r\n")
+            received = b"".join(iter(lambda: connection.recv(4096), b""))
+    except OSError:
+        return ""
+    return received.rsplit(b"\r\n", 1)[-1].decode()
+
+
+def open_sockets() -> set[str]:
+    """Sockets and pipes of this process, as the kernel names them."""
+    targets = set()
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the descriptor that lists the folder
+            targets.add(str(link.readlink()))
+    return {target for target in targets if target.startswith(("socket:", "pipe:"))}
+
+
+def children() -> list[str]:
+    return [child for task in Path("/proc/self/task").iterdir() for child in (task / "children").read_text().split()]
+
+
+def test_every_frame_of_a_recording_is_analysed_and_told_when_it_is_not_paced() -> None:
+    with small_service(source(frames(60)), pace=False) as service, Subscriber(service.bus_endpoint) as reader:
+        told = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.frames == 60)
+    assert isinstance(told, HealthEnvelope)
+    assert (told.body.dropped, told.body.pulses) == (0, 60)
+
+
+def test_a_recording_is_played_at_the_pace_of_its_own_timestamps() -> None:
+    with small_service(source(frames(200, start_s=1000.0))) as service, Subscriber(service.bus_endpoint) as reader:
+        first = hear(reader, lambda m: isinstance(m, FindingsEnvelope))
+        later = hear(reader, lambda m: isinstance(m, FindingsEnvelope) and m.body.t_s > 1)
+    assert isinstance(first, FindingsEnvelope)
+    assert isinstance(later, FindingsEnvelope)
+    assert later.sent_s - first.sent_s == pytest.approx(later.body.t_s - first.body.t_s, abs=0.1)
+
+
+def test_findings_carry_the_time_from_capture_to_telling() -> None:
+    with small_service(source(frames(200))) as service, Subscriber(service.bus_endpoint) as reader:
+        told = hear(reader, lambda m: isinstance(m, FindingsEnvelope))
+    assert isinstance(told, FindingsEnvelope)
+    assert told.body.latency_ms is not None
+    assert 0 < told.body.latency_ms < 1000
+
+
+def test_a_reader_that_comes_late_knows_the_state_and_the_active_alerts_from_one_heartbeat() -> None:
+    with small_service(source(frames(3))) as service:
+        with Subscriber(service.bus_endpoint) as early:
+            hear(early, lambda m: isinstance(m, AlertEnvelope))
+        with Subscriber(service.bus_endpoint) as late:
+            told = hear(late, lambda m: isinstance(m, HealthEnvelope))
+            assert isinstance(told, HealthEnvelope)
+            then = hear(late, lambda m: isinstance(m, HealthEnvelope))
+            assert not late.hearing.deaf
+    assert told.body.state is FrameState.NO_SIGNAL
+    assert [alert.kind for alert in told.body.alerts] == [AlertKind.VIDEO_LOST]
+    assert told.body.findings_t_s is not None
+    assert then.sent_s - told.sent_s == pytest.approx(HEARTBEAT_S, abs=0.1)
+
+
+def test_a_reader_that_comes_late_gets_findings_and_picture_of_a_recording_with_long_pauses() -> None:
+    slow = [*frames(1), *frames(1, start_s=60.0)]
+    with small_service(source(slow)) as service:
+        wait_until(lambda: service.ready)
+        time.sleep(0.4)
+        with Subscriber(service.bus_endpoint, service.frames_endpoint) as late:
+            told = hear(late, lambda m: isinstance(m, FindingsEnvelope))
+            picture = late.newest_frame(timeout_s=2)
+    assert isinstance(told, FindingsEnvelope)
+    assert told.body.state is FrameState.LIVE
+    assert picture is not None
+    assert picture.header.frame == 0
+
+
+def test_a_picture_is_told_with_its_findings_and_comes_back_as_it_was_but_for_jpeg() -> None:
+    with (
+        small_service(source(frames(200))) as service,
+        Subscriber(service.bus_endpoint, service.frames_endpoint) as reader,
+    ):
+        told: FrameMessage | None = None
+        for _ in range(30):
+            told = reader.newest_frame(timeout_s=0.1)
+            if told is not None:
+                break
+    assert told is not None
+    picture = cv2.imdecode(np.frombuffer(told.jpeg, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert picture.shape == (32, 48)
+    assert abs(int(picture[10, 10]) - 90) <= 2
+    assert told.header.captured_s <= told.header.sent_s
+    assert told.header.findings.frame == told.header.frame
+
+
+def test_a_live_source_that_is_lost_raises_video_lost_and_clears_it_when_it_is_back() -> None:
+    lost = SourceError("/dev/video0: unplugged; expected a frame")
+    opened = source([*frames(5), lost], [lost], [lost], frames(500), live=True)
+    with small_service(opened) as service, Subscriber(service.bus_endpoint) as reader:
+        raised = hear(reader, lambda m: isinstance(m, AlertEnvelope))
+        cleared = hear(reader, lambda m: isinstance(m, AlertEnvelope) and m.body.state is AlertState.CLEARED)
+        after = hear(reader, lambda m: isinstance(m, FindingsEnvelope))
+        assert service.failure is None
+    assert isinstance(raised, AlertEnvelope)
+    assert isinstance(cleared, AlertEnvelope)
+    assert isinstance(after, FindingsEnvelope)
+    assert raised.body.kind is cleared.body.kind is AlertKind.VIDEO_LOST
+    assert raised.case == cleared.case
+    assert after.body.t_s > cleared.body.t_s - 1e-6 > raised.body.t_s
+
+
+def test_a_live_source_that_never_gives_a_frame_is_no_signal_and_not_silence() -> None:
+    with small_service(source([], live=True)) as service, Subscriber(service.bus_endpoint) as reader:
+        raised = hear(reader, lambda m: isinstance(m, AlertEnvelope))
+    assert isinstance(raised, AlertEnvelope)
+    assert raised.body.kind is AlertKind.VIDEO_LOST
+
+
+def test_a_recording_that_has_ended_is_told_as_no_signal_and_the_service_goes_on() -> None:
+    with small_service(source(frames(5))) as service, Subscriber(service.bus_endpoint) as reader:
+        hear(reader, lambda m: isinstance(m, FindingsEnvelope) and m.body.state is FrameState.NO_SIGNAL)
+        assert not service.stopping.is_set()
+
+
+def test_a_looped_recording_begins_a_new_case_at_each_turn() -> None:
+    with small_service(source(frames(5)), loop=True) as service, Subscriber(service.bus_endpoint) as reader:
+        first = hear(reader, lambda m: isinstance(m, FindingsEnvelope))
+        second = hear(reader, lambda m: isinstance(m, FindingsEnvelope) and m.case != first.case)
+    assert isinstance(second, FindingsEnvelope)
+    assert second.body.frame == 0
+
+
+def test_a_killed_dashboard_leaves_the_alerts_going_and_comes_back_on_the_same_port() -> None:
+    service = small_service(source(frames(1000)), dashboard=SMALL_DASHBOARD)
+    with service, Subscriber(service.bus_endpoint) as reader:
+        port = service.dashboard.address[1]
+        wait_until(lambda: answer(port) != "")
+        first = answer(port)
+        os.kill(int(first), signal.SIGKILL)
+        for _ in range(3):
+            hear(reader, lambda m: isinstance(m, FindingsEnvelope), within_s=0.5)
+        wait_until(lambda: answer(port) not in ("", first))
+        assert reader.hearing.lost["findings"] == 0
+
+
+def test_a_port_in_use_is_told_at_once_and_leaves_nothing_behind() -> None:
+    before = open_sockets()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(BusError) as refusal:
+            small_service(source(frames(5)), port=port).start()
+    assert str(refusal.value) == (
+        f"port {port} on 127.0.0.1 is in use; expected a free port: choose another with --port"
+    )
+    assert open_sockets() == before
+
+
+def test_stopping_leaves_no_thread_no_process_and_no_socket_and_may_be_repeated() -> None:
+    threads, sockets = set(threading.enumerate()), open_sockets()
+    service = small_service(source(frames(1000)), dashboard=SMALL_DASHBOARD)
+    service.start()
+    wait_until(lambda: service.ready and service.dashboard.answers(timeout_s=1))
+    service.stop()
+    service.stop()
+    assert set(threading.enumerate()) == threads
+    assert children() == []
+    assert open_sockets() == sockets
+
+
+def test_a_dashboard_that_will_not_end_is_killed() -> None:
+    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+    with small_service(source(frames(1000)), dashboard=stubborn) as service:
+        wait_until(lambda: children() != [] and service.ready)
+        time.sleep(0.2)
+    assert children() == []
+
+
+def test_an_error_in_the_analysis_stops_everything() -> None:
+    with small_service(source(frames(1000)), pipeline=FailingPipeline) as service:
+        assert service.stopping.wait(3)
+        assert isinstance(service.failure, ZeroDivisionError)
+
+
+def test_a_source_that_cannot_be_opened_is_an_error_for_the_user() -> None:
+    refused = SourceError("nowhere.mkv: no such file; expected a video")
+    with pytest.raises(SourceError, match=r"nowhere\.mkv"):
+        run_service(source([refused]), CasePlan(), Settings(), port=0, bus_port=0)
+
+
+def test_frames_read_ahead_are_the_same_in_the_same_order() -> None:
+    wanted = frames(20)
+    for enabled in (True, False):
+        with read_ahead(wanted, enabled) as given:
+            assert list(given) == wanted
+
+
+def test_an_error_while_reading_ahead_comes_after_the_frames_before_it() -> None:
+    damaged = SmallSource([*frames(3), SourceError("frame 3: damaged")], live=False)
+    given = []
+    with pytest.raises(SourceError, match="frame 3"), read_ahead(damaged, enabled=True) as ahead:
+        given.extend(frame.sequence for frame in ahead)
+    assert given == [] or given == [0, 1, 2]
+
+
+def test_reading_ahead_may_be_broken_off() -> None:
+    before = set(threading.enumerate())
+    with read_ahead(frames(100), enabled=True) as ahead:
+        next(iter(ahead))
+    assert set(threading.enumerate()) == before
+
+
+def test_listening_gives_lines_of_json_and_tells_silence(capsys: pytest.CaptureFixture[str]) -> None:
+    with small_service(source(frames(5))) as service:
+        lines = listen(service.bus_endpoint)
+        assert '"schema":1' in next(lines)
+        lines.close()  # type: ignore[attr-defined]
+    assert capsys.readouterr().err == ""
+
+
+def test_deep_pixels_are_shown_by_their_upper_eight_bits() -> None:
+    deep = Frame(freeze(np.full((16, 16), 0x0B40, np.uint16)), 0.0, 0, bits=12)
+    picture = cv2.imdecode(np.frombuffer(gray_jpeg(deep), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert abs(int(picture[8, 8]) - 0xB4) <= 1
