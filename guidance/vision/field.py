@@ -328,7 +328,7 @@ def polarity_evidence(grey: Grey, field: XrayField) -> float:
     dark_end, bright_end = np.percentile(level, [15, 85])
     steep_dark, steep_bright = steep[level <= dark_end].mean(), steep[level >= bright_end].mean()
     featureless = float(np.log((steep_dark + 1.0) / (steep_bright + 1.0)))
-    return thin + 0.3 * featureless + _surround_evidence(grey, field)
+    return thin + 0.4 * featureless + _surround_evidence(grey, field)
 
 
 def _surround_evidence(grey: Grey, field: XrayField) -> float:
@@ -349,7 +349,7 @@ def _surround_evidence(grey: Grey, field: XrayField) -> float:
     fade = min(abs(near - surround), 2 * abs(farther - surround)) / (abs(inside - surround) + 1.0)
     if fade > 0.05:
         return towards
-    return 0.1 if towards > 0 else -0.5
+    return 0.05 if towards > 0 else -0.5
 
 
 def find_text(grey: Grey, inside: Mask) -> tuple[Box, ...]:

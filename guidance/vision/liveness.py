@@ -1,0 +1,251 @@
+"""Whether a frame shows a new x-ray pulse, a repeated one, or no picture at all."""
+
+from collections import deque
+from dataclasses import dataclass
+from statistics import median
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.frame import Frame, FrameFlag, Pixels
+from guidance.records import FieldKind, FrameState
+from guidance.vision.field import Box, XrayField
+
+SAMPLES_PER_SIDE = 100
+FIRST_NOISE = 0.3
+"""Before any pulse is known, a change beyond this many 8-bit levels between neighbours is a new pulse."""
+REPEAT_SHARE = 0.3
+"""A change below this share of the pulses' own noise is compression or grabber noise on a repeated picture."""
+LONGEST_INTERVAL_S = 1.1
+"""Pulsed fluoroscopy is not slower than one pulse a second."""
+RELEARN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Liveness:
+    """``new_pulse``: True only where the frame must be analysed. ``repeated_s``: since the last new pulse."""
+
+    state: FrameState
+    new_pulse: bool
+    repeated_s: float
+
+
+class LivenessWatch:
+    """Tells live, held, frozen and missing video apart from pixels and timestamps.
+
+    Quantum noise differs from pulse to pulse, so a field that repeats, but for what compression adds, shows the same
+    pulse again. It stays ``live`` for as long as the pulse intervals seen so far explain; then it is ``held``.
+    ``frozen`` needs more: something that ticks on its own (a clock, a counter, whatever changed outside the field while
+    the field repeated) has stopped for longer than it ever did. A picture without anything that ticks looks
+    the same held and frozen, and is called held; a clock that ticks once a minute shows a freeze only after
+    more than a minute. ``no_signal`` is the source's flag, a screen of one colour, vertical bars, or snow.
+
+    A held picture from a noisy analogue grabber is told from live only after a live run has been seen, and while the
+    grabber's noise is below REPEAT_SHARE of the pulses'. Where the noise falls below that for RELEARN_S
+    without pause, live is believed: analysing a still picture once more does no harm, missing a live one does.
+    """
+
+    def __init__(self) -> None:
+        self._field: XrayField | None = None
+        self._sampler: _Sampler | None = None
+        self._previous: Pixels | None = None
+        self._sample: NDArray[np.float32] | None = None
+        self._no_picture = False
+        self._pulse_noise: deque[float] = deque(maxlen=15)
+        self._low_noise: list[tuple[float, float]] = []
+        self._pulse_intervals_s: deque[float] = deque(maxlen=12)
+        self._frame_intervals_s: deque[float] = deque(maxlen=15)
+        self._last_gap_s = 0.0
+        self._t_s: float | None = None
+        self._pulse_t_s: float | None = None
+        self._ticks = _Ticks()
+
+    def update(self, frame: Frame, t_s: float, field: XrayField | None) -> Liveness:
+        """What this frame is worth. ``field``: as last known, None before the first picture. ``t_s``: in seconds."""
+        if self._t_s is not None and t_s > self._t_s:
+            self._frame_intervals_s.append(t_s - self._t_s)
+        self._t_s = t_s
+        if FrameFlag.CORRUPT in frame.flags:
+            return self._without_picture(FrameState.CORRUPT)
+        if FrameFlag.NO_SIGNAL in frame.flags:
+            return self._without_picture(FrameState.NO_SIGNAL)
+
+        pixels = frame.pixels
+        same_size = self._previous is not None and self._previous.shape == pixels.shape
+        if same_size and field is self._field and _equal(self._previous, pixels):
+            self._low_noise.clear()
+            return self._without_picture(FrameState.NO_SIGNAL) if self._no_picture else self._repeated()
+
+        previous, self._previous = self._previous if same_size else None, pixels
+        if field is not self._field or self._sampler is None or not same_size:
+            self._field, self._sampler = field, _Sampler(field, pixels.shape)
+            self._sample = None if previous is None else self._sampler.sample(previous, frame.bits)
+        before, self._sample = self._sample, self._sampler.sample(pixels, frame.bits)
+        self._no_picture = _is_no_picture(self._sample, pixels)
+        if self._no_picture:
+            return self._without_picture(FrameState.NO_SIGNAL)
+        is_new = before is None or self._is_new(_noise_between(before, self._sample), t_s)
+        if previous is not None:
+            self._ticks.see(self._sampler.outside_differs(previous, pixels), is_new, t_s)
+        return self._new_pulse(t_s) if is_new else self._repeated()
+
+    def _is_new(self, noise: float, t_s: float) -> bool:
+        """Whether a difference between two frames is that of two pulses; learns how noisy pulses are."""
+        least = REPEAT_SHARE * median(self._pulse_noise) if self._pulse_noise else FIRST_NOISE
+        if noise > least:
+            self._pulse_noise.append(noise)
+            self._low_noise.clear()
+            return True
+        if self._low_noise and noise < 0.5 * self._low_noise[-1][1]:
+            self._low_noise.clear()
+        if noise > 0.0:
+            self._low_noise.append((t_s, noise))
+        if noise > FIRST_NOISE and t_s - self._low_noise[0][0] > RELEARN_S:
+            # Every frame of a second changed by much the same: not a still picture's compression, which dies down.
+            self._pulse_noise.clear()
+            self._pulse_noise.append(median(n for _, n in self._low_noise))
+            return True
+        return False
+
+    def _new_pulse(self, t_s: float) -> Liveness:
+        if self._pulse_t_s is not None:
+            gap = t_s - self._pulse_t_s
+            steady = abs(gap - self._last_gap_s) < 0.3 * gap
+            # A single long gap is a released pedal; two alike are a slower pulse rate.
+            if gap <= self._patience_s() or (steady and gap <= LONGEST_INTERVAL_S):
+                self._pulse_intervals_s.append(gap)
+            self._last_gap_s = gap
+        self._pulse_t_s = t_s
+        return Liveness(FrameState.LIVE, True, 0.0)
+
+    def _repeated(self) -> Liveness:
+        assert self._t_s is not None
+        repeated_s = self._repeated_s()
+        if repeated_s <= self._patience_s():
+            return Liveness(FrameState.LIVE, False, repeated_s)
+        frozen = self._ticks.have_stopped(self._t_s, self._frame_period_s())
+        return Liveness(FrameState.FROZEN if frozen else FrameState.HELD, False, repeated_s)
+
+    def _without_picture(self, state: FrameState) -> Liveness:
+        self._low_noise.clear()
+        self._ticks.interrupt()
+        return Liveness(state, False, self._repeated_s())
+
+    def _repeated_s(self) -> float:
+        if self._t_s is None or self._pulse_t_s is None:
+            return 0.0
+        return self._t_s - self._pulse_t_s
+
+    def _frame_period_s(self) -> float:
+        return median(self._frame_intervals_s) if self._frame_intervals_s else 0.04
+
+    def _patience_s(self) -> float:
+        """How long one pulse may be shown before it counts as held."""
+        longest = max(self._pulse_intervals_s) if self._pulse_intervals_s else LONGEST_INTERVAL_S
+        return 1.1 * longest + 0.75 * self._frame_period_s()
+
+
+class _Ticks:
+    """What changes on its own beside the x-ray field, and whether it has stopped."""
+
+    def __init__(self) -> None:
+        self._intervals_s: deque[float] = deque(maxlen=10)
+        self._last_s: float | None = None
+        self._with_pulse: deque[bool] = deque(maxlen=30)
+
+    def see(self, differs: bool, new_pulse: bool, t_s: float) -> None:
+        if new_pulse:
+            self._with_pulse.append(differs)
+            # Noise beside the field comes with the pulses: it stops when they do and says nothing.
+            if sum(self._with_pulse) > 0.7 * len(self._with_pulse):
+                return
+        if not differs:
+            return
+        if self._last_s is not None:
+            self._intervals_s.append(t_s - self._last_s)
+        self._last_s = t_s
+
+    def interrupt(self) -> None:
+        """The picture was away: the next interval is not one of its own."""
+        self._last_s = None
+
+    def have_stopped(self, t_s: float, frame_period_s: float) -> bool:
+        if self._last_s is None or len(self._intervals_s) < 2:
+            return False
+        return t_s - self._last_s > 1.3 * max(self._intervals_s) + 2 * frame_period_s
+
+
+class _Sampler:
+    """Where to look: pairs of neighbours over the field, and boxes beside it."""
+
+    def __init__(self, field: XrayField | None, shape: tuple[int, ...]) -> None:
+        h, w = shape
+        x0, y0, x1, y1 = field.box_px if field is not None else (0, 0, w, h)
+        step_x = max(1, (x1 - x0) // SAMPLES_PER_SIDE)
+        step_y = max(1, (y1 - y0) // SAMPLES_PER_SIDE)
+        self._left = (slice(y0, y1, step_y), slice(x0, x1 - 1, step_x))
+        self._right = (slice(y0, y1, step_y), slice(x0 + 1, x1, step_x))
+        self._inside = None
+        self._boxes: list[Box] = []
+        if field is not None:
+            self._inside = (field.mask[self._left] > 0) & (field.mask[self._right] > 0)
+            self._boxes = _boxes_outside(field, (w, h))
+
+    def sample(self, pixels: Pixels, bits: int) -> NDArray[np.float32]:
+        """Shape (2, n): left and right neighbours in 8-bit levels."""
+        pair = np.stack([pixels[self._left], pixels[self._right]]).astype(np.float32)
+        pair *= np.float32(255.0 / (2**bits - 1))
+        return pair.reshape(2, -1) if self._inside is None else pair[:, self._inside]
+
+    def outside_differs(self, a: Pixels, b: Pixels) -> bool:
+        return any(not _equal(a[y0:y1, x0:x1], b[y0:y1, x0:x1]) for x0, y0, x1, y1 in self._boxes)
+
+
+def _boxes_outside(field: XrayField, size: tuple[int, int]) -> list[Box]:
+    """Boxes around the field's box, in the corners that its shape leaves free, and its burned-in text."""
+    w, h = size
+    x0, y0, x1, y1 = field.box_px
+    boxes = [(0, 0, w, y0), (0, y1, w, h), (0, y0, x0, y1), (x1, y0, w, y1), *field.text_boxes_px]
+    if field.outline.kind in (FieldKind.CIRCLE, FieldKind.OCTAGON):
+        cw, ch = int(0.14 * (x1 - x0)), int(0.14 * (y1 - y0))
+        corners = [
+            (x0, y0, x0 + cw, y0 + ch),
+            (x1 - cw, y0, x1, y0 + ch),
+            (x0, y1 - ch, x0 + cw, y1),
+            (x1 - cw, y1 - ch, x1, y1),
+        ]
+        boxes += [box for box in corners if not field.mask[box[1] : box[3], box[0] : box[2]].any()]
+    return [box for box in boxes if box[2] > box[0] and box[3] > box[1]]
+
+
+def _equal(a: Pixels | None, b: Pixels) -> bool:
+    return a is not None and (a is b or cv2.norm(a, b, cv2.NORM_INF) == 0)
+
+
+def _noise_between(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
+    """Mean change of neighbours against each other, in 8-bit levels, over what is neither black nor white.
+
+    What moves changes neighbours alike nearly everywhere, and edges are capped: the figure is that of the noise.
+    """
+    grey = (after > 4) & (after < 251)
+    use = grey[0] & grey[1]
+    if use.sum() < 0.02 * use.size:
+        use = np.ones_like(use)
+    change = after[:, use] - before[:, use]
+    return float(np.minimum(np.abs(change[0] - change[1]), 16.0).mean())
+
+
+def _is_no_picture(sample: NDArray[np.float32], pixels: Pixels) -> bool:
+    """A field of one colour, a screen of vertical bars, or snow."""
+    middle = np.median(sample)
+    if (np.abs(sample - middle) <= 3).mean() > 0.97:
+        return True
+    rows = pixels[:: max(1, pixels.shape[0] // 16)]
+    if (rows == rows[0]).all():
+        return True
+    left, right = sample
+    spread = float(left.std() * right.std())
+    if spread < 20.0**2:
+        return False
+    return float(((left - left.mean()) * (right - right.mean())).mean()) / spread < 0.2
