@@ -1,0 +1,313 @@
+"""What has become denser in a view since a baseline: registered, tone-matched, averaged and weighed by its noise.
+
+The difference of two pictures holds cement or contrast, but also brightness control, dose steps and display curves
+(all functions of the grey level), a residual slip of the registration (a function of the baseline's gradient),
+instruments (known to the needle search) and noise. The first two are fitted and removed on every pulse, the third
+is left out, the fourth is measured as it is, by grey level, after whatever lag, edge enhancement and compression
+did to it. No threshold here knows the dose, the display's gamma or the scatter.
+
+Misses: a change that covers most of one grey level is taken for a tone change; what entered the field after the
+baseline was fixed is not compared at all; a picture that differs by more than a rigid move differs everywhere.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from guidance.records import PolygonPx
+from guidance.vision.geometry import RigidMotion
+from guidance.vision.kernels import change as kernels
+from guidance.vision.picture import Density, Mask, Picture
+
+PRIOR_MM_PER_PX: Final = 0.25
+"""Input pixels are taken for this size until the scale is known: a 23 cm field on about 1000 pixels."""
+
+FINE_MM: Final = 0.3
+COARSE_MM: Final = 0.6
+"""Gaussian smoothing for outlines and for detection. The finer is about the blur of detector and focal spot, which
+carries no detail to lose; the coarser matches the least thing looked for, about 2 mm² (1.6 mm across)."""
+
+BASELINE_PULSES: Final = 32.0
+"""A longer mean would no longer lower the sum of the noise of baseline and average much, but would go stale."""
+FOLLOW_PULSES: Final = 16.0
+LEAST_BASELINE_PULSES: Final = 4
+
+_BINS: Final = 24
+_TOP: Final = 4.2
+"""Densities run from 0 to ln(65) = 4.17, see ``density_of``."""
+_REACH: Final = 1.0
+"""Differences are told apart within this of their median: more than a doubling of the display's grey."""
+_LEAST_SAMPLES: Final = 40
+_SLIP_ERROR_PX: Final = 0.1
+"""What is left of the registration's error after the slip has been fitted: rotation and the model's first order."""
+_READABLE: Final = (0.02, 3.2)
+"""Baseline densities that say something: not burnt out, and not so dark that one grey level of 8 bit is 10 %."""
+_BORDER_MM: Final = 1.5
+"""The field's edge is blurred and enhanced over about this width."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placed:
+    """One pulse laid on the reference grid: where the anatomy was in the reference picture.
+
+    ``density``: (h, w) float32. ``valid``: (h, w) uint8, 255 where this pulse shows the anatomy. ``steel``: (h, w)
+    uint8, 255 where an instrument covers it. ``motion`` leads back to this pulse's input pixels.
+    """
+
+    density: Density
+    valid: Mask
+    steel: Mask
+    motion: RigidMotion
+
+
+class ReferenceGrid:
+    """The work-scale pixels of a view's reference picture, on which all its pulses are compared."""
+
+    def __init__(self, reference: Picture) -> None:
+        self.shape: tuple[int, int] = reference.density.shape  # type: ignore[assignment]
+        self.factor = reference.factor
+        self.origin_px = reference.origin_px
+        self._to_frame = _frame_matrix(reference)
+
+    def work_mm(self, mm_per_px: float | None) -> float:
+        """The side of a grid pixel in mm, from the prior where the scale is not known."""
+        return self.factor * (mm_per_px if mm_per_px is not None else PRIOR_MM_PER_PX)
+
+    def place(self, picture: Picture, motion: RigidMotion, steel: Mask, work_mm: float) -> Placed:
+        """``picture`` on this grid; ``steel``: instruments on the picture's own work pixels, uint8.
+
+        Crop and factor of the picture may differ from the reference's (another field, a new collimation).
+        """
+        h, w = self.shape
+        move = np.vstack([motion.matrix, [0.0, 0.0, 1.0]])
+        chain = np.linalg.inv(_frame_matrix(picture)) @ move @ self._to_frame
+        onto = np.ascontiguousarray(chain[:2])
+        bilinear = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        nearest = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+        at_home = (h, w) == picture.density.shape and bool(np.allclose(chain, np.eye(3), atol=1e-6))
+        if at_home:
+            density, mask, metal = picture.density, picture.mask, steel
+        else:
+            density = cv2.warpAffine(picture.density, onto, (w, h), flags=bilinear, borderMode=cv2.BORDER_REPLICATE)
+            mask = cv2.warpAffine(picture.mask, onto, (w, h), flags=nearest)
+            metal = cv2.warpAffine(steel, onto, (w, h), flags=nearest) if steel.any() else np.zeros((h, w), np.uint8)
+        border = 2 * max(2, round(_BORDER_MM / work_mm)) + 1
+        # The border of the array counts as outside the field.
+        valid = cv2.erode(mask, np.ones((border, border), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        return Placed(density, valid, metal, motion)
+
+    def outlines(self, mask: Mask, motion: RigidMotion) -> tuple[PolygonPx, ...]:
+        """Outer rings of a grid mask, in the present frame's pixels.
+
+        A ring passes a quarter of an input pixel outside the centres of the outermost input pixels that belong, so
+        that filling it gives the mask's pixels back whether a pixel counts by its centre or by rounded corners.
+        """
+        x, y, w, h = cv2.boundingRect(mask)
+        if w == 0:
+            return ()
+        fine = 2 * self.factor
+        part = cv2.resize(mask[y : y + h, x : x + w], None, fx=fine, fy=fine, interpolation=cv2.INTER_NEAREST)
+        rings, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        out = []
+        for ring in rings:
+            corners = cv2.approxPolyDP(ring, 0.5 * fine, True).reshape(-1, 2).astype(np.float64)
+            if len(corners) >= 3:
+                out.append(motion.move(self.to_frame_px((corners + 0.5) / fine - 0.5 + (x, y))))
+        return tuple(out)
+
+    def to_frame_px(self, grid_xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Grid points, shape (n, 2), in the reference frame's input pixels."""
+        return grid_xy @ self._to_frame[:2, :2].T + self._to_frame[:2, 2]
+
+    def to_grid(self, frame_xy: NDArray[np.float64], motion: RigidMotion) -> NDArray[np.float64]:
+        """Points of the present frame, shape (n, 2), on this grid."""
+        return (motion.move_back(frame_xy) - self._to_frame[:2, 2]) / self.factor
+
+
+class Change:
+    """A view's baseline and the density that has been added since.
+
+    ``learn`` while nothing is to be looked for, then ``compare`` pulse by pulse; ``learn`` may go on beside it with
+    places held. After ``compare``:
+
+    ``added``: (h, w) float32, the added density, averaged over time, smoothed by FINE_MM.
+    ``broad``: the same smoothed by COARSE_MM.
+    ``z``: (h, w) float32, ``broad`` in its standard deviations.
+    """
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.base = np.zeros(shape, np.float32)
+        self.base_count = np.zeros(shape, np.float32)
+        self.base_steel = np.zeros(shape, np.uint8)
+        self.pulses_learnt = 0
+        self._delta = np.zeros(shape, np.float32)
+        self._fine = np.zeros(shape, np.float32)
+        self._coarse = np.zeros(shape, np.float32)
+        self._grad_x = np.zeros(shape, np.float32)
+        self._grad_y = np.zeros(shape, np.float32)
+        self._steep = np.zeros(shape, np.float32)
+        self._gradient_of = 0
+        self._tone_fit = np.zeros(_BINS, np.float32)
+        self._nothing = np.zeros(shape, np.uint8)
+        self.forget()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.base.shape  # type: ignore[return-value]
+
+    def forget(self) -> None:
+        """Nothing has been added yet; the baseline stays."""
+        self.added = np.zeros(self.shape, np.float32)
+        self.broad = np.zeros(self.shape, np.float32)
+        self.z = np.zeros(self.shape, np.float32)
+        self.count = np.zeros(self.shape, np.float32)
+
+    def learn(self, placed: Placed, work_mm: float, hold: Mask | None = None) -> None:
+        """Take a pulse into the baseline; where ``hold`` is not 0 the baseline keeps what it has."""
+        if self.pulses_learnt == 0:
+            self.base[:] = placed.density
+            self.base_count[:] = placed.valid > 0
+        else:
+            fresh = (self.base_count == 0) & (placed.valid > 0)
+            sigma = self._differ(placed, work_mm, hold)
+            kernels.learn(
+                self._delta,
+                self._coarse,
+                placed.valid,
+                self._nothing if hold is None else hold,
+                sigma,
+                _TOP,
+                BASELINE_PULSES,
+                self.base,
+                self.base_count,
+            )
+            if fresh.any():
+                self.base[fresh] = placed.density[fresh]
+                self.base_count[fresh] = 1
+        self.base_steel[:] = placed.steel
+        self.pulses_learnt += 1
+
+    def compare(self, placed: Placed, work_mm: float, exclude: Mask | None = None) -> None:
+        """Update ``added``, ``broad`` and ``z`` with one pulse.
+
+        ``exclude``: not 0 where a change is known and must not pass for tone, slip or noise.
+        """
+        sigma = self._differ(placed, work_mm, exclude)
+        seen = self.comparable(placed, work_mm)
+        kernels.follow(
+            self.base,
+            self._fine,
+            self._coarse,
+            self._steep,
+            seen,
+            sigma,
+            _TOP,
+            FOLLOW_PULSES,
+            self.added,
+            self.broad,
+            self.count,
+        )
+        use = seen if exclude is None else np.where(exclude, 0, seen).astype(np.uint8)
+        settled = _spread(self._by_grey(self.broad, use))
+        kernels.significance(
+            self.base, self.broad, self.count, self._steep, sigma, settled, _TOP, FOLLOW_PULSES, self.z
+        )
+
+    def comparable(self, placed: Placed, work_mm: float) -> Mask:
+        """255 where this pulse says something: in the field, learnt, and under the same instruments as then."""
+        moved = cv2.bitwise_xor(placed.steel, self.base_steel)
+        if moved.any():
+            # Slivers are the needle search's own jitter; what is wider than that has moved.
+            moved = cv2.morphologyEx(moved, cv2.MORPH_OPEN, np.ones((4, 4), np.uint8))
+            wide = 2 * max(1, round(0.5 / work_mm)) + 1
+            moved = cv2.dilate(moved, np.ones((wide, wide), np.uint8))
+        learnt = self.base_count >= min(LEAST_BASELINE_PULSES, self.pulses_learnt)
+        readable = cv2.inRange(self.base, *_READABLE)
+        return np.where((moved > 0) | ~learnt, 0, cv2.bitwise_and(readable, placed.valid)).astype(np.uint8)
+
+    def _differ(self, placed: Placed, work_mm: float, exclude: Mask | None) -> NDArray[np.float32]:
+        """Fill the difference to the baseline and its smoothed versions; one pulse's sigma by grey level."""
+        seen = placed.valid
+        use = np.where(placed.steel | self.base_steel, 0, seen).astype(np.uint8)
+        if exclude is not None:
+            use[exclude > 0] = 0
+        np.subtract(placed.density, self.base, out=self._coarse)
+        # Twice: what brightness control did may lie beyond the first pass's reach.
+        middle = float(np.median(self._coarse[::8, ::8][use[::8, ::8] > 0])) if use[::8, ::8].any() else 0.0
+        table = kernels.quartiles_by_grey(self.base, self._coarse, use, 3, _BINS, _TOP, middle, _REACH)
+        tone = _tone(table)
+        # Where the pulse says nothing the average so far stands in, so that smoothing does not bleed.
+        np.copyto(self._delta, self.added)
+        kernels.difference(placed.density, self.base, seen, tone, _TOP, self._delta)
+        self._remove_slip(use, seen, _spread(table))
+        fine = FINE_MM / work_mm
+        cv2.GaussianBlur(self._delta, (0, 0), max(fine, 0.5), dst=self._fine)
+        extra = (COARSE_MM**2 - FINE_MM**2) ** 0.5 / work_mm
+        cv2.GaussianBlur(self._fine, (0, 0), max(extra, 0.5), dst=self._coarse)
+        return _spread(self._by_grey(self._coarse, use))
+
+    def _remove_slip(self, use: Mask, seen: Mask, sigma: NDArray[np.float32]) -> None:
+        """Fit and remove the registration's residual shift: one Gauss-Newton step (Lucas & Kanade, 1981)."""
+        self._refresh_gradient()
+        clip = 3.0 * float(np.median(sigma))
+        xx, xy, yy, xd, yd = kernels.slip_sums(self._delta, self._grad_x, self._grad_y, use, 2, clip)
+        determinant = xx * yy - xy * xy
+        if determinant <= 1e-9 * max(xx, yy, 1e-12) ** 2:
+            return  # no edges in one direction: no slip to be seen either
+        slip_x, slip_y = -(yy * xd - xy * yd) / determinant, -(xx * yd - xy * xd) / determinant
+        if 0.02 < max(abs(slip_x), abs(slip_y)) < 1.5:
+            kernels.take_slip(self._delta, self._grad_x, self._grad_y, seen, slip_x, slip_y)
+
+    def _refresh_gradient(self) -> None:
+        """Gradient of the smoothed baseline, per pixel; renewed as the baseline settles, not on every pulse."""
+        if self._gradient_of >= 8 and self.pulses_learnt - self._gradient_of < 8:
+            return
+        if self._gradient_of == self.pulses_learnt:
+            return
+        smooth = cv2.GaussianBlur(self.base, (0, 0), 1.0)
+        cv2.Sobel(smooth, cv2.CV_32F, 1, 0, dst=self._grad_x, ksize=3, scale=0.125)
+        cv2.Sobel(smooth, cv2.CV_32F, 0, 1, dst=self._grad_y, ksize=3, scale=0.125)
+        np.multiply(self._grad_x, self._grad_x, out=self._steep)
+        self._steep += self._grad_y * self._grad_y
+        self._steep *= np.float32(_SLIP_ERROR_PX**2)
+        self._gradient_of = self.pulses_learnt
+
+    def _by_grey(self, value: Density, use: Mask) -> NDArray[np.float32]:
+        return kernels.quartiles_by_grey(self.base, value, use, 3, _BINS, _TOP, 0.0, _REACH)
+
+
+def _frame_matrix(picture: Picture) -> NDArray[np.float64]:
+    """Shape (3, 3): a picture's work pixels to its input-frame pixels."""
+    offset = picture.to_frame_px(np.zeros(2))
+    return np.array([[picture.factor, 0, offset[0]], [0, picture.factor, offset[1]], [0, 0, 1]], dtype=np.float64)
+
+
+def _tone(table: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The tone curve of a table of quartiles: medians by grey level, smoothed, held constant where unseen."""
+    return _filled(table, table[:, 1])
+
+
+def _spread(table: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Standard deviation by grey level from the quartiles, 0.674 of it either side of a normal distribution's median.
+
+    The wider side counts: near black the logarithm skews the noise towards the dense side.
+    """
+    side = np.maximum(table[:, 2] - table[:, 1], table[:, 1] - table[:, 0])
+    return np.maximum(_filled(table, side / np.float32(0.6745)), np.float32(1e-3))
+
+
+def _filled(table: NDArray[np.float32], value: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``value`` by grey level, interpolated where too few pixels speak, smoothed by the number that do."""
+    known = table[:, 3] >= _LEAST_SAMPLES
+    if not known.any():
+        return np.zeros(len(value), np.float32)
+    levels = np.arange(len(value))
+    filled = np.interp(levels, levels[known], value[known])
+    weight = np.where(known, table[:, 3], 1.0)
+    taps = np.array([0.25, 0.5, 0.25])
+    total = np.convolve(np.pad(weight, 1, mode="edge"), taps, "valid")
+    smooth = np.convolve(np.pad(weight * filled, 1, mode="edge"), taps, "valid") / total
+    return smooth.astype(np.float32)

@@ -1,0 +1,246 @@
+"""Nerve roots filled by the epidurogram: what became denser than the baseline, long and tubular.
+
+The roadmap keeps the densest that each pixel has been, so a root stays after its contrast has washed out. What is wider than
+a root (a puddle on the skin, a pool in the canal) is cut off; what is left must be several times longer than wide.
+The centre-line is the cheapest path between the root's far ends where cost falls with the distance to its edge
+(Deschamps & Cohen, Fast extraction of minimal paths in 3D images, 2001).
+
+What it misses: a root filled before the baseline, thinner than about 2 mm, or in front of a denser pool; a vein of
+a root's width and length is told as a root.
+"""
+
+from dataclasses import dataclass
+from math import inf
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from guidance.records import Needle, NerveRoot, Phase, PolygonPx
+from guidance.vision.change import LEAST_BASELINE_PULSES, Change, Placed, ReferenceGrid
+from guidance.vision.geometry import RigidMotion
+from guidance.vision.kernels.paths import paths_from
+from guidance.vision.picture import Mask, Picture
+
+SEED_SIGMA: Final = 5.0
+GROW_SIGMA: Final = 2.5
+SETTLED_PULSES: Final = 3.0
+"""The roadmap takes a pixel's average only when so many pulses stand behind it: a maximum over time feeds on noise."""
+EDGE_SHARE: Final = 0.35
+"""A tube ends where its smoothed density falls to about this share of its axis."""
+WIDTH_MM: Final = (1.5, 8.5)
+"""Roots with their sheath are 2 to 8 mm wide; a smoothing of 0.6 mm blurs that by a few tenths."""
+POOL_MM: Final = 10.0
+LEAST_LENGTH_MM: Final = 10.0
+LEAST_ELONGATION: Final = 2.5
+
+
+@dataclass(slots=True, eq=False)
+class _Root:
+    """A root on the reference grid; its rings and line are in the reference frame's pixels."""
+
+    mask: Mask
+    rings_px: tuple[PolygonPx, ...]
+    line_px: PolygonPx
+    area_px: int
+
+
+class RootMapper:
+    """The roadmap of one view. ``update`` takes every live pulse of that view, in order."""
+
+    def __init__(self) -> None:
+        self._grid: ReferenceGrid | None = None
+        self._change: Change | None = None
+        self._peak: NDArray[np.float32] = np.zeros((0, 0), np.float32)
+        self._peak_z: NDArray[np.float32] = np.zeros((0, 0), np.float32)
+        self._arrived_s: NDArray[np.float32] = np.zeros((0, 0), np.float32)
+        self._steel: Mask = np.zeros((0, 0), np.uint8)
+        self._roots: dict[int, _Root] = {}
+        self._next_id = 1
+
+    def update(
+        self,
+        picture: Picture,
+        motion: RigidMotion,
+        ok: bool,
+        needles: tuple[Needle, ...],
+        shafts: Mask,
+        phase: Phase,
+        mm_per_px: float | None,
+        t_s: float,
+    ) -> tuple[NerveRoot, ...]:
+        """The roots as they lie on this pulse, in input-frame pixels.
+
+        ``motion``: reference to present; while not ``ok`` nothing is learnt. ``shafts``: instruments on the
+        picture's work pixels, uint8. Baseline and epidurogram are watched; later phases keep the roadmap.
+        ``mm_per_px`` None: areas are None, and sizes are judged with a prior scale.
+        """
+        if self._grid is None or self._change is None:
+            self._grid = ReferenceGrid(picture)
+            self._change = Change(self._grid.shape)
+            self._peak = np.zeros(self._grid.shape, np.float32)
+            self._peak_z = np.zeros(self._grid.shape, np.float32)
+            self._arrived_s = np.full(self._grid.shape, inf, np.float32)
+            self._steel = np.zeros(self._grid.shape, np.uint8)
+        grid, change = self._grid, self._change
+        if ok and phase in (Phase.BASELINE, Phase.EPIDUROGRAM):
+            work_mm = grid.work_mm(mm_per_px)
+            placed = grid.place(picture, motion, shafts, work_mm)
+            self._take(change, placed, phase, work_mm, t_s)
+        area_mm2 = None if mm_per_px is None else grid.work_mm(mm_per_px) ** 2
+        return tuple(
+            NerveRoot(
+                id=name,
+                polygons_px=tuple(motion.move(ring) for ring in root.rings_px),
+                centerline_px=motion.move(root.line_px),
+                area_mm2=None if area_mm2 is None else root.area_px * area_mm2,
+            )
+            for name, root in sorted(self._roots.items())
+        )
+
+    @property
+    def mask(self) -> Mask:
+        """255 where a root of the roadmap lies, on the reference grid; of size 0 before the first pulse."""
+        out = np.zeros(self._peak.shape, np.uint8)
+        for root in self._roots.values():
+            out |= root.mask
+        return out
+
+    def _take(self, change: Change, placed: Placed, phase: Phase, work_mm: float, t_s: float) -> None:
+        learnt = change.pulses_learnt >= LEAST_BASELINE_PULSES
+        if learnt:
+            change.compare(placed, work_mm, (self._peak_z > GROW_SIGMA).astype(np.uint8))
+            self._draw(change, placed, t_s)
+            self._trace(work_mm)
+        if not learnt or phase is Phase.BASELINE:
+            change.learn(placed, work_mm, (change.z > GROW_SIGMA).astype(np.uint8))
+
+    def _draw(self, change: Change, placed: Placed, t_s: float) -> None:
+        """Take this pulse into the roadmap."""
+        denser = (change.z > self._peak_z) & (change.count >= SETTLED_PULSES)
+        np.copyto(self._peak_z, change.z, where=denser)
+        np.copyto(self._peak, change.added, where=denser)
+        np.minimum(self._arrived_s, np.float32(t_s), out=self._arrived_s, where=denser & (change.z > GROW_SIGMA))
+        self._steel |= placed.steel
+
+    def _trace(self, work_mm: float) -> None:
+        """Find the tubes of the roadmap and follow their ids."""
+        low = self._peak_z > GROW_SIGMA
+        if not (self._peak_z > SEED_SIGMA).any():
+            return
+        area_least = LEAST_LENGTH_MM * WIDTH_MM[0] / work_mm**2
+        n, parts, stats, _ = cv2.connectedComponentsWithStats(low.astype(np.uint8), connectivity=4)
+        seeded = np.bincount(parts[self._peak_z > SEED_SIGMA], minlength=n)
+        found: list[_Root] = []
+        for i in range(1, n):
+            if seeded[i] == 0 or stats[i, cv2.CC_STAT_AREA] < area_least:
+                continue
+            x, y, w, h = (int(v) for v in stats[i, :4])
+            box = np.s_[y : y + h, x : x + w]
+            for tube in self._tubes(box, parts[box] == i, work_mm):
+                root = self._root(tube, (x, y), work_mm)
+                if root is not None:
+                    found.append(root)
+        self._name(found)
+
+    def _tubes(
+        self, box: tuple[slice, slice], part: NDArray[np.bool_], work_mm: float
+    ) -> list[NDArray[np.bool_]]:
+        """A connected region cut at its edge and freed from pools, in pieces."""
+        peak = np.where(part, self._peak[box], 0).astype(np.float32)
+        wide = 2 * round(2.5 / work_mm) + 1
+        axis = cv2.dilate(cv2.GaussianBlur(peak, (0, 0), 0.6 / work_mm), np.ones((wide, wide), np.uint8))
+        inside = np.where(part & (peak > EDGE_SHARE * axis), 255, 0).astype(np.uint8)
+        inside = cv2.morphologyEx(inside, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+        radius = max(1, round(0.5 * POOL_MM / work_mm))
+        roomy = cv2.copyMakeBorder(inside, radius, radius, radius, radius, cv2.BORDER_CONSTANT, value=0)
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+        pools = cv2.morphologyEx(roomy, cv2.MORPH_OPEN, disc)
+        tubes = cv2.subtract(roomy, cv2.dilate(pools, np.ones((3, 3), np.uint8)))[radius:-radius, radius:-radius]
+        n, pieces, stats, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(tubes), connectivity=4)
+        least = LEAST_LENGTH_MM * WIDTH_MM[0] / work_mm**2
+        return [pieces == i for i in range(1, n) if stats[i, cv2.CC_STAT_AREA] >= least]
+
+    def _root(self, tube: NDArray[np.bool_], offset_xy: tuple[int, int], work_mm: float) -> _Root | None:
+        """The root that a region is; None where it is neither long nor tubular, or lies on a shaft."""
+        assert self._grid is not None
+        x, y = offset_xy
+        h, w = tube.shape
+        box = np.s_[y : y + h, x : x + w]
+        if float((self._steel[box][tube] > 0).mean()) > 0.5:
+            return None
+        line = centre_line(tube)
+        steps = np.hypot(*np.diff(line, axis=0).T)
+        length_mm = float(steps.sum()) * work_mm
+        area = int(tube.sum())
+        if length_mm < LEAST_LENGTH_MM:
+            return None
+        width_mm = area * work_mm**2 / length_mm
+        if not WIDTH_MM[0] <= width_mm <= WIDTH_MM[1] or length_mm < LEAST_ELONGATION * width_mm:
+            return None
+        mask = np.zeros(self._grid.shape, np.uint8)
+        mask[box][tube] = 255
+        line = self._from_its_source(line + (x, y))
+        still = RigidMotion()
+        return _Root(mask, self._grid.outlines(mask, still), self._grid.to_frame_px(line), area)
+
+    def _from_its_source(self, line_xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The line turned so that it begins where contrast arrived first; at once everywhere, at the upper end."""
+        rows, cols = line_xy[:, 1].round().astype(int), line_xy[:, 0].round().astype(int)
+        arrived = self._arrived_s[rows, cols]
+        quarter = max(1, len(line_xy) // 4)
+        head, tail = float(np.median(arrived[:quarter])), float(np.median(arrived[-quarter:]))
+        turned = tail < head if head != tail else line_xy[-1, 1] < line_xy[0, 1]
+        return line_xy[::-1].copy() if turned else line_xy
+
+    def _name(self, found: list[_Root]) -> None:
+        """Give each root the id of the one it overlaps most; a root that is no longer found is dropped."""
+        named: dict[int, _Root] = {}
+        for root in sorted(found, key=lambda r: -r.area_px):
+            shared = {
+                name: int(cv2.countNonZero(cv2.bitwise_and(root.mask, old.mask)))
+                for name, old in self._roots.items()
+                if name not in named
+            }
+            best = max(shared, key=lambda name: shared[name], default=None)
+            if best is None or shared[best] == 0:
+                best = self._next_id
+                self._next_id += 1
+            named[best] = root
+        self._roots = named
+
+
+def centre_line(region: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The middle of a tube from one far end to the other: points (n, 2), columns x and y, about a pixel apart.
+
+    ``region``: (h, w) bool, one connected piece with at least one pixel.
+    """
+    roomy = np.pad(region, 1)
+    deep = cv2.distanceTransform(roomy.astype(np.uint8), cv2.DIST_L2, 5)
+    previous = np.empty(roomy.shape, np.int32)
+    even = np.where(roomy, 1.0, inf).astype(np.float32)
+    start = np.unravel_index(int(np.argmax(deep)), deep.shape)
+    first = _farthest(paths_from(even, int(start[0]), int(start[1]), previous))
+    last = _farthest(paths_from(even, first[0], first[1], previous))
+    # Squared: the way through the middle of a bend must beat the short cut along its inner edge.
+    central = np.where(roomy, (1.0 / np.maximum(deep, 0.5)) ** 2, inf).astype(np.float32)
+    paths_from(central, first[0], first[1], previous)
+    at = last[0] * roomy.shape[1] + last[1]
+    points = []
+    while at >= 0:
+        r, c = divmod(at, roomy.shape[1])
+        points.append((c - 1.0, r - 1.0))
+        at = int(previous[r, c])
+    line = np.array(points)
+    if len(line) < 5:
+        return line
+    taps = np.ones(5) / 5
+    middle = np.column_stack([np.convolve(line[:, k], taps, "valid") for k in (0, 1)])
+    return np.vstack([line[:1], middle, line[-1:]])
+
+
+def _farthest(total: NDArray[np.float32]) -> tuple[int, int]:
+    reached = np.where(np.isfinite(total), total, -1.0)
+    r, c = np.unravel_index(int(np.argmax(reached)), reached.shape)
+    return int(r), int(c)
