@@ -1,0 +1,476 @@
+"""Bone access needles, pins and wires on one x-ray picture, with their tips."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import ceil, exp, hypot, log
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from guidance.records import Needle, PointPx
+from guidance.vision.kernels import ridge
+from guidance.vision.needle_track import NeedleSighting, NeedleTracker, angle_deg
+from guidance.vision.picture import Density, Mask, Picture, density_of
+
+__all__ = ["NeedleSighting", "NeedleTracker", "find_needles", "shaft_mask"]
+
+Floats = NDArray[np.float64]
+
+BAND_PX = 3
+"""Rows averaged to one scan line: quantum noise falls, and a section at 45° smears by less than a needle's width."""
+SECTION_WIDTHS_PX = (3, 5, 8, 12, 16)
+WIDTH_RANGE_PX = (2.0, 13.0)
+"""A shaft's width at work scale where scale and gauge are unknown."""
+LEAST_CONTRAST = 0.15
+"""In log density. 2.4 mm of steel behind as much scatter as primary gives 0.6; cortical lines give 0.1 to 0.3."""
+DARKEST = 2.5
+"""Denser than this the display's last grey levels, or their dither, would count as structure."""
+OUTSIDE = np.float32(9.0)
+MOST_POINTS = 6000
+MOST_CANDIDATES = 16
+LEAST_CONFIDENCE = 0.5
+LEAST_LENGTH_PX = 18.0
+LONGEST_GAP_BANDS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A straight run of ribbon sections, in work pixels: ends, unit direction, width across, contrast."""
+
+    start_xy: PointPx
+    end_xy: PointPx
+    along_xy: PointPx
+    width: float
+    contrast: float
+    weight: float
+
+    @property
+    def length(self) -> float:
+        return hypot(self.end_xy[0] - self.start_xy[0], self.end_xy[1] - self.start_xy[1])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shaft:
+    """A run followed to both of its ends, in work pixels.
+
+    ``origin_xy`` + i * ``along_xy`` is row i of ``sections``; ``first`` and ``last`` are its rows; ``kinds``: how
+    each ends.
+    """
+
+    origin_xy: PointPx
+    along_xy: PointPx
+    sections: Density
+    first: int
+    last: int
+    kinds: tuple[int, int]
+    width: float
+    contrast: float
+
+    def at(self, row: float, across: float) -> PointPx:
+        """The point of a strip's row and its offset across, in work pixels."""
+        (x, y), (ux, uy) = self.origin_xy, self.along_xy
+        return x + row * ux - across * uy, y + row * uy + across * ux
+
+
+def find_needles(picture: Picture, diameter_px: tuple[float, float] | None = None) -> tuple[NeedleSighting, ...]:
+    """Every straight steel shaft that ends inside the field, best first.
+
+    ``diameter_px``: the least and greatest diameter in input-frame pixels, where scale and gauge are known.
+    """
+    search = _search_image(picture)
+    widths = WIDTH_RANGE_PX
+    if diameter_px is not None:
+        widths = (max(1.5, 0.6 * diameter_px[0] / picture.factor), 1.6 * diameter_px[1] / picture.factor)
+    shafts: list[_Shaft] = []
+    sightings = []
+    tried = 0
+    for line in _lines(search, widths):
+        if any(_lies_on(line, shaft) for shaft in shafts):
+            continue
+        tried += 1
+        if tried > MOST_CANDIDATES:
+            break
+        shaft = _follow(search, line)
+        if shaft is None:
+            continue
+        shafts.append(shaft)
+        sighting = _sighting(picture, shaft)
+        if sighting is not None and sighting.confidence >= LEAST_CONFIDENCE:
+            sightings.append(sighting)
+    return tuple(sorted(sightings, key=lambda s: -s.confidence))
+
+
+def _search_image(picture: Picture) -> Density:
+    search = np.minimum(picture.density, np.float32(DARKEST))
+    search[picture.mask == 0] = OUTSIDE
+    return search
+
+
+def _lines(search: Density, widths: tuple[float, float]) -> list[_Line]:
+    """Straight runs of ribbon sections on rows and on columns, the most evident first."""
+    found = []
+    wanted = [width for width in SECTION_WIDTHS_PX if 0.6 * widths[0] <= width <= 1.8 * widths[1]]
+    sections = np.array(wanted, dtype=np.int32)
+    for flat in (False, True):
+        image = cv2.transpose(search) if flat else search
+        points = ridge.ribbon_points(image, BAND_PX, sections, LEAST_CONTRAST, MOST_POINTS)
+        if len(points) == 0:
+            continue
+        run_of = ridge.straight_runs(points, float(BAND_PX), LONGEST_GAP_BANDS)
+        runs = ridge.run_lines(points, run_of, int(run_of.max()) + 1)
+        runs = runs[runs[:, 0] >= 5]
+        for n, first, last, x0, slope, rms, width, contrast in runs:
+            cos = 1.0 / hypot(1.0, slope / BAND_PX)
+            length = (last - first) * BAND_PX / cos
+            across = width * cos
+            if length < LEAST_LENGTH_PX or not widths[0] <= across <= widths[1]:
+                continue
+            if rms * cos > max(0.8, 0.15 * across) or n < 0.5 * (last - first + 1):
+                continue
+            ends = [(x0 + slope * band, band * BAND_PX + (BAND_PX - 1) / 2) for band in (first, last)]
+            along = (slope / BAND_PX * cos, cos)
+            if flat:
+                ends, along = [(y, x) for x, y in ends], (along[1], along[0])
+            found.append(_Line(ends[0], ends[1], along, across, contrast, n * min(contrast, 1.0)))
+    return sorted(found, key=lambda line: -line.weight)
+
+
+def _lies_on(line: _Line, shaft: _Shaft) -> bool:
+    """The line is a piece of a shaft that has been followed already."""
+    (ux, uy), (x0, y0) = shaft.along_xy, shaft.origin_xy
+    if abs(ux * line.along_xy[1] - uy * line.along_xy[0]) > 0.14:
+        return False
+    for x, y in (line.start_xy, line.end_xy, _middle(line)):
+        row = (x - x0) * ux + (y - y0) * uy
+        across = (y - y0) * ux - (x - x0) * uy
+        near = int(min(max(row, shaft.first), shaft.last))
+        centre = shaft.sections[near, 0]
+        if abs(across - (centre if np.isfinite(centre) else 0.0)) > 0.7 * shaft.width + 1:
+            return False
+    return True
+
+
+def _middle(line: _Line) -> PointPx:
+    return (line.start_xy[0] + line.end_xy[0]) / 2, (line.start_xy[1] + line.end_xy[1]) / 2
+
+
+def _follow(search: Density, line: _Line) -> _Shaft | None:
+    """The line extended both ways to where its ribbon ends; None where it is no ribbon of constant width."""
+    height, width = search.shape
+    (x, y), (ux, uy) = _middle(line), line.along_xy
+    before = _room(x, y, -ux, -uy, width, height)
+    after = _room(x, y, ux, uy, width, height)
+    rows = before + after + 1
+    half = ceil(1.35 * line.width) + 9
+    origin = (x - before * ux, y - before * uy)
+    strip = ridge.straighten(search, *origin, ux, uy, rows, half)
+    sections = ridge.cross_sections(strip, before, float(half), line.width, LEAST_CONTRAST)
+    sections[:, 0] -= half
+    low = max(0, before - int(line.length / 2))
+    high = min(rows - 1, before + int(line.length / 2))
+    seed = sections[low : high + 1]
+    ribbon = seed[np.isfinite(seed[:, 0])]
+    if len(ribbon) < 0.5 * len(seed) or len(ribbon) < 8:
+        return None
+    contrast, shaft_width = float(np.median(ribbon[:, 2])), float(np.median(ribbon[:, 1]))
+    gap = int(max(6.0, 1.2 * shaft_width))
+    first, last, kind0, kind1 = ridge.shaft_ends(sections, low, high, contrast, shaft_width, LEAST_CONTRAST, gap)
+    return _Shaft(origin, (ux, uy), sections, int(first), int(last), (int(kind0), int(kind1)), shaft_width, contrast)
+
+
+def _room(x: float, y: float, ux: float, uy: float, width: int, height: int) -> int:
+    """How many whole steps of (ux, uy) from (x, y) stay inside the image."""
+    steps = [float(width + height)]
+    for at, step, size in ((x, ux, width), (y, uy, height)):
+        if step > 1e-9:
+            steps.append((size - 1 - at) / step)
+        elif step < -1e-9:
+            steps.append(-at / step)
+    return max(0, int(min(steps)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Tip:
+    """A shaft's end, measured at full resolution, in input-frame pixels.
+
+    ``drop``: how much of the shaft's contrast is gone beyond it; ``dark_ahead``: the share of the patch in front of
+    it that is as dark as the shaft, which then bends or goes on in something else.
+    """
+
+    apex_xy: PointPx
+    towards_xy: PointPx
+    diameter_px: float
+    drop: float
+    dark_ahead: float
+
+
+def _sighting(picture: Picture, shaft: _Shaft) -> NeedleSighting | None:
+    """The shaft with the better of its free ends as the tip; None where no end lies free inside the field."""
+    quality = _Quality.of(shaft)
+    if not quality.is_worth_a_look:
+        return None
+    free = [i for i in (0, 1) if shaft.kinds[i] == ridge.FREE]
+    tips = [(i, tip) for i in free if (tip := _tip(picture, shaft, i)) is not None]
+    if not tips:
+        return None
+    end, tip = max(tips, key=lambda item: _end_score(picture, item[1]))
+    back_row = shaft.first if end == 1 else shaft.last
+    back = picture.to_frame_px(np.array(shaft.at(back_row, _centre_near(shaft, back_row))))
+    back_xy = (float(back[0]), float(back[1]))
+    return NeedleSighting(
+        tip_px=tip.apex_xy,
+        shaft_px=(tip.apex_xy, back_xy),
+        angle_deg=angle_deg(tip.apex_xy, back_xy),
+        diameter_px=tip.diameter_px,
+        confidence=_confidence(quality, tip, len(free) == 2),
+    )
+
+
+def _end_score(picture: Picture, tip: _Tip) -> float:
+    """Higher for the end that is the tip: sharp, and nearer the middle of the field, where the work is."""
+    x0, y0, x1, y1 = picture.field.box_px
+    off = hypot(tip.apex_xy[0] - (x0 + x1) / 2, tip.apex_xy[1] - (y0 + y1) / 2) / (x1 - x0)
+    return min(tip.drop, 1.0) - tip.dark_ahead - off
+
+
+def _centre_near(shaft: _Shaft, row: int) -> float:
+    near = shaft.sections[max(0, row - 5) : row + 6, 0]
+    near = near[np.isfinite(near)]
+    return float(np.median(near)) if len(near) else 0.0
+
+
+def _axis_at(shaft: _Shaft, end: int) -> tuple[Floats, Floats]:
+    """The last visible point of the axis and the unit direction out of that end, in work pixels.
+
+    Fitted to the half-contrast centres of the part nearest the end, because long pins bow; other objects beside the
+    shaft pull single centres aside, so those far off the line lose their weight.
+    """
+    centres = shaft.sections[shaft.first : shaft.last + 1, 0].astype(np.float64)
+    rows = shaft.first + np.nonzero(np.isfinite(centres))[0]
+    centres = centres[np.isfinite(centres)]
+    reach = max(20, min(len(rows), int(max(40.0, 8.0 * shaft.width))))
+    chosen = slice(0, reach) if end == 0 else slice(-reach, None)
+    rows, centres = rows[chosen].astype(np.float64), centres[chosen]
+    weight = np.ones(len(rows))
+    slope = offset = 0.0
+    for _ in range(3):
+        slope, offset = _line_fit(rows, centres, weight)
+        miss = np.abs(centres - slope * rows - offset)
+        weight = 1.0 / (1.0 + (miss / (2.0 * float(np.median(miss)) + 0.05)) ** 2)
+    (ux, uy), out = shaft.along_xy, -1 if end == 0 else 1
+    towards = out * np.array([ux - slope * uy, uy + slope * ux])
+    row = shaft.first if end == 0 else shaft.last
+    return np.array(shaft.at(row, slope * row + offset)), towards / np.hypot(*towards)
+
+
+def _line_fit(x: Floats, y: Floats, weight: Floats) -> tuple[float, float]:
+    """Slope and offset of the weighted least-squares line."""
+    total = weight.sum()
+    mean_x, mean_y = float(weight @ x / total), float(weight @ y / total)
+    spread = float(weight @ (x - mean_x) ** 2)
+    slope = float(weight @ ((x - mean_x) * (y - mean_y))) / spread if spread > 0 else 0.0
+    return slope, mean_y - slope * mean_x
+
+
+def _tip(picture: Picture, shaft: _Shaft, end: int) -> _Tip | None:
+    """The apex at full resolution, from the shaft's profile along its axis; None where the profile has no end."""
+    near, towards = _axis_at(shaft, end)
+    near = picture.to_frame_px(near)
+    width = shaft.width * picture.factor
+    back, ahead = int(3 * width) + 12, int(2.5 * width) + 10
+    half = int(1.2 * width) + 5
+    strip = _full_resolution_strip(picture, near, towards, back, ahead, half)
+    body = slice(max(0, back - int(3 * width)), max(4, back - int(0.7 * width)))
+    across = _density(picture, _mean(strip[body], axis=0))
+    profile = _section_of(across)
+    if profile is None:
+        return None
+    centre, diameter, blur = profile
+    core = max(1, round(0.22 * diameter))
+    middle = round(centre)
+    along = _density(picture, _mean(strip[:, max(0, middle - core) : middle + core + 1], axis=1))
+    fit = _fit_end(along, float(back), diameter, blur)
+    if fit is None:
+        return None
+    apex, shaft_level, beyond = fit
+    patch = strip[int(apex + 0.6 * diameter) + 1 : int(apex + 1.6 * diameter) + 3]
+    dark = _density(picture, cv2.blur(patch, (3, 3))) > 0.5 * (shaft_level + beyond) if len(patch) else np.ones(1)
+    xy = near + towards * (apex - back) + np.array([-towards[1], towards[0]]) * (centre - half)
+    return _Tip(
+        apex_xy=(float(xy[0]), float(xy[1])),
+        towards_xy=(float(towards[0]), float(towards[1])),
+        diameter_px=diameter,
+        drop=(shaft_level - beyond) / shaft.contrast,
+        dark_ahead=float(np.mean(dark)),
+    )
+
+
+def _mean(values: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+    """The mean of what lies in the field; NaN where nothing does."""
+    inside = np.isfinite(values)
+    total = np.where(inside, values, np.float32(0.0)).sum(axis=axis)
+    return np.asarray(total / np.where(inside.any(axis=axis), inside.sum(axis=axis), np.nan), dtype=np.float32)
+
+
+def _density(picture: Picture, values: NDArray[np.float32]) -> Floats:
+    return density_of(values, picture.full_scale, picture.field.bone_dark).astype(np.float64)
+
+
+def _full_resolution_strip(
+    picture: Picture, at_xy: Floats, towards: Floats, back: int, ahead: int, half: int
+) -> NDArray[np.float32]:
+    """Display values along the axis, row ``back`` at ``at_xy``, column ``half`` on the axis; NaN outside the field."""
+    reach = np.hypot(max(back, ahead), half) + 2
+    height, width = picture.pixels.shape
+    x0, y0 = (int(max(0, v - reach)) for v in at_xy)
+    x1, y1 = int(min(width, at_xy[0] + reach + 1)), int(min(height, at_xy[1] + reach + 1))
+    patch = picture.pixels[y0:y1, x0:x1].astype(np.float32)
+    patch[picture.field.mask[y0:y1, x0:x1] == 0] = np.nan
+    start = at_xy - towards * back
+    return ridge.straighten(patch, start[0] - x0, start[1] - y0, towards[0], towards[1], back + ahead + 1, half)
+
+
+def _section_of(across: Floats) -> tuple[float, float, float] | None:
+    """Centre, full width at half contrast and edge blur (standard deviation) of a shaft's mean section, in pixels."""
+    n = len(across)
+    half = n // 2
+    quarter = max(1, n // 5)
+    peak = float(np.nanmax(across[half - quarter : half + quarter + 1]))
+    start = half - quarter + int(np.nanargmax(across[half - quarter : half + quarter + 1]))
+    edges = []
+    for step in (-1, 1):
+        side = across[start::step] if step > 0 else across[start::-1]
+        floor = float(np.nanmin(side))
+        if not peak - floor > 0.05:
+            return None
+        places = [_falls_to(side, floor + share * (peak - floor)) for share in (0.75, 0.5, 0.25)]
+        if any(p is None for p in places):
+            return None
+        edges.append([start + step * p for p in places if p is not None])
+    (left75, left, left25), (right75, right, right25) = edges
+    blur = 0.5 * (abs(left25 - left75) + abs(right25 - right75)) / 1.349
+    return 0.5 * (left + right), right - left, max(0.5, blur)
+
+
+def _falls_to(values: Floats, level: float) -> float | None:
+    """Where the values first fall to the level, sub-sample; None where they never do."""
+    below = np.nonzero(values <= level)[0]
+    if len(below) == 0:
+        return None
+    i = int(below[0])
+    if i == 0:
+        return 0.0
+    drop = values[i - 1] - values[i]
+    return float(i - 1 + (values[i - 1] - level) / drop)
+
+
+TAPERS = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.5])
+"""Lengths of the tip's taper that are tried, in diameters: blunt pin to long trocar."""
+
+
+def _fit_end(along: Floats, expected: float, diameter: float, blur: float) -> tuple[float, float, float] | None:
+    """The apex along the axis, and the levels of shaft and of what lies beyond.
+
+    The profile is a plateau that falls linearly over the taper (the steel on the axis thins towards the apex),
+    blurred as the shaft's own sides are. Half contrast therefore lies half a taper behind the apex.
+    """
+    where = np.arange(len(along), dtype=np.float64)
+    good = np.isfinite(along)
+    # From the shaft outwards the first fall below half way, near where the ribbon was seen to end.
+    inside = good & (where < expected - 0.6 * diameter)
+    beyond = good & (where > expected + 0.9 * diameter + 2)
+    if inside.sum() < 4 or beyond.sum() < 3:
+        return None
+    shaft_level, far_level = float(np.median(along[inside])), float(np.median(along[beyond]))
+    if shaft_level - far_level < 0.05:
+        return None
+    smooth = np.convolve(along, np.ones(3) / 3.0, mode="same")
+    middle = 0.5 * (shaft_level + far_level)
+    falls = np.nonzero((smooth[:-1] > middle) & (smooth[1:] <= middle))[0]
+    falls = falls[(falls > 1) & (falls < len(along) - 3)]
+    if len(falls) == 0:
+        return None
+    half = float(falls[np.argmin(np.abs(falls - expected))]) + 0.5
+    window = good & (np.abs(where - half) <= 1.5 * diameter + 6)
+    values, u = along[window], where[window]
+    best: tuple[float, float] | None = None
+    softness = blur / 1.7
+    for taper in TAPERS * diameter + 0.5:
+        ends = half + taper / 2 + np.arange(-3.0, 3.01, 0.25)
+        apart = (ends[:, None] - u[None, :]) / softness
+        model = softness / taper * (np.logaddexp(0.0, apart) - np.logaddexp(0.0, apart - taper / softness))
+        model -= model.mean(axis=1, keepdims=True)
+        centred = values - values.mean()
+        gain = (model @ centred) ** 2 / (model**2).sum(axis=1)
+        i = int(np.argmax(gain))
+        if best is None or gain[i] > best[1]:
+            best = (float(ends[i]), float(gain[i]))
+    assert best is not None
+    return best[0], shaft_level, far_level
+
+
+@dataclass(frozen=True, slots=True)
+class _Quality:
+    """What tells steel from bone along a shaft.
+
+    ``lengths``: its length in diameters; ``fill``: the share of its rows that are ribbon; ``rough``, ``wobble``: how
+    far its centres leave a smooth bow and its widths their median, in diameters.
+    """
+
+    contrast: float
+    lengths: float
+    fill: float
+    rough: float
+    wobble: float
+
+    @classmethod
+    def of(cls, shaft: _Shaft) -> "_Quality":
+        rows = shaft.sections[shaft.first : shaft.last + 1]
+        where = np.nonzero(np.isfinite(rows[:, 0]))[0]
+        centres = rows[where, 0].astype(np.float64)
+        # Three-point bends over a few diameters: a bow of the whole shaft hardly shows, a ragged line does.
+        step = max(2, int(2 * shaft.width))
+        bends = centres[2 * step :] - 2 * centres[step:-step] + centres[: -2 * step]
+        rough = float(np.median(np.abs(bends))) / 2.0 if len(bends) else 0.0
+        wobble = float(np.median(np.abs(rows[where, 1] - shaft.width)))
+        return cls(
+            contrast=shaft.contrast,
+            lengths=len(rows) / shaft.width,
+            fill=len(where) / len(rows),
+            rough=rough / shaft.width,
+            wobble=wobble / shaft.width,
+        )
+
+    @property
+    def is_worth_a_look(self) -> bool:
+        return self.contrast >= 0.22 and self.lengths >= 3.0 and self.wobble <= 0.25 and self.fill >= 0.5
+
+
+def _confidence(quality: _Quality, tip: _Tip, both_ends_free: bool) -> float:
+    """The share of such sightings that are right: a logistic model of shaft and tip."""
+    drop_misfit = abs(log(max(tip.drop, 0.05)))
+    z = (
+        1.5
+        + 2.5 * log(quality.contrast / 0.4)
+        + 2.0 * log(quality.lengths / 10.0)
+        + 4.0 * (quality.fill - 0.8)
+        - 15.0 * (quality.wobble - 0.06)
+        - 15.0 * (quality.rough - 0.03)
+        - 2.0 * max(0.0, drop_misfit - 0.4)
+        - 4.0 * tip.dark_ahead
+        - (1.0 if both_ends_free else 0.0)
+    )
+    return 1.0 / (1.0 + exp(-z))
+
+
+def shaft_mask(picture: Picture, needles: Iterable[NeedleSighting | Needle], widen_px: float) -> Mask:
+    """255 on the needles' shafts and 0 elsewhere, at work scale, widened by ``widen_px`` work pixels a side."""
+    mask = np.zeros(picture.density.shape, dtype=np.uint8)
+    for needle in needles:
+        diameter = (needle.diameter_px or 0.0) / picture.factor
+        ends = picture.to_work_px(np.array(needle.shaft_px or (needle.tip_px, needle.tip_px)))
+        thickness = max(1, ceil(diameter + 2 * widen_px))
+        points = [(round(x * 16), round(y * 16)) for x, y in ends.tolist()]
+        cv2.line(mask, points[0], points[1], 255, thickness, cv2.LINE_8, 4)
+    return mask
