@@ -1,0 +1,80 @@
+"""From what a person types to the source that reads it."""
+
+import glob
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from drivers.dicom import DicomFile, DicomFolder, is_dicom
+from drivers.errors import SourceError
+from drivers.frame import FrameSource
+from drivers.images import IMAGE_SUFFIXES, ImageFolder
+from drivers.recording import NpzFile, VideoFile
+
+GRABBER_SCHEMES = ("v4l2", "decklink")
+
+
+def open_source(spec: str, schemes: Mapping[str, Callable[[str], FrameSource]] = {}) -> FrameSource:
+    """The source that reads ``spec``: a URL, a path, or a glob. It opens in its own ``with``.
+
+    Paths: a video file; an image or a folder or glob of images; a DICOM file or a folder or glob of single-frame DICOM
+    files; an .npz archive; an archived case, that is, a folder with video.mkv or frames.npz.
+    ``schemes`` adds URL schemes: each gets the whole URL. Raises SourceError.
+    """
+    scheme, found, _ = spec.partition("://")
+    if found:
+        return _open_url(scheme, spec, schemes)
+    path = Path(spec)
+    if not spec or "\0" in spec:
+        raise SourceError(f"{spec!r}: no name of a file; expected a path, a glob or a URL")
+    try:
+        if path.is_dir():
+            return _open_folder(path)
+        if path.exists():
+            return _open_file(path)
+        if glob.has_magic(spec):
+            return _open_files(spec, [Path(name) for name in glob.glob(spec)])  # noqa: PTH207 - may be absolute
+    except OSError as error:
+        raise SourceError(f"{spec}: {error.strerror}; expected a readable file or folder") from error
+    raise SourceError(f"{spec}: no such file or folder; expected a video, images, DICOM, a case or a URL")
+
+
+def _open_url(scheme: str, spec: str, schemes: Mapping[str, Callable[[str], FrameSource]]) -> FrameSource:
+    if scheme in schemes:
+        return schemes[scheme](spec)
+    if scheme in GRABBER_SCHEMES:
+        raise SourceError(f"{spec}: this build has no grabber driver yet; expected a recording or a simulated source")
+    known = ", ".join(f"{name}://" for name in sorted({*schemes, *GRABBER_SCHEMES}))
+    raise SourceError(f"{spec}: unknown scheme {scheme}://; expected a path or one of {known}")
+
+
+def _open_folder(folder: Path) -> FrameSource:
+    if (folder / "video.mkv").is_file():
+        return VideoFile(folder / "video.mkv")
+    if (folder / "frames.npz").is_file():
+        return NpzFile(folder / "frames.npz")
+    return _open_files(str(folder), [path for path in folder.iterdir() if not path.name.startswith(".")])
+
+
+def _open_files(name: str, paths: list[Path]) -> FrameSource:
+    files = [path for path in paths if path.is_file()]
+    if not files:
+        raise SourceError(f"{name}: no files; expected images, single-frame DICOM files or a case")
+    if len(files) == 1:
+        return _open_file(files[0])
+    if dicom := [path for path in files if is_dicom(path)]:
+        return DicomFolder(name, dicom)
+    if images := [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]:
+        return ImageFolder(name, images)
+    raise SourceError(f"{name}: {len(files)} files, none of them an image or DICOM; expected images, DICOM or a case")
+
+
+def _open_file(path: Path) -> FrameSource:
+    if not path.is_file():
+        raise SourceError(f"{path}: neither a file nor a folder; expected a recording")
+    if path.suffix.lower() == ".npz":
+        return NpzFile(path)
+    if is_dicom(path):
+        return DicomFile(path)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return ImageFolder(str(path), [path])
+    return VideoFile(path)
