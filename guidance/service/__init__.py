@@ -1,0 +1,15 @@
+"""Threads, processes and wiring: the only place that owns them.
+
+capture ──newest frame──> analysis ──findings, alerts, heartbeat──> bus
+                              └──newest result──> pictures ──JPEG and overlay──> bus
+dashboard: a process of its own, one more reader of the bus; restarted when it dies.
+
+Every hand-over holds one thing, the newest, so that nothing lags behind and no stage waits for a later one. The
+heartbeat comes from the analysis thread itself: if analysis hangs, readers hear silence and know. If any thread
+fails, everything is stopped: a frozen picture must never pass for a live one.
+"""
+
+from guidance.service.capture import read_ahead
+from guidance.service.running import BUS_PORT, Service, listen, run_service, run_until_asked
+
+__all__ = ["BUS_PORT", "Service", "listen", "read_ahead", "run_service", "run_until_asked"]

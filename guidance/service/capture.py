@@ -1,0 +1,220 @@
+"""Frames from the source to whoever wants the newest, in their own time."""
+
+import itertools
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Generic, TypeVar
+
+from drivers.errors import SourceError
+from drivers.frame import Frame, FrameSource, SourceInfo
+
+PATIENCE_S = 0.25
+"""A frame this late is not coming: there is no signal."""
+
+TICK_S = 0.1
+"""How often a waiting thread looks up: whether frames have stopped coming, whether it is to end."""
+
+REOPEN_S = 0.5
+"""Between attempts to open a source again after it was lost."""
+
+log = logging.getLogger(__name__)
+
+Thing = TypeVar("Thing")
+OpenSource = Callable[[], FrameSource]
+
+
+class Slot(Generic[Thing]):
+    """Room for one thing between two threads: the newest."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._thing: Thing | None = None
+
+    def put(self, thing: Thing) -> bool:
+        """Put a thing in the place of whatever lies there. Whether that one was lost."""
+        with self._changed:
+            lost = self._thing is not None
+            self._thing = thing
+            self._changed.notify_all()
+        return lost
+
+    def wait_until_taken(self, timeout_s: float) -> bool:
+        """Whether there is room within the time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._thing is None, timeout_s)
+
+    def take(self, timeout_s: float) -> Thing | None:
+        """The thing, None where none came in time."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._thing is not None, timeout_s)
+            thing, self._thing = self._thing, None
+            self._changed.notify_all()
+        return thing
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One run of a source; a recording that begins anew is another."""
+
+    id: str
+    info: SourceInfo
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Captured:
+    """A frame and when it came, by this machine's monotonic clock."""
+
+    case: Case
+    frame: Frame
+    at_s: float
+
+
+class Capture:
+    """Reads the source and hands over its newest frame.
+
+    A recording is played at the pace of its own timestamps, or with ``pace`` False as fast as analysis takes it,
+    without a loss. A live source that is lost is opened again until it is back; if it returns with the same
+    picture format the case goes on.
+    """
+
+    def __init__(
+        self, open_source: OpenSource, loop: bool, pace: bool, newest: Slot[Captured], stopping: threading.Event
+    ) -> None:
+        self._open_source = open_source
+        self._loop = loop
+        self._pace = pace
+        self._newest = newest
+        self._stopping = stopping
+        self._started = datetime.now(UTC)
+        self._numbers = itertools.count(1)
+        self._last: Captured | None = None
+        self.case: Case | None = None
+        self.analysis_is_ready = threading.Event()
+        self.frames = 0
+        self.dropped = 0
+        self.due_s = float("inf")
+        """When the next frame should be here, by the monotonic clock."""
+
+    def run(self) -> None:
+        """Until told to stop, or a recording that is not looped ends. Raises SourceError if it never opened."""
+        complaint = ""
+        again = False
+        while not self._stopping.is_set():
+            frames_before = self.frames
+            try:
+                with self._open_source() as source:
+                    again = source.info.live or self._loop
+                    self._play(source)
+            except SourceError as error:
+                if self.case is None:
+                    raise
+                # A cable that stays out is told once, not at every attempt.
+                if str(error) != complaint or self.frames > frames_before:
+                    log.warning("%s", error)
+                complaint = str(error)
+                again = again and not self._stopping.wait(REOPEN_S)
+            self.due_s = min(self.due_s, time.monotonic())
+            if not again:
+                return
+            if self.frames == frames_before:
+                self._stopping.wait(TICK_S)
+
+    def _play(self, source: FrameSource) -> None:
+        self.case = self._case_of(source.info)
+        if source.info.live:
+            self._play_live(self.case, source)
+            return
+        while not self.analysis_is_ready.wait(TICK_S):
+            if self._stopping.is_set():
+                return
+        if self._pace:
+            self._play_paced(self.case, source)
+        else:
+            self._play_as_taken(self.case, source)
+
+    def _play_live(self, case: Case, source: FrameSource) -> None:
+        # One that opens again and again without a frame gains no time by it.
+        self.due_s = min(self.due_s, time.monotonic())
+        shift_s: float | None = None
+        for frame in self._counted(source):
+            if shift_s is None:
+                shift_s = self._shift_s(case, frame)
+            self._hand_over(case, replace(frame, t_s=frame.t_s + shift_s) if shift_s else frame)
+            self.due_s = time.monotonic()
+
+    def _play_paced(self, case: Case, source: FrameSource) -> None:
+        self.due_s = time.monotonic()
+        start_s: float | None = None
+        for frame in self._counted(source):
+            now = time.monotonic()
+            if start_s is None or now - (start_s + frame.t_s) > PATIENCE_S:
+                # The first frame; or the source cannot keep up, and hurrying afterwards would only drop frames.
+                start_s = now - frame.t_s
+            self.due_s = start_s + frame.t_s
+            if self._stopping.wait(max(0.0, self.due_s - now)):
+                return
+            self._hand_over(case, frame)
+
+    def _play_as_taken(self, case: Case, source: FrameSource) -> None:
+        self.due_s = float("inf")
+        for frame in self._counted(source):
+            while not self._newest.wait_until_taken(TICK_S):
+                if self._stopping.is_set():
+                    return
+            self._hand_over(case, frame)
+
+    def _counted(self, source: FrameSource) -> Iterator[Frame]:
+        """The source's frames until told to stop; gaps in its own count are drops."""
+        expected: int | None = None
+        for frame in source:
+            if self._stopping.is_set():
+                return
+            self.dropped += 0 if expected is None else max(0, frame.sequence - expected)
+            expected = frame.sequence + 1
+            yield frame
+
+    def _hand_over(self, case: Case, frame: Frame) -> None:
+        self._last = Captured(case, frame, time.monotonic())
+        self.frames += 1
+        self.dropped += self._newest.put(self._last)
+
+    def _case_of(self, info: SourceInfo) -> Case:
+        if info.live and self.case is not None and self.case.info == info:
+            return self.case
+        return Case(f"{self._started:%Y%m%dT%H%M%S}-{next(self._numbers)}", info)
+
+    def _shift_s(self, case: Case, first: Frame) -> float:
+        """What makes a reopened live source's time go on where it was lost."""
+        if self._last is None or self._last.case is not case:
+            return 0.0
+        return self._last.frame.t_s + (time.monotonic() - self._last.at_s) - first.t_s
+
+
+@contextmanager
+def read_ahead(frames: Iterable[Frame], enabled: bool) -> Iterator[Iterable[Frame]]:
+    """The same frames in the same order, read a few ahead by another thread; errors come where they came."""
+    if not enabled:
+        yield frames
+        return
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead") as pool:
+        try:
+            yield _ahead(iter(frames), pool)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _ahead(frames: Iterator[Frame], pool: ThreadPoolExecutor, depth: int = 4) -> Iterator[Frame]:
+    def submit() -> Future[Frame | None]:
+        return pool.submit(next, frames, None)
+
+    waiting = deque(submit() for _ in range(depth))
+    while (frame := waiting.popleft().result()) is not None:
+        waiting.append(submit())
+        yield frame

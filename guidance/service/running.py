@@ -1,0 +1,220 @@
+"""The whole service, wired: started, watched and ended."""
+
+import logging
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from types import FrameType, TracebackType
+from typing import Self
+
+import zmq
+
+from drivers.errors import SourceError
+from guidance.bus.messages import DEAF_AFTER_S
+from guidance.bus.publisher import FramePublisher, Publisher
+from guidance.bus.subscriber import Subscriber
+from guidance.records import CasePlan
+from guidance.service.analysis import Analysis, MakePipeline, Pictures, Shown
+from guidance.service.capture import TICK_S, Capture, Captured, OpenSource, Slot
+from guidance.service.dashboard import Dashboard
+from guidance.settings import Settings
+from guidance.vision.pipeline import Pipeline
+
+BUS_HOST = "127.0.0.1"
+BUS_PORT = 5570
+"""Findings, alerts and health; pictures are on the next port."""
+
+STOP_S = 1.5
+"""Threads are given this long to end, so that all is over within 2 s."""
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """Capture, analysis, bus and dashboard, from ``start`` to ``stop``.
+
+    ``start`` returns at once and raises BusError where a port cannot be had. If any thread fails afterwards, all
+    are told to stop and ``failure`` holds the error: SourceError where the source could not be opened at all,
+    anything else is a bug. ``stop`` may be called twice and leaves no thread, process or socket; a source that
+    blocks for longer than 1.5 s in reading a frame is the one thing that it cannot end, and it says so.
+    """
+
+    def __init__(
+        self,
+        open_source: OpenSource,
+        plan: CasePlan,
+        settings: Settings,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8000,
+        bus_port: int = BUS_PORT,
+        loop: bool = False,
+        pace: bool = True,
+        make_pipeline: MakePipeline = Pipeline,
+        dashboard: Sequence[str] = ("-m", "web"),
+    ) -> None:
+        self._open_source = open_source
+        self._plan = plan
+        self._settings = settings
+        self._address = host, port
+        self._bus_port = bus_port
+        self._loop = loop
+        self._pace = pace
+        self._make_pipeline = make_pipeline
+        self._dashboard_command = dashboard
+        self._threads: list[threading.Thread] = []
+        self._closing = ExitStack()
+        self.stopping = threading.Event()
+        self.failure: BaseException | None = None
+
+    def start(self) -> None:
+        """Take the ports and start every thread. Raises BusError, with nothing left behind."""
+        with ExitStack() as undo:
+            undo.callback(self.stop)
+            context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+            self._closing.callback(context.destroy, linger=0)
+            frames_port = self._bus_port + 1 if self._bus_port else 0
+            bus = self._closing.enter_context(Publisher(context, BUS_HOST, self._bus_port))
+            frames = self._closing.enter_context(FramePublisher(context, BUS_HOST, frames_port))
+            self.bus_endpoint, self.frames_endpoint = bus.endpoint, frames.endpoint
+            self.dashboard = Dashboard(
+                self._dashboard_command, *self._address, bus.endpoint, frames.endpoint, self.stopping
+            )
+            self._closing.callback(self.dashboard.close)
+
+            newest: Slot[Captured] = Slot()
+            shown: Slot[Shown] = Slot()
+            self._capture = Capture(self._open_source, self._loop, self._pace, newest, self.stopping)
+            analysis = Analysis(
+                self._plan,
+                self._settings,
+                self._make_pipeline,
+                self._capture,
+                newest,
+                shown,
+                bus,
+                self.stopping,
+            )
+            self._start_thread("pictures", Pictures(shown, frames, self.stopping).run)
+            self._start_thread("analysis", analysis.run)
+            self._start_thread("capture", self._capture.run)
+            self._start_thread("dashboard", self.dashboard.run)
+            undo.pop_all()
+
+    @property
+    def ready(self) -> bool:
+        """Whether analysis is warm and looking at frames."""
+        return self._capture.analysis_is_ready.is_set()
+
+    def stop(self) -> None:
+        """End every thread and process and give back every socket, within 2 s."""
+        self.stopping.set()
+        deadline_s = time.monotonic() + STOP_S
+        for thread in self._threads:
+            thread.join(max(0.0, deadline_s - time.monotonic()))
+        stuck = [thread.name for thread in self._threads if thread.is_alive()]
+        self._threads.clear()
+        if stuck:
+            log.error("did not end in %g s: %s", STOP_S, ", ".join(stuck))
+        self._closing.close()
+
+    def _start_thread(self, name: str, work: Callable[[], None]) -> None:
+        # A daemon, so that a source which hangs in the kernel cannot keep the process from ending.
+        thread = threading.Thread(name=name, target=self._guard, args=(work,), daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        """A thread's work; whatever goes wrong in it ends the service and is told by whoever runs it."""
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - nothing is hidden: it is kept and ends the service
+            self.failure = self.failure or error
+            self.stopping.set()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def run_service(
+    open_source: OpenSource,
+    plan: CasePlan,
+    settings: Settings,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    bus_port: int = BUS_PORT,
+    loop: bool = False,
+    pace: bool = True,
+) -> int:
+    """The exit status of a service that runs until SIGINT or SIGTERM; see ``run_until_asked``."""
+    return run_until_asked(
+        Service(open_source, plan, settings, host=host, port=port, bus_port=bus_port, loop=loop, pace=pace)
+    )
+
+
+def run_until_asked(service: Service) -> int:
+    """0 when the service was asked to stop by SIGINT or SIGTERM, 1 when it failed, which is told in one line.
+
+    Prints the dashboard's address once the dashboard answers and analysis is warm. Raises BusError and
+    SourceError for what the user can mend. Belongs to the main thread, which alone may handle signals.
+    """
+    with _asked_to_stop() as asked, service:
+        told = False
+        while not asked() and not service.stopping.wait(TICK_S):
+            if not told and service.ready and service.dashboard.answers(timeout_s=0.5):
+                print(f"Dashboard: {service.dashboard.url}", flush=True)  # noqa: T201 - what the user waits for
+                told = True
+    if isinstance(service.failure, SourceError):
+        raise service.failure
+    if service.failure is not None:
+        print(f"fluoroguide: stopped everything: {_bug(service.failure)}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def listen(endpoint: str | None = None) -> Generator[str, None, None]:
+    """The bus's messages as lines of JSON, for as long as the caller wants. Silence is told on standard error."""
+    endpoint = endpoint or f"tcp://{BUS_HOST}:{BUS_PORT}"
+    with Subscriber(endpoint) as subscriber:
+        silent = False
+        while True:
+            message = subscriber.receive(timeout_s=DEAF_AFTER_S)
+            if message is not None:
+                yield message.to_bytes().decode()
+            elif not silent:
+                log.warning("%s: nothing heard for %g s; is the service running?", endpoint, DEAF_AFTER_S)
+            silent = message is None
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[Callable[[], bool]]:
+    """Whether SIGINT or SIGTERM has come. A flag, because a handler may not touch the threads' locks."""
+    asked = False
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _bug(error: BaseException) -> str:
+    """What went wrong and where, in one line."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
