@@ -1,6 +1,6 @@
 """How the anatomy has moved since its view's reference frame, and which stored view this is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import atan2, cos, degrees, sin
 
 import cv2
@@ -19,17 +19,28 @@ FINE_PX, BROAD_PX = 1.2, 5.0
 MARGIN_PX = 5
 """As far as the band carries an edge of the field or of an ignored object, most of it."""
 MOST_BLOCKS = 140
-AGREE_NCC = 0.35
-"""A block of BLOCK_PX holds some 30 independent samples of the band: chance exceeds this about once in forty."""
-OK_SHARE = 0.5
-"""Zones are trusted while at least this share of the textured blocks agrees with one rigid motion."""
-OTHER_SHARE = 0.2
-"""Below this the picture shows something else; in between, the same anatomy much disturbed."""
+AGREE_NCC = 0.5
+"""A block agrees from this normalised correlation on: bone edges elsewhere in the picture reach it now and then."""
+OK_SHARE = 0.55
+"""Share of the textured blocks that must agree: wrong optima on real pictures reached 0.53, a search's 0.45."""
+KEEP_SHARE = 0.45
+"""Enough where the motion continues the last pulse's, or a search over the whole picture ends at the same place."""
+OTHER_SHARE = 0.35
+"""Below this the picture may show another view; in between, the same anatomy much disturbed."""
+DROP = 0.85
+"""A share that falls below this part of the last one calls for a search: a jump, or something in front."""
 LEAST_BLOCKS = 8
 LEAST_CERTAINTY_PX = 0.6
 """Standard error of the motion, in compared pixels, beyond which parallel edges leave it undetermined."""
 LOST_PULSES = 3
-STEPS = 7
+STEADY_NCC = 0.4
+"""Two pulses of one still view correlate at least so much in spite of the noise; two moments of a swing do not."""
+STEPS = 10
+SETTLED_PX = 0.15
+COARSE_SIDE = 128
+CORNER = np.array([0.0, 0.0])
+SAME_PLACE_PX = 4.0
+"""Two motions are the same when they move the frame's corner alike, within this many input pixels."""
 COARSE_ANGLES_DEG = (0.0, -2.0, 2.0, -4.0, 4.0, -6.0, 6.0)
 
 
@@ -67,16 +78,22 @@ class _View:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fit:
-    """``motion`` (3, 3) in input-frame pixels. ``share`` of ``blocks`` that agree; ``error_px`` of compared pixels."""
+    """``motion`` (3, 3) in input-frame pixels; ``blocks`` agree with it, a ``share`` of all.
+
+    ``error_px``: its standard error in compared pixels, infinite where the steps did not settle. ``expected``: it
+    continues the last motion, so that less agreement will do.
+    """
 
     motion: Matrix
     share: float
     blocks: int
     error_px: float
+    expected: bool = False
 
     @property
     def ok(self) -> bool:
-        return self.share >= OK_SHARE and self.blocks >= LEAST_BLOCKS and self.error_px <= LEAST_CERTAINTY_PX
+        enough = self.share >= (KEEP_SHARE if self.expected else OK_SHARE)
+        return enough and self.blocks >= LEAST_BLOCKS and self.error_px <= LEAST_CERTAINTY_PX
 
 
 class Registrar:
@@ -99,6 +116,7 @@ class Registrar:
         self._view: _View | None = None
         self._motion = np.eye(3)
         self._velocity = np.zeros(2)
+        self._share = 1.0
         self._lost_pulses = 0
         self._last_band: _Band | None = None
 
@@ -128,10 +146,11 @@ class Registrar:
                 if known is not None:
                     self._view, fit = known
                     self._lost_pulses, changed = 0, True
-                elif self._is_steady(band):
+                elif self._is_steady(band) and len(_textured_blocks(band)) >= LEAST_BLOCKS:
                     self._last_band = band
                     return self._open_view(picture, band, frame)
         if fit.ok:
+            self._share = fit.share
             middle = _centre(picture)
             moved = _apply(fit.motion, middle) - _apply(self._motion, middle)
             self._velocity = np.zeros(2) if changed or self._lost_pulses else moved
@@ -145,10 +164,14 @@ class Registrar:
         """The present motion against a view, from where the last one leads, else from a search."""
         start = self._motion.copy()
         start[:2, 2] += self._velocity
-        fit = _align(view, band, start)
-        if fit.ok:
+        fit = replace(_align(view, band, start), expected=True)
+        if fit.ok and fit.share >= DROP * self._share:
             return fit
-        return max((fit, _search(view, band)), key=lambda candidate: candidate.share)
+        found = _search(view, band)
+        apart = np.abs(_apply(fit.motion, CORNER) - _apply(found.motion, CORNER)).max()
+        if apart < SAME_PLACE_PX:
+            return fit
+        return found if found.share > fit.share else replace(fit, expected=False)
 
     def _recognise(self, band: _Band) -> tuple[_View, _Fit] | None:
         """The stored view that this picture shows, if any; the present one among them."""
@@ -170,7 +193,7 @@ class Registrar:
         changed = bool(self._views)
         self._view = _store_view(len(self._views), picture, band, frame)
         self._views.append(self._view)
-        self._motion, self._velocity, self._lost_pulses = np.eye(3), np.zeros(2), 0
+        self._motion, self._velocity, self._share, self._lost_pulses = np.eye(3), np.zeros(2), 1.0, 0
         blocks = len(self._view.blocks)
         return self._placement(picture, _Fit(np.eye(3), 1.0 if blocks >= LEAST_BLOCKS else 0.0, blocks, 0.0), changed)
 
@@ -179,9 +202,6 @@ class Registrar:
         motion = _rigid_motion(self._motion, _centre(picture))
         registration = Registration(motion.shift_px, motion.rotation_deg, fit.share, fit.ok)
         return Placement(self._view.id, changed, motion, registration, self._view.frame)
-
-
-STEADY_NCC = 0.5
 
 
 def _centre(picture: Picture) -> NDArray[np.float64]:
@@ -281,6 +301,8 @@ def _align(view: _View, band: _Band, start: Matrix) -> _Fit:
             step *= 4.0 / largest
         matrix = matrix @ np.linalg.inv(_small_motion(step, w, h))
     _, error_px = blocks.solve()
+    if float(np.abs(step).max()) > SETTLED_PX:
+        error_px = np.inf
     agreeing = blocks.ncc > AGREE_NCC
     found = _nearest_rigid(band.to_frame @ matrix @ np.linalg.inv(reference.to_frame))
     return _Fit(found, float(agreeing.mean()), int(agreeing.sum()), error_px)
@@ -341,9 +363,6 @@ def _nearest_rigid(matrix: Matrix) -> Matrix:
     """The same motion without the rounding that repeated products bring."""
     a = atan2(matrix[1, 0], matrix[0, 0])
     return np.array([[cos(a), -sin(a), matrix[0, 2]], [sin(a), cos(a), matrix[1, 2]], [0.0, 0.0, 1.0]])
-
-
-COARSE_SIDE = 128
 
 
 def _coarse(band: _Band) -> NDArray[np.float32]:
