@@ -301,7 +301,7 @@ def _label(anchor: PointPx, words: str, alerted: bool = False) -> Stroke:
 
 
 def _points(polygon: PolygonPx) -> tuple[PointPx, ...]:
-    return tuple((float(x), float(y)) for x, y in polygon)
+    return tuple((x, y) for x, y in polygon.tolist())
 
 
 def _right_of(points: Sequence[PointPx]) -> PointPx:

@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import uvicorn
 
@@ -22,9 +24,15 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     # Ctrl-C goes to the whole terminal; the service decides, and tells through the lifeline.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     asyncio.run(_serve(options.fd, options.lifeline, options.bus, options.frames))
     return 0
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals stay as ``main`` and ``_serve`` set them."""
+        yield
 
 
 async def _serve(fd: int, lifeline: int, bus: str, frames: str) -> None:
@@ -37,14 +45,19 @@ async def _serve(fd: int, lifeline: int, bus: str, frames: str) -> None:
         ws_max_size=256,  # a page says nothing but "ack"
         timeout_graceful_shutdown=1,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config)
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        server.should_exit = True
 
     def read_lifeline() -> None:
         if not os.read(lifeline, 64):
-            asyncio.get_running_loop().remove_reader(lifeline)
-            server.should_exit = True
+            loop.remove_reader(lifeline)
+            stop()
 
-    asyncio.get_running_loop().add_reader(lifeline, read_lifeline)
+    loop.add_reader(lifeline, read_lifeline)
+    loop.add_signal_handler(signal.SIGTERM, stop)
     with socket.socket(fileno=fd) as listening:
         await server.serve(sockets=[listening])
 

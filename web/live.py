@@ -13,7 +13,7 @@ from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from guidance.bus.messages import AlertEnvelope, FrameMessage, HealthBody, HealthEnvelope, Message
+from guidance.bus.messages import FRAME_TOPIC, AlertEnvelope, FrameMessage, HealthBody, HealthEnvelope, Message
 from guidance.bus.subscriber import Hearing
 from guidance.records import AlertState
 from guidance.wire import AlertMessage
@@ -21,7 +21,7 @@ from guidance.wire import AlertMessage
 PICTURES_IN_FLIGHT = 2
 """One being drawn while the next one travels; more would only be older."""
 
-CHANGES_KEPT = 40
+CHANGES_KEPT = 20
 TICK_S = 0.25
 """How often a viewer hears something even when nothing happens: its proof that the line is alive."""
 
@@ -38,11 +38,13 @@ class Board:
         self.changes: deque[AlertMessage] = deque(maxlen=CHANGES_KEPT)
         self._alerts_sent_s = float("-inf")
         self._case: str | None = None
+        self._case_since_s = float("-inf")
         self._picture_json = b"null"
 
     def hear(self, message: Message) -> None:
         """Take in what the bus says; wake the viewers where it concerns them."""
-        self._enter(message.case)
+        if not self._enter(message.case, message.sent_s):
+            return
         if isinstance(message, AlertEnvelope):
             self.changes.appendleft(message.body)
             others = [alert for alert in self.alerts if alert.id != message.body.id]
@@ -57,7 +59,8 @@ class Board:
     def hear_picture(self, picture: FrameMessage) -> None:
         """Show a picture from now on."""
         header = picture.header
-        self._enter(header.case)
+        if not self._enter(header.case, header.sent_s):
+            return
         self._take_alerts(header.alerts, header.sent_s)
         self.picture = picture
         shown = {"frame", "t_s", "state", "findings", "strokes"}
@@ -72,7 +75,8 @@ class Board:
         """One message to a viewer, as the page reads it."""
         status: dict[str, Any] = {
             "deaf": self.hearing.deaf,
-            "lost": sum(self.hearing.lost.values()),
+            # Pictures are skipped on purpose; a word that is missed is a fault.
+            "lost": sum(count for topic, count in self.hearing.lost.items() if topic != FRAME_TOPIC.decode()),
             "health": None if self.health is None else self.health.model_dump(mode="json", exclude={"alerts"}),
             "alerts": [alert.model_dump(mode="json") for alert in self.alerts],
             "changes": [alert.model_dump(mode="json") for alert in self.changes],
@@ -95,11 +99,17 @@ class Board:
         if sent_s >= self._alerts_sent_s:
             self.alerts, self._alerts_sent_s = list(active), sent_s
 
-    def _enter(self, case: str) -> None:
-        if case != self._case:
-            self._case = case
-            self.changes.clear()
-            self.picture, self._picture_json = None, b"null"
+    def _enter(self, case: str, sent_s: float) -> bool:
+        """Whether this belongs to the present case; a new case forgets the one before."""
+        if case == self._case:
+            return True
+        if sent_s < self._case_since_s:
+            return False
+        self._case, self._case_since_s = case, sent_s
+        self.alerts = []
+        self.changes.clear()
+        self.picture, self._picture_json = None, b"null"
+        return True
 
 
 class Viewer:

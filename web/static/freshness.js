@@ -2,6 +2,7 @@
 
 const TOLERANCE_MS = 250;
 const GAPS_KEPT = 9;
+const FIRST_GAP_MS = 250;
 
 /** The age of the newest picture, and how old it may be between two of them. */
 export class Freshness {
@@ -22,7 +23,7 @@ export class Freshness {
     if (live) this.liveAt = capturedAt;
     // The same picture comes again after a reconnection.
     const gapMs = capturedAt - this.capturedAt;
-    if (gapMs > 5 && gapMs < 1000) {
+    if (gapMs > 5 && gapMs < 1500) {
       this.gapsMs.push(gapMs);
       if (this.gapsMs.length > GAPS_KEPT) this.gapsMs.shift();
     }
@@ -36,7 +37,7 @@ export class Freshness {
   /** The usual time between two pictures: at three pulses a second a third of a second is no fault. */
   get expectedMs() {
     const sorted = [...this.gapsMs].sort((a, b) => a - b);
-    return sorted.length ? sorted[sorted.length >> 1] : 100;
+    return sorted.length ? sorted[sorted.length >> 1] : FIRST_GAP_MS;
   }
 
   get late() {

@@ -11,7 +11,7 @@ const WORDS_MS = 200;
 const OPENING_MS = 1500;
 const DETAILS = ["full", "thin", "off"];
 
-const look = await (await fetch("styles.json")).json();
+const look = await lookOfThings();
 for (const [priority, alarm] of Object.entries(look.alarms)) {
   document.body.style.setProperty(`--${priority}-colour`, alarm.colour);
   document.body.style.setProperty(`--${priority}-ink`, alarm.ink);
@@ -48,6 +48,19 @@ const link = new Link((message) => {
 // The clock's own watch: it greys the picture also when nothing is heard any more.
 setInterval(watch, WATCH_MS);
 
+/** How everything looks; asked for until it is told, as without it nothing can be shown. */
+async function lookOfThings() {
+  for (;;) {
+    try {
+      const answer = await fetch("styles.json");
+      if (answer.ok) return answer.json();
+    } catch {
+      put(part("banner-text"), "Connecting: the server does not answer");
+    }
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+}
+
 async function drawWaiting() {
   drawing = true;
   try {
@@ -55,6 +68,7 @@ async function drawWaiting() {
       const { message, capturedAt } = waiting;
       waiting = null;
       try {
+        if (shown === null) wordsAt = -Infinity;
         const pixels = message.jpeg.length ? await createImageBitmap(new Blob([message.jpeg], { type: "image/jpeg" })) : null;
         shown = message.picture;
         stage.show(pixels, shown.strokes, shown.findings.field_px?.polygon ?? null);
@@ -134,7 +148,7 @@ function showNotices(/** @type {import("./stage.js").Stroke[]} */ strokes) {
 
 function thin() {
   stage.detail = DETAILS[(DETAILS.indexOf(stage.detail) + 1) % DETAILS.length];
-  put(part("overlay-button"), `Overlay: ${stage.detail}`);
+  put(part("overlay-button"), `Overlay: ${stage.detail} (O)`);
   stage.draw();
 }
 

@@ -1,0 +1,198 @@
+"""The dashboard as the room sees it, in a real Chromium."""
+
+from dataclasses import replace
+
+import pytest
+from selenium.webdriver import ActionChains, Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+from guidance.records import AlertKind, AlertState, FrameState, Priority, Registration, View
+from tests.browser.room import CEMENT_IN_FORAMEN, FINDINGS, Dashboard, FakeService
+
+pytestmark = pytest.mark.browser
+
+PATIENCE_S = 15
+
+# How many points of the overlay, in a box of 40 px around an input-frame point, have a colour of this hue.
+PIXELS_LIKE = """
+const [x, y, red, green, blue] = arguments;
+const overlay = document.getElementById("overlay");
+const frame = document.getElementById("picture").getBoundingClientRect();
+const stage = overlay.getBoundingClientRect();
+const zoom = frame.width / document.getElementById("picture").width;
+const left = frame.left - stage.left + (x + 0.5) * zoom - 20;
+const top = frame.top - stage.top + (y + 0.5) * zoom - 20;
+const data = overlay.getContext("2d").getImageData(left, top, 40, 40).data;
+let count = 0;
+for (let i = 0; i < data.length; i += 4) {
+  const far = Math.abs(data[i] - red) + Math.abs(data[i + 1] - green) + Math.abs(data[i + 2] - blue);
+  if (data[i + 3] > 200 && far < 60) count += 1;
+}
+return count;
+"""
+CYAN = (0x38, 0xD6, 0xFF)
+RED = (0xFF, 0x3B, 0x30)
+
+
+def text(page: Chrome, part: str) -> str:
+    return page.find_element(By.ID, part).text
+
+
+def wait_for(page: Chrome, part: str, words: str) -> None:
+    WebDriverWait(page, PATIENCE_S, 0.05).until(
+        lambda _: words in text(page, part), f"{words!r} did not appear in {part}, but {text(page, part)!r}"
+    )
+
+
+def pixels_like(page: Chrome, x: float, y: float, colour: tuple[int, int, int]) -> int:
+    return int(page.execute_script(PIXELS_LIKE, x, y, *colour))
+
+
+def test_the_first_picture_stands_on_the_page_with_its_strokes(page: Chrome):
+    wait_for(page, "state", "LIVE")
+    size = page.execute_script("const c = document.getElementById('picture'); return [c.width, c.height];")
+    assert size == [512, 480]
+    middle = page.execute_script(
+        "return [...document.getElementById('picture').getContext('2d').getImageData(400, 400, 1, 1).data];"
+    )
+    assert 80 < middle[0] < 140, "the picture's own grey, not the canvas's black"
+    assert pixels_like(page, *FINDINGS.needles[0].tip_px, CYAN) > 20
+
+
+def test_what_is_found_stands_in_words_and_no_alert_is_none_detected(page: Chrome):
+    wait_for(page, "banner-text", "Alerts: none detected")
+    wait_for(page, "needles", "124°")
+    assert "143 mm²" in text(page, "cement")
+    assert "cement (planned)" in text(page, "situation")
+    assert "3 watched" in text(page, "situation")
+    assert "none detected" in text(page, "alerts")
+    everything = page.find_element(By.TAG_NAME, "body").text.lower()
+    assert "safe" not in everything
+    assert "clear" not in everything
+
+
+def test_an_alert_appears_in_words_in_the_banner_in_the_list_and_on_the_picture(page: Chrome, service: FakeService):
+    near = replace(
+        CEMENT_IN_FORAMEN,
+        id=4,
+        kind=AlertKind.NEEDLE_NEAR_ROOT,
+        priority=Priority.MEDIUM,
+        zone=None,
+        needle=1,
+        value=2.2,
+        unit="mm",
+        text="Needle 1 near nerve root 1: 2.2 mm",
+    )
+    wait_for(page, "state", "LIVE")
+    service.scene.alerts = (near, CEMENT_IN_FORAMEN)
+    wait_for(page, "banner-text", "Cement in foramen S1L: 4.2 mm²")
+    banner = page.find_element(By.ID, "banner")
+    assert banner.get_attribute("data-priority") == "high"
+    assert text(page, "banner-marks") == "!!!"
+    assert "+1 more" in text(page, "banner-more")
+    first, second = page.find_elements(By.CSS_SELECTOR, "#alerts li")
+    assert "Cement in foramen S1L" in first.text
+    assert "high" in first.text
+    assert "Needle 1 near nerve root 1" in second.text
+    wait_for(page, "needles", "2.2 mm to root")
+    wait_for(page, "history", "raised: Cement in foramen S1L")
+    WebDriverWait(page, PATIENCE_S).until(lambda _: pixels_like(page, 182, 200, RED) > 20)
+
+
+def test_a_high_alert_flashes_twice_a_second_until_it_is_acknowledged(page: Chrome, service: FakeService):
+    def animation() -> tuple[str, str]:
+        return tuple(
+            page.execute_script(
+                "const s = getComputedStyle(document.getElementById('banner'));"
+                "return [s.animationName, s.animationDuration];"
+            )
+        )
+
+    service.scene.alerts = (CEMENT_IN_FORAMEN,)
+    wait_for(page, "banner-text", "Cement in foramen")
+    assert animation() == ("flash-high", "0.5s")
+    service.scene.alerts = (replace(CEMENT_IN_FORAMEN, state=AlertState.ACKNOWLEDGED),)
+    wait_for(page, "banner-more", "acknowledged")
+    assert animation()[0] == "none"
+    assert "Cement in foramen" in text(page, "banner-text")
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [(FrameState.HELD, "HELD"), (FrameState.FROZEN, "FROZEN"), (FrameState.NO_SIGNAL, "NO SIGNAL")],
+)
+def test_a_picture_that_is_not_live_says_so_in_words_over_it(
+    page: Chrome, service: FakeService, state: FrameState, words: str
+):
+    wait_for(page, "state", "LIVE")
+    service.scene.findings = replace(FINDINGS, state=state)
+    wait_for(page, "cover-word", words)
+    dimmed = page.execute_script("return getComputedStyle(document.getElementById('picture')).filter")
+    assert "brightness" in dimmed
+    service.scene.findings = FINDINGS
+    wait_for(page, "state", "LIVE")
+
+
+def test_pictures_that_stop_coming_are_called_old_without_any_message_saying_so(page: Chrome, service: FakeService):
+    wait_for(page, "state", "LIVE")
+    service.scene.pictures = False
+    wait_for(page, "cover-word", "NO NEW PICTURE")
+
+
+def test_an_analysis_that_is_not_heard_leaves_the_alerts_unknown(page: Chrome, service: FakeService):
+    wait_for(page, "state", "LIVE")
+    service.scene.pictures = service.scene.heartbeat = False
+    wait_for(page, "cover-detail", "does not hear the analysis")
+    assert text(page, "banner-text") == "Connection lost: alerts unknown"
+    service.scene.pictures = service.scene.heartbeat = True
+    wait_for(page, "banner-text", "none detected")
+
+
+def test_alerts_are_told_also_when_no_picture_comes(page: Chrome, service: FakeService):
+    wait_for(page, "state", "LIVE")
+    service.scene.pictures = False
+    wait_for(page, "cover-word", "NO NEW PICTURE")
+    service.scene.alerts = (CEMENT_IN_FORAMEN,)
+    wait_for(page, "banner-text", "Cement in foramen S1L")
+
+
+def test_a_killed_server_shows_connection_lost_and_the_page_recovers(page: Chrome, dashboard: Dashboard):
+    wait_for(page, "state", "LIVE")
+    dashboard.kill()
+    wait_for(page, "cover-word", "CONNECTION LOST")
+    assert text(page, "banner-text") == "Connection lost: alerts unknown"
+    dashboard.start()
+    wait_for(page, "state", "LIVE")
+    assert text(page, "banner-text") == "Alerts: none detected"
+
+
+def test_what_a_view_cannot_show_stands_beside_the_picture(page: Chrome, service: FakeService):
+    lost = Registration((0.0, 0.0), 0.0, 0.1, ok=False)
+    service.scene.findings = replace(FINDINGS, registration=lost, view=View.LATERAL)
+    wait_for(page, "notices", "Zones not watched")
+    assert "Foramina cannot be seen on a lateral view" in text(page, "notices")
+    wait_for(page, "situation", "not watched")
+
+
+def test_the_overlay_is_thinned_and_hidden_with_one_key(page: Chrome):
+    x, y = FINDINGS.needles[0].tip_px
+    wait_for(page, "state", "LIVE")
+    ActionChains(page).send_keys("o").perform()
+    wait_for(page, "overlay-button", "thin")
+    assert pixels_like(page, x, y, CYAN) > 20, "the tip stays"
+    assert pixels_like(page, 140, 155, CYAN) == 0, "the shaft goes"
+    ActionChains(page).send_keys("o").perform()
+    wait_for(page, "overlay-button", "off")
+    assert pixels_like(page, x, y, CYAN) == 0
+    page.find_element(By.ID, "overlay-button").click()
+    wait_for(page, "overlay-button", "full")
+    assert pixels_like(page, 140, 155, CYAN) > 20
+
+
+def test_the_page_logs_no_error_and_loads_nothing_from_elsewhere(page: Chrome, dashboard: Dashboard):
+    wait_for(page, "state", "LIVE")
+    assert page.get_log("browser") == []
+    loaded = page.execute_script("return performance.getEntriesByType('resource').map((entry) => entry.name)")
+    assert loaded
+    assert all(name.startswith(dashboard.address) for name in loaded)
