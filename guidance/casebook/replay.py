@@ -11,7 +11,6 @@ from typing import IO, Any
 import guidance
 from drivers.frame import Frame, SourceInfo
 from guidance.casebook.annotated import AnnotatedVideo
-from guidance.overlay import draw
 from guidance.records import Alert, AlertState, CasePlan, Findings
 from guidance.safety.alarms import Watch
 from guidance.settings import Settings
@@ -108,14 +107,14 @@ def replay(
         with ExitStack() as files:
             findings_file = files.enter_context((out / "findings.jsonl").open("w", encoding="utf-8"))
             alerts_file = files.enter_context((out / "alerts.jsonl").open("w", encoding="utf-8"))
-            video = files.enter_context(AnnotatedVideo(out / "annotated.mp4", info)) if annotated else None
+            video = files.enter_context(AnnotatedVideo(out / "annotated.mp4")) if annotated else None
             files.callback(lambda: _write_summary(out, result.as_json(info.name, complete)))
             for frame, findings, changes, active in analyse(frames, info, plan, settings):
                 write_line(findings_file, findings_json(findings))
                 for change in changes:
                     write_line(alerts_file, alert_json(change))
                 if video is not None:
-                    video.add(frame.pixels, frame.bits, draw(findings, active), findings, active)
+                    video.add(frame, findings, active)
                 result.note(findings, changes)
                 progress(findings)
             complete = True

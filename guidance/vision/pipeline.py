@@ -1,7 +1,10 @@
 """The one place where the order of stages stands: a frame in, findings out."""
 
-from dataclasses import dataclass, field, replace
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 
 from drivers.frame import Frame, SourceInfo
@@ -12,20 +15,19 @@ from guidance.records import (
     FrameState,
     Needle,
     NerveRoot,
-    Phase,
+    PolygonPx,
     Scale,
     ScaleSource,
     View,
-    ViewMark,
     Zone,
     ZoneKind,
 )
 from guidance.vision.cement import CementWatch
 from guidance.vision.contrast import RootMapper
 from guidance.vision.field import FieldWatch, XrayField
-from guidance.vision.geometry import RigidMotion
 from guidance.vision.liveness import LivenessWatch
-from guidance.vision.needle import NeedleTracker, find_needles, shaft_mask
+from guidance.vision.needle import find_needles, shaft_mask
+from guidance.vision.needle_track import NeedleTracker
 from guidance.vision.phase import PhaseClock
 from guidance.vision.picture import Mask, Picture, make_picture
 from guidance.vision.registration import Placement, Registrar
@@ -33,53 +35,63 @@ from guidance.vision.registration import Placement, Registrar
 USUAL_NEEDLE_MM = 3.05
 """11 gauge: what a needle is taken for where the plan does not say."""
 
+THINNEST_NEEDLE_MM, THICKEST_NEEDLE_MM = 2.0, 4.0
+"""13 and 11 gauge are 2.4 and 3.05 mm; magnification between table and detector, and blur, add to either side."""
+
 USUAL_FIELD_MM = 160.0
 """A 23 cm intensifier's field at the patient, magnified 1.4 times: the scale where nothing better is known."""
 
-NEEDLE_WIDENING_PX = 3.0
-"""Work pixels added around a shaft before other stages look: its blurred edge and a pulse's own motion."""
+SCALE_PULSES = 15
+"""A needle's width is taken as the median over this many pulses, so that areas do not flicker with its noise."""
+
+SHAFT_MARGIN_PX = 3.0
+"""Work pixels added around a shaft before other stages look: its blurred edge and its motion within a pulse."""
+
+Lap = Callable[[str], None]
 
 
 @dataclass(slots=True)
 class _ViewContext:
-    """What belongs to one view of the C-arm and waits for its return. Zones are in the reference frame's pixels."""
+    """What belongs to one view of the C-arm and waits for its return. Zones lie as on the view's reference frame."""
 
     roots: RootMapper
     cement: CementWatch
-    view: View | None = None
-    zones: tuple[Zone, ...] = ()
+    view: View | None
+    zones: tuple[Zone, ...]
     found_roots: tuple[NerveRoot, ...] = ()
     deposits: tuple[CementDeposit, ...] = ()
 
 
-@dataclass(slots=True)
 class Pipeline:
-    """All stages of one case, with their state. ``step`` is given every frame in order."""
+    """All stages of one case, with their state. ``step`` takes every frame in order.
 
-    plan: CasePlan
-    info: SourceInfo
-    _liveness: LivenessWatch = field(default_factory=LivenessWatch)
-    _field_watch: FieldWatch = field(default_factory=FieldWatch)
-    _field: XrayField | None = None
-    _tracker: NeedleTracker = field(default_factory=NeedleTracker)
-    _registrar: Registrar = field(init=False)
-    _phases: PhaseClock = field(init=False)
-    _contexts: dict[int, _ViewContext] = field(default_factory=dict)
-    _views_to_come: list[ViewMark] = field(init=False)
-    _needle_scale: Scale | None = None
-    _first_t_s: float | None = None
-    _last: Findings | None = None
+    ``on_stage`` is called with a stage's name when the stage is done, for whoever holds a clock.
+    """
 
-    def __post_init__(self) -> None:
-        self._registrar = Registrar(self.plan.mm_per_px or self.info.mm_per_px)
-        self._phases = PhaseClock(self.plan.phases)
-        self._views_to_come = sorted(self.plan.views, key=lambda mark: mark.reference_s)
+    def __init__(self, plan: CasePlan, info: SourceInfo, on_stage: Lap = lambda stage: None) -> None:
+        self._plan = plan
+        self._mm_per_px = plan.mm_per_px or info.mm_per_px
+        self._mm_per_px_source = ScaleSource.PLAN if plan.mm_per_px else ScaleSource.HEADER
+        self._on_stage = on_stage
+        self._liveness = LivenessWatch()
+        self._field_watch = FieldWatch()
+        self._registrar = Registrar(self._mm_per_px)
+        self._tracker = NeedleTracker()
+        self._phases = PhaseClock(plan.phases)
+        self._contexts: dict[int, _ViewContext] = {}
+        self._views_to_come = sorted(plan.views, key=lambda mark: mark.reference_s)
+        self._needle_widths_px: deque[float] = deque(maxlen=SCALE_PULSES)
+        self._field: XrayField | None = None
+        self._placement: Placement | None = None
+        self._first_t_s: float | None = None
+        self._last: Findings | None = None
 
     def step(self, frame: Frame) -> Findings:
         """What is seen on this frame. One that is not a new live pulse repeats the last findings."""
         t_s = self._seconds(frame.t_s)
         liveness = self._liveness.update(frame, t_s, self._field)
-        if liveness.state is FrameState.LIVE and (liveness.new_pulse or self._last is None):
+        self._on_stage("liveness")
+        if liveness.state is FrameState.LIVE and liveness.new_pulse:
             self._last = self._analyse(frame, t_s)
         else:
             self._last = self._repeat(liveness.state, t_s)
@@ -98,23 +110,51 @@ class Pipeline:
     def _repeat(self, state: FrameState, t_s: float) -> Findings:
         if self._last is not None:
             return replace(self._last, frame=self._last.frame + 1, t_s=t_s, state=state)
-        phase, inferred = self._phases.at(t_s), self._phases.is_inferred
-        return Findings(0, t_s, state, phase, inferred, self.plan.view, -1, None, None, None)
+        return Findings(
+            frame=0,
+            t_s=t_s,
+            state=state,
+            phase=self._phases.at(t_s),
+            phase_inferred=self._phases.is_inferred,
+            view=self._plan.view,
+            view_id=-1,
+            field=None,
+            registration=None,
+            scale=None,
+        )
 
     def _analyse(self, frame: Frame, t_s: float) -> Findings:
-        number = 0 if self._last is None else self._last.frame + 1
+        number, pulse = (0, 1) if self._last is None else (self._last.frame + 1, self._last.pulse + 1)
         self._field = self._field_watch.update(frame.pixels, frame.bits)
+        self._on_stage("field")
         picture = make_picture(frame.pixels, self._field, frame.bits)
+        self._on_stage("picture")
+
         sightings = find_needles(picture, self._needle_diameters_px())
-        shafts = shaft_mask(picture, sightings, NEEDLE_WIDENING_PX)
+        shafts = shaft_mask(picture, sightings, SHAFT_MARGIN_PX)
+        self._on_stage("needles")
         placement = self._registrar.update(picture, self._not_bone(picture, shafts), number, t_s)
-        context = self._context(placement, t_s)
-        zones = _moved(context.zones, placement.motion)
+        self._placement = placement
+        self._on_stage("registration")
+
+        context = self._context(placement)
+        self._take_up_planned_view(context, placement, t_s)
+        zones = tuple(replace(zone, polygon_px=placement.motion.move(zone.polygon_px)) for zone in context.zones)
         bodies = tuple(zone for zone in zones if zone.kind is ZoneKind.BODY)
         needles = self._tracker.update(sightings, t_s, placement.motion, placement.view_id, bodies)
         scale = self._scale(needles)
+        self._on_stage("tracking")
+
         phase = self._phases.at(t_s)
-        self._look_for_absorbers(context, picture, placement, needles, shafts, phase, scale, t_s)
+        known_mm_per_px = None if scale.source is ScaleSource.ASSUMED else scale.mm_per_px
+        seen = (picture, placement.motion, placement.registration.ok, needles, shafts, phase, known_mm_per_px, t_s)
+        context.found_roots = context.roots.update(*seen)
+        self._on_stage("nerve roots")
+        context.deposits = context.cement.update(*seen)
+        self._on_stage("cement")
+        if self._phases.is_inferred:
+            self._phases.note(needles, bool(context.found_roots), bool(context.deposits))
+
         return Findings(
             frame=number,
             t_s=t_s,
@@ -130,81 +170,66 @@ class Pipeline:
             needles=needles,
             nerve_roots=context.found_roots,
             cement=context.deposits,
-            pulse=1 if self._last is None else self._last.pulse + 1,
+            pulse=pulse,
         )
-
-    def _look_for_absorbers(
-        self,
-        context: _ViewContext,
-        picture: Picture,
-        placement: Placement,
-        needles: tuple[Needle, ...],
-        shafts: Mask,
-        phase: Phase,
-        scale: Scale,
-        t_s: float,
-    ) -> None:
-        """Contrast and cement: new absorbers against this view's own past."""
-        known_mm_per_px = None if scale.source is ScaleSource.ASSUMED else scale.mm_per_px
-        context.found_roots = context.roots.update(
-            picture, placement.motion, placement.registration.ok, needles, shafts, phase, known_mm_per_px, t_s
-        )
-        context.deposits = context.cement.update(
-            picture, placement.motion, placement.registration.ok, needles, shafts, phase, known_mm_per_px, t_s
-        )
-        if self._phases.is_inferred:
-            self._phases.note(needles, bool(context.found_roots), bool(context.deposits))
 
     def _not_bone(self, picture: Picture, shafts: Mask) -> Mask:
-        """Work pixels that registration must not follow: shafts, and whatever contrast or cement lay last."""
-        ...
-        return shafts
+        """Work pixels that registration must not follow: shafts, and contrast and cement where they last were."""
+        if self._placement is None:
+            return shafts
+        context = self._contexts[self._placement.view_id]
+        rings = [ring for root in context.found_roots for ring in root.polygons_px]
+        rings += [ring for deposit in context.deposits for ring in deposit.polygons_px]
+        return _with_rings(shafts, picture, rings)
 
-    def _context(self, placement: Placement, t_s: float) -> _ViewContext:
+    def _context(self, placement: Placement) -> _ViewContext:
+        """What is kept for the view on the screen; a new view begins with nothing but what the plan has for it."""
         context = self._contexts.get(placement.view_id)
         if context is None:
-            context = _ViewContext(RootMapper(), CementWatch())
-            if not self._contexts and not self.plan.views:
-                context.view = self.plan.view
-                context.zones = tuple(z for z in self.plan.zones if z.view in (None, self.plan.view))
-            self._contexts[placement.view_id] = context
-        self._take_up_planned_view(context, placement, t_s)
+            plan, is_first = self._plan, not self._contexts and not self._plan.views
+            context = self._contexts[placement.view_id] = _ViewContext(
+                RootMapper(),
+                CementWatch(self._phases.is_inferred),
+                plan.view if is_first else None,
+                tuple(zone for zone in plan.zones if is_first and zone.view in (None, plan.view)),
+            )
         return context
 
     def _take_up_planned_view(self, context: _ViewContext, placement: Placement, t_s: float) -> None:
         """From its reference time on, a planned view is the one that is then on the screen."""
-        if not (self._views_to_come and t_s >= self._views_to_come[0].reference_s and placement.registration.ok):
+        if not (self._views_to_come and placement.registration.ok and t_s >= self._views_to_come[0].reference_s):
             return
+        is_first = len(self._views_to_come) == len(self._plan.views)
         mark = self._views_to_come.pop(0)
-        context.view = mark.view
-        first = mark is min(self.plan.views, key=lambda m: m.reference_s)
-        drawn = tuple(z for z in self.plan.zones if z.view is mark.view or (z.view is None and first))
+        drawn = (zone for zone in self._plan.zones if zone.view is mark.view or (zone.view is None and is_first))
         # Drawn on this frame; kept where they would lie on the view's own reference frame.
+        context.view = mark.view
         context.zones = tuple(replace(zone, polygon_px=placement.motion.move_back(zone.polygon_px)) for zone in drawn)
 
     def _needle_diameters_px(self) -> tuple[float, float] | None:
-        """The range of shaft widths that the plan's scale and gauge allow; None where they are not known."""
-        mm_per_px = self.plan.mm_per_px or self.info.mm_per_px
-        if mm_per_px is None:
+        """The range of shaft widths that the scale allows; None where no scale is known."""
+        if self._mm_per_px is None:
             return None
-        ...
+        return THINNEST_NEEDLE_MM / self._mm_per_px, THICKEST_NEEDLE_MM / self._mm_per_px
 
-    def _scale(self, needles: tuple[Needle, ...]) -> Scale:
+    def _scale(self, needles: Iterable[Needle]) -> Scale:
         """Millimetres from the best that is known: plan, header, a needle's width, the field's usual size."""
-        if self.plan.mm_per_px is not None:
-            return Scale(self.plan.mm_per_px, ScaleSource.PLAN)
-        if self.info.mm_per_px is not None:
-            return Scale(self.info.mm_per_px, ScaleSource.HEADER)
-        widths = [n.diameter_px for n in needles if n.diameter_px is not None and not n.predicted]
-        if widths:
-            mm = self.plan.needle_diameter_mm or USUAL_NEEDLE_MM
-            self._needle_scale = Scale(mm / float(np.median(widths)), ScaleSource.NEEDLE)
-        if self._needle_scale is not None:
-            return self._needle_scale
+        if self._mm_per_px is not None:
+            return Scale(self._mm_per_px, self._mm_per_px_source)
+        self._needle_widths_px.extend(n.diameter_px for n in needles if n.diameter_px is not None and not n.predicted)
+        if self._needle_widths_px:
+            diameter_mm = self._plan.needle_diameter_mm or USUAL_NEEDLE_MM
+            return Scale(diameter_mm / float(np.median(self._needle_widths_px)), ScaleSource.NEEDLE)
         assert self._field is not None
         x0, y0, x1, y1 = self._field.box_px
         return Scale(USUAL_FIELD_MM / max(x1 - x0, y1 - y0), ScaleSource.ASSUMED)
 
 
-def _moved(zones: tuple[Zone, ...], motion: RigidMotion) -> tuple[Zone, ...]:
-    return tuple(replace(zone, polygon_px=motion.move(zone.polygon_px)) for zone in zones)
+def _with_rings(mask: Mask, picture: Picture, rings: Iterable[PolygonPx]) -> Mask:
+    """The work-scale mask with input-frame polygons filled in; the same array where there are none."""
+    corners = [np.round(picture.to_work_px(ring)).astype(np.int32) for ring in rings]
+    if not corners:
+        return mask
+    filled = mask.copy()
+    cv2.fillPoly(filled, corners, 255)
+    return filled
