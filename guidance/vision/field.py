@@ -295,7 +295,7 @@ def _hull_radius(hull: Points, centre: Points, heading: Points) -> Points:
     far = a[:, 0] * edge[:, 1] - a[:, 1] * edge[:, 0]
     with np.errstate(divide="ignore", invalid="ignore"):
         along = far / cross
-        share = (a[:, 0] * heading[:, 1:] - a[:, 1] * heading[:, :1]) / -cross
+        share = (a[:, 0] * heading[:, 1:] - a[:, 1] * heading[:, :1]) / cross
     hits = np.isfinite(along) & (along > 0) & (share > -1e-6) & (share < 1 + 1e-6)
     return np.asarray(np.where(hits, along, 0.0).max(axis=1))
 
