@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil, exp, hypot, log
 
 import cv2
@@ -24,6 +25,8 @@ WIDTH_RANGE_PX = (2.0, 13.0)
 """A shaft's width at work scale where scale and gauge are unknown."""
 LEAST_CONTRAST = 0.15
 """In log density. 2.4 mm of steel behind as much scatter as primary gives 0.6; cortical lines give 0.1 to 0.3."""
+LEAST_NOISE = 0.05
+"""Noisier pictures, in log density from pixel to pixel, are averaged over 3 x 3 pixels."""
 DARKEST = 2.5
 """Denser than this the display's last grey levels, or their dither, would count as structure."""
 OUTSIDE = np.float32(9.0)
@@ -98,13 +101,41 @@ def find_needles(picture: Picture, diameter_px: tuple[float, float] | None = Non
         sighting = _sighting(picture, shaft)
         if sighting is not None and sighting.confidence >= LEAST_CONFIDENCE:
             sightings.append(sighting)
-    return tuple(sorted(sightings, key=lambda s: -s.confidence))
+    return _without_doubles(sightings)
+
+
+def _without_doubles(sightings: list[NeedleSighting]) -> tuple[NeedleSighting, ...]:
+    """The sightings, best first, without those whose tip another one has in the same direction."""
+    kept: list[NeedleSighting] = []
+    for sighting in sorted(sightings, key=lambda s: -s.confidence):
+        if not any(_same_needle(sighting, other) for other in kept):
+            kept.append(sighting)
+    return tuple(kept)
+
+
+def _same_needle(a: NeedleSighting, b: NeedleSighting) -> bool:
+    reach = max(a.diameter_px or 0.0, b.diameter_px or 0.0)
+    if hypot(a.tip_px[0] - b.tip_px[0], a.tip_px[1] - b.tip_px[1]) > reach:
+        return False
+    if a.angle_deg is None or b.angle_deg is None:
+        return True
+    return abs((a.angle_deg - b.angle_deg + 180.0) % 360.0 - 180.0) < 15.0
 
 
 def _search_image(picture: Picture) -> Density:
+    """Density with the display's blackest levels cut, quantum noise and dither averaged, and no flank outside."""
     search = np.minimum(picture.density, np.float32(DARKEST))
+    if _noise_of(search, picture.mask) > LEAST_NOISE:
+        search = cv2.blur(search, (3, 3))
     search[picture.mask == 0] = OUTSIDE
     return search
+
+
+def _noise_of(density: Density, mask: Mask) -> float:
+    """The standard deviation of the noise from one pixel to the next, by the median of second differences."""
+    rows = density[4::8]
+    bends = np.abs(rows[:, 2:] - 2 * rows[:, 1:-1] + rows[:, :-2])[mask[4::8, 1:-1] > 0]
+    return float(np.median(bends)) / (0.6745 * 6**0.5) if bends.size else 0.0
 
 
 def _lines(search: Density, widths: tuple[float, float]) -> list[_Line]:
@@ -282,7 +313,7 @@ def _tip(picture: Picture, shaft: _Shaft, end: int) -> _Tip | None:
     half = int(1.2 * width) + 5
     strip = _full_resolution_strip(picture, near, towards, back, ahead, half)
     body = slice(max(0, back - int(3 * width)), max(4, back - int(0.7 * width)))
-    across = _density(picture, _mean(strip[body], axis=0))
+    across = _mean(strip[body], axis=0).astype(np.float64) * (-1.0 if picture.field.bone_dark else 1.0)
     profile = _section_of(across)
     if profile is None:
         return None
@@ -290,20 +321,34 @@ def _tip(picture: Picture, shaft: _Shaft, end: int) -> _Tip | None:
     core = max(1, round(0.22 * diameter))
     middle = round(centre)
     along = _density(picture, _mean(strip[:, max(0, middle - core) : middle + core + 1], axis=1))
-    fit = _fit_end(along, float(back), diameter, blur)
+    beside = _lighter_flank(picture, strip, centre, diameter, blur)
+    fit = _fit_end(along - beside, float(back), diameter, blur, core)
     if fit is None:
         return None
-    apex, shaft_level, beyond = fit
+    apex, contrast, beyond = fit
     patch = strip[int(apex + 0.6 * diameter) + 1 : int(apex + 1.6 * diameter) + 3]
-    dark = _density(picture, cv2.blur(patch, (3, 3))) > 0.5 * (shaft_level + beyond) if len(patch) else np.ones(1)
+    half_dark = float(np.nanmedian(beside[body])) + 0.5 * contrast
+    dark = _density(picture, cv2.blur(patch, (3, 3))) > half_dark if len(patch) else np.ones(1)
     xy = near + towards * (apex - back) + np.array([-towards[1], towards[0]]) * (centre - half)
     return _Tip(
         apex_xy=(float(xy[0]), float(xy[1])),
         towards_xy=(float(towards[0]), float(towards[1])),
         diameter_px=diameter,
-        drop=(shaft_level - beyond) / shaft.contrast,
+        drop=(contrast - beyond) / shaft.contrast,
         dark_ahead=float(np.mean(dark)),
     )
+
+
+def _lighter_flank(
+    picture: Picture, strip: NDArray[np.float32], centre: float, diameter: float, blur: float
+) -> Floats:
+    """Density beside the shaft on its lighter side, row by row; cement round a tip darkens it as it does the axis."""
+    near, wide = round(0.5 * diameter + blur + 0.5), max(2, round(0.4 * diameter))
+    middle = round(centre)
+    left = strip[:, max(0, middle - near - wide + 1) : max(1, middle - near + 1)]
+    right = strip[:, middle + near : middle + near + wide]
+    sides = np.stack([cv2.blur(_mean(side, axis=1)[:, None], (1, 5))[:, 0] for side in (left, right)])
+    return np.asarray(np.fmin(*_density(picture, sides)))
 
 
 def _mean(values: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
@@ -332,7 +377,10 @@ def _full_resolution_strip(
 
 
 def _section_of(across: Floats) -> tuple[float, float, float] | None:
-    """Centre, full width at half contrast and edge blur (standard deviation) of a shaft's mean section, in pixels."""
+    """Centre, diameter and edge blur (standard deviation) in pixels of a shaft's mean section; larger is darker.
+
+    Display values, not densities: blur is linear in them, so that it leaves the width at half contrast as it is.
+    """
     n = len(across)
     half = n // 2
     quarter = max(1, n // 5)
@@ -342,7 +390,7 @@ def _section_of(across: Floats) -> tuple[float, float, float] | None:
     for step in (-1, 1):
         side = across[start::step] if step > 0 else across[start::-1]
         floor = float(np.nanmin(side))
-        if not peak - floor > 0.05:
+        if not peak > floor:
             return None
         places = [_falls_to(side, floor + share * (peak - floor)) for share in (0.75, 0.5, 0.25)]
         if any(p is None for p in places):
@@ -350,7 +398,7 @@ def _section_of(across: Floats) -> tuple[float, float, float] | None:
         edges.append([start + step * p for p in places if p is not None])
     (left75, left, left25), (right75, right, right25) = edges
     blur = 0.5 * (abs(left25 - left75) + abs(right25 - right75)) / 1.349
-    return 0.5 * (left + right), right - left, max(0.5, blur)
+    return 0.5 * (left + right), (right - left) / HALF_CONTRAST_SHARE, max(0.5, blur)
 
 
 def _falls_to(values: Floats, level: float) -> float | None:
@@ -365,19 +413,25 @@ def _falls_to(values: Floats, level: float) -> float | None:
     return float(i - 1 + (values[i - 1] - level) / drop)
 
 
-TAPERS = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.5])
-"""Lengths of the tip's taper that are tried, in diameters: blunt pin to long trocar."""
+TAPER_DIAMETERS = 0.9
+"""A trocar point reaches its full thickness about this far behind its apex (three faces at 22°)."""
+STEEL_DEPTH = 2.4
+"""Optical depth of the shaft's full thickness in the primary beam: 3 mm of steel near 65 keV."""
+SCATTER_TO_PRIMARY = 1.0
+HALF_CONTRAST_SHARE = 0.97
+"""A steel cylinder's shadow is half as dark as in its middle this far out, as a share of its radius."""
+FIT_STEP_PX = 0.25
 
 
-def _fit_end(along: Floats, expected: float, diameter: float, blur: float) -> tuple[float, float, float] | None:
-    """The apex along the axis, and the levels of shaft and of what lies beyond.
+def _fit_end(along: Floats, expected: float, diameter: float, blur: float, core: int) -> tuple[float, float, float] | None:
+    """The apex along the axis, and the contrast of the shaft and of what lies beyond with what lies beside.
 
-    The profile is a plateau that falls linearly over the taper (the steel on the axis thins towards the apex),
-    blurred as the shaft's own sides are. Half contrast therefore lies half a taper behind the apex.
+    The profile is compared with that of a trocar point seen through the same blur, for every place of the apex, with free
+    level and contrast; steel is dark even where it is thin, so half contrast lies only a quarter of a diameter
+    behind the apex. A blunt end is therefore put that much too far ahead.
     """
     where = np.arange(len(along), dtype=np.float64)
     good = np.isfinite(along)
-    # From the shaft outwards the first fall below half way, near where the ribbon was seen to end.
     inside = good & (where < expected - 0.6 * diameter)
     beyond = good & (where > expected + 0.9 * diameter + 2)
     if inside.sum() < 4 or beyond.sum() < 3:
@@ -393,21 +447,34 @@ def _fit_end(along: Floats, expected: float, diameter: float, blur: float) -> tu
         return None
     half = float(falls[np.argmin(np.abs(falls - expected))]) + 0.5
     window = good & (np.abs(where - half) <= 1.5 * diameter + 6)
-    values, u = along[window], where[window]
-    best: tuple[float, float] | None = None
-    softness = blur / 1.7
-    for taper in TAPERS * diameter + 0.5:
-        ends = half + taper / 2 + np.arange(-3.0, 3.01, 0.25)
-        apart = (ends[:, None] - u[None, :]) / softness
-        model = softness / taper * (np.logaddexp(0.0, apart) - np.logaddexp(0.0, apart - taper / softness))
-        model -= model.mean(axis=1, keepdims=True)
-        centred = values - values.mean()
-        gain = (model @ centred) ** 2 / (model**2).sum(axis=1)
-        i = int(np.argmax(gain))
-        if best is None or gain[i] > best[1]:
-            best = (float(ends[i]), float(gain[i]))
-    assert best is not None
-    return best[0], shaft_level, far_level
+    values = along[window] - along[window].mean()
+    apexes = half + 0.25 * diameter + np.arange(-4.0, 4.0 + FIT_STEP_PX, FIT_STEP_PX)
+    # The template is tabulated by the distance behind the apex, from -BEFORE_APEX_PX on.
+    behind = apexes[:, None] - where[window][None, :]
+    template = _tip_profile(round(2 * diameter) / 2, round(2 * blur) / 2, core)
+    at = np.clip((behind + BEFORE_APEX_PX) / FIT_STEP_PX, 0, len(template) - 1)
+    model = template[np.rint(at).astype(np.intp)]
+    model -= model.mean(axis=1, keepdims=True)
+    gain = np.maximum(0.0, model @ values) ** 2 / (model**2).sum(axis=1)
+    i = min(max(int(np.argmax(gain)), 1), len(gain) - 2)
+    curve = gain[i - 1] - 2 * gain[i] + gain[i + 1]
+    peak = 0.5 * (gain[i - 1] - gain[i + 1]) / curve if curve < 0 else 0.0
+    return float(apexes[i] + min(1.0, max(-1.0, peak)) * FIT_STEP_PX), shaft_level, far_level
+
+
+BEFORE_APEX_PX = 12.0
+
+
+@lru_cache(maxsize=256)
+def _tip_profile(diameter: float, blur: float, core: int) -> Floats:
+    """Density on the axis of a trocar point, averaged over ``core`` pixels a side, every FIT_STEP_PX along."""
+    behind = np.arange(-BEFORE_APEX_PX, 2.0 * diameter + BEFORE_APEX_PX, FIT_STEP_PX)
+    across = np.arange(-diameter, diameter + 1e-9, diameter / 20)
+    radius = 0.5 * diameter * np.clip(behind / (TAPER_DIAMETERS * diameter), 0.0, 1.0)
+    chord = 2.0 * np.sqrt(np.maximum(0.0, radius[:, None] ** 2 - across[None, :] ** 2)) / diameter
+    signal = (np.exp(-STEEL_DEPTH * chord) + SCATTER_TO_PRIMARY) / (1.0 + SCATTER_TO_PRIMARY)
+    signal = cv2.GaussianBlur(signal, (0, 0), sigmaX=blur / (diameter / 20), sigmaY=blur / FIT_STEP_PX)
+    return np.asarray(-np.log(signal[:, np.abs(across) <= core + 0.5].mean(axis=1)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -452,8 +519,8 @@ def _confidence(quality: _Quality, tip: _Tip, both_ends_free: bool) -> float:
     drop_misfit = abs(log(max(tip.drop, 0.05)))
     z = (
         1.5
-        + 2.5 * log(quality.contrast / 0.4)
-        + 2.0 * log(quality.lengths / 10.0)
+        + 3.5 * log(quality.contrast / 0.45)
+        + 3.0 * log(min(quality.lengths, 25.0) / 10.0)
         + 4.0 * (quality.fill - 0.8)
         - 15.0 * (quality.wobble - 0.06)
         - 15.0 * (quality.rough - 0.03)
