@@ -29,7 +29,7 @@ from pydicom.valuerep import DT
 from drivers.errors import SourceError
 from drivers.frame import Frame, Pixels, freeze
 from drivers.luma import look_up, luma_of_colour
-from drivers.recording import DEFAULT_RATE_HZ, Header, Recording, natural_key, reason
+from drivers.recording import DEFAULT_RATE_HZ, Header, Recording, mean_rate_hz, natural_key, reason
 
 # What is wrong is told by SourceError, in one line; GDCM would write its own to standard error.
 gdcm.Trace.DebugOff()
@@ -187,7 +187,10 @@ def _told_by(place: str, expected: str) -> Iterator[None]:
 
 
 def _read_header(path: Path) -> Dataset:
-    return dcmread(path, stop_before_pixels=True)
+    try:
+        return dcmread(path, stop_before_pixels=True)
+    except InvalidDicomError as error:
+        raise ValueError("not a DICOM file") from error
 
 
 def _frame_count(header: Dataset) -> int:
@@ -211,26 +214,26 @@ def _shown_frames(path: Path, header: Dataset) -> Iterator[tuple[Pixels, int]]:
         with _told_by(str(path), "expected pixel data"):
             expected = _frame_count(header)
             curve = _DisplayCurve(header)
-            coded = _coded_frames(file, header, expected)
+            coded, vr = _coded_frames(file, header, expected)
         while True:
             with _told_by(f"{path}: frame {frames}", "expected a whole picture"):
                 data = next(coded, None)
                 if data is None:
                     break
-                shown = curve.show(_decoded(data, header), frames)
+                shown = curve.show(_decoded(data, header, vr), frames)
             yield freeze(shown), curve.bits
             frames += 1
     if frames < expected:
         raise SourceError(f"{path}: frame {frames}: the pixel data end here; expected {expected} frames")
 
 
-def _coded_frames(file: BinaryIO, header: Dataset, expected: int) -> Iterator[bytes]:
-    """Each frame's bytes as they are stored, one at a time, up to the last whole one."""
+def _coded_frames(file: BinaryIO, header: Dataset, expected: int) -> tuple[Iterator[bytes], str]:
+    """Each frame's bytes as they are stored, one at a time, up to the last whole one; and their VR."""
     syntax = header.file_meta.TransferSyntaxUID
     if syntax == DeflatedExplicitVRLittleEndian:
         # Everything is compressed together: there is no reading it in parts.
         pixel_data = dcmread(file).PixelData
-        return _native_frames(BytesIO(pixel_data), header, expected, len(pixel_data))
+        return _native_frames(BytesIO(pixel_data), header, expected, len(pixel_data)), "OW"
     dcmread(file, stop_before_pixels=True)
     order = "<" if syntax.is_little_endian else ">"
     start = file.read(8 if syntax.is_implicit_VR else 12)
@@ -240,9 +243,10 @@ def _coded_frames(file: BinaryIO, header: Dataset, expected: int) -> Iterator[by
     (length,) = struct.unpack(f"{order}L", start[-4:])
     if (group, element) != (0x7FE0, 0x0010):
         raise ValueError(f"{Tag(group, element)} instead of (7FE0,0010) Pixel Data")
+    vr = "OW" if syntax.is_implicit_VR else start[4:6].decode("ascii")
     if syntax.is_encapsulated:
-        return _encapsulated_frames(file, expected)
-    return _native_frames(file, header, expected, length)
+        return _encapsulated_frames(file, expected), vr
+    return _native_frames(file, header, expected, length), vr
 
 
 def _native_frames(file: BinaryIO, header: Dataset, expected: int, length: int) -> Iterator[bytes]:
@@ -290,12 +294,12 @@ def _fragments(file: BinaryIO, first: int) -> Iterator[tuple[int, bytes | None]]
         yield offset, fragment if len(fragment) == length else None
 
 
-def _decoded(data: bytes, header: Dataset) -> NDArray[Any]:
+def _decoded(data: bytes, header: Dataset, vr: str) -> NDArray[Any]:
     """One frame's stored values, (rows, columns) or RGB (rows, columns, 3)."""
     syntax = header.file_meta.TransferSyntaxUID
     native = not syntax.is_encapsulated
     decoder = get_decoder(syntax)
-    options = as_pixel_options(header, number_of_frames=1, pixel_keyword="PixelData", pixel_vr="OW")
+    options = as_pixel_options(header, number_of_frames=1, pixel_keyword="PixelData", pixel_vr=vr)
     options.pop("extended_offsets", None)
     options.update(correct_unused_bits=False, view_only=native)
     # One named decoder, so that what else is installed does not change the bytes of lossy pictures.
@@ -413,8 +417,7 @@ def _frame_times(header: Dataset, frames: int) -> tuple[list[float], float | Non
             raise ValueError("Frame Time Vector holds a negative or malformed time")
         times_s = [ms / 1000 for ms in accumulate(step or 0.0 for step in [0.0, *steps_ms])]
     if times_s is not None:
-        span_s = times_s[-1] - times_s[0]
-        return times_s, (frames - 1) / span_s if span_s > 0 else None
+        return times_s, mean_rate_hz(times_s)
     rate_hz = _rate_hz(header)
     return [i / rate_hz for i in range(frames)], rate_hz
 
@@ -423,7 +426,7 @@ def _run_times(headers: Sequence[Dataset]) -> tuple[list[float], float | None]:
     """The same for a run of single frames."""
     times_s = _increasing([_acquired(_group(header, 0, "FrameContentSequence")) for header in headers])
     if times_s is not None and len(times_s) > 1:
-        return times_s, (len(times_s) - 1) / times_s[-1]
+        return times_s, mean_rate_hz(times_s)
     rate_hz = _rate_hz(headers[0])
     return [i / rate_hz for i in range(len(headers))], rate_hz
 

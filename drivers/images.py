@@ -77,6 +77,8 @@ def _coded_picture(data: bytes) -> Pixels:
 
 def _tiff_pages(path: Path) -> Iterator[Pixels]:
     with tifffile.TiffFile(path) as tiff:
+        if not len(tiff.pages):
+            raise ValueError("no picture in it")
         for number, page in enumerate(tiff.pages):
             pixels = page.asarray() if _is_plain(page) else _page_by_opencv(path, page, number)
             if pixels.dtype not in (np.uint8, np.uint16):

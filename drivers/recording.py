@@ -4,7 +4,7 @@ import re
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -210,6 +210,12 @@ def reason(error: Exception) -> str:
     return " ".join(text.split())
 
 
+def mean_rate_hz(times_s: Sequence[float]) -> float | None:
+    """Frames a second over the whole recording; None where its times do not tell."""
+    span_s = times_s[-1] - times_s[0] if times_s else 0.0
+    return (len(times_s) - 1) / span_s if span_s > 0 else None
+
+
 def natural_key(path: Path) -> list[tuple[int, int, str]]:
     """Sorts names as people count: img2 before img10."""
     parts = re.findall(r"\d+|\D+", path.name)
@@ -235,7 +241,7 @@ class NpzFile(Recording):
         pulses, pulse_of_frame = self._pictures(arrays)
         bits = self._bits(arrays, pulses)
         times_s = self._times(arrays, len(pulse_of_frame))
-        self._header = Header(len(pulse_of_frame), None if "t_s" in arrays else DEFAULT_RATE_HZ)
+        self._header = Header(len(pulse_of_frame), mean_rate_hz(times_s.tolist()))
         frozen = freeze(pulses)
         for sequence, (pulse, t_s) in enumerate(zip(pulse_of_frame, times_s, strict=True)):
             yield Frame(frozen[pulse], float(t_s), sequence, bits)
@@ -243,8 +249,11 @@ class NpzFile(Recording):
     def _load(self) -> dict[str, NDArray[Any]]:
         keys = ("pulses", "pulse_of_frame", "frames", "t_s", "bits")
         try:
-            with np.load(self._path, allow_pickle=False) as archive:
-                return {key: archive[key] for key in keys if key in archive}
+            # Opened here, since numpy leaves a damaged file open.
+            with self._path.open("rb") as file, zipfile.ZipFile(file):
+                file.seek(0)
+                with np.load(file, allow_pickle=False) as archive:
+                    return {key: archive[key] for key in keys if key in archive}
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise self._refused(reason(error), "a whole .npz archive of plain arrays") from error
 

@@ -1,0 +1,173 @@
+"""What every source promises, whatever it reads."""
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+
+from drivers.frame import Frame, FrameSource
+from drivers.sources import open_source
+from tests.unit.drivers.written import pictures, recode, write_dicom, write_video
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of recording: ``write`` makes one of six frames in a folder and tells what to open."""
+
+    name: str
+    write: Callable[[Path], str]
+    bits: int = 8
+
+
+def _images(folder: Path, suffix: str) -> str:
+    for i, picture in enumerate(pictures()):
+        assert cv2.imwrite(str(folder / f"shot{i + 5}{suffix}"), picture)
+    return str(folder)
+
+
+def _tiff_stack(folder: Path) -> str:
+    tifffile.imwrite(folder / "run.tif", pictures(dtype=np.uint16, top=65535), photometric="minisblack")
+    return str(folder / "run.tif")
+
+
+def _npz(folder: Path) -> str:
+    np.savez(
+        folder / "frames.npz",
+        pulses=pictures(3),
+        pulse_of_frame=np.array([0, 0, 1, 1, 2, 2]),
+        t_s=np.arange(6) / 15,
+    )
+    return str(folder)
+
+
+def _single_dicom_frames(folder: Path) -> str:
+    for i, picture in enumerate(pictures()):
+        write_dicom(folder / f"{100 - i}.dcm", picture[np.newaxis], InstanceNumber=i + 1, SeriesInstanceUID="1.2.3")
+    return str(folder)
+
+
+def _case(folder: Path) -> str:
+    write_video(folder / "video.mkv", pictures())
+    return str(folder)
+
+
+KINDS = [
+    Kind("FFV1 in Matroska", lambda at: str(write_video(at / "v.mkv", pictures()))),
+    Kind("H.264 in MP4", lambda at: str(write_video(at / "v.mp4", pictures(), "libx264", "yuv420p"))),
+    Kind("MJPEG in AVI", lambda at: str(write_video(at / "v.avi", pictures(), "mjpeg", "yuvj420p"))),
+    Kind("VP9 in WebM", lambda at: str(write_video(at / "v.webm", pictures(), "libvpx-vp9", "yuv420p"))),
+    Kind("a case's video", _case),
+    Kind("PNG folder", lambda at: _images(at, ".png")),
+    Kind("JPEG glob", lambda at: _images(at, ".jpg") + "/shot*.jpg"),
+    Kind("TIFF stack", _tiff_stack, bits=16),
+    Kind("npz", _npz),
+    Kind("multi-frame DICOM", lambda at: str(write_dicom(at / "r.dcm", pictures(dtype=np.uint16, top=4095), 12)), 12),
+    Kind("JPEG-LS DICOM", lambda at: str(recode(write_dicom(at / "r.dcm", pictures()), "JPEGLSLossless"))),
+    Kind("folder of single DICOM frames", _single_dicom_frames),
+]
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    chosen = request.param
+    assert isinstance(chosen, Kind)
+    return chosen
+
+
+@pytest.fixture
+def source(kind: Kind, tmp_path: Path) -> FrameSource:
+    return open_source(kind.write(tmp_path))
+
+
+def _read(source: FrameSource) -> list[Frame]:
+    with source:
+        return list(source)
+
+
+def test_every_frame_comes_in_order_and_time_never_decreases(source: FrameSource) -> None:
+    frames = _read(source)
+
+    assert [frame.sequence for frame in frames] == list(range(6))
+    assert all(a.t_s <= b.t_s for a, b in pairwise(frames))
+    assert all(np.isfinite(frame.t_s) for frame in frames)
+
+
+def test_frames_are_contiguous_and_not_writeable(source: FrameSource, kind: Kind) -> None:
+    for frame in _read(source):
+        assert frame.pixels.flags.c_contiguous
+        assert not frame.pixels.flags.writeable
+        assert frame.pixels.dtype == (np.uint8 if kind.bits == 8 else np.uint16)
+
+
+def test_the_first_frame_is_what_the_info_says(source: FrameSource, kind: Kind) -> None:
+    with source:
+        info = source.info
+        first = next(iter(source))
+
+    assert first.pixels.shape == (info.height_px, info.width_px) == (48, 70)
+    assert first.bits == info.bits == kind.bits
+    assert info.frame_count in (6, None)
+    assert info.rate_hz == pytest.approx(15)
+    assert not info.live
+
+
+def test_reading_again_gives_the_same_bytes(source: FrameSource) -> None:
+    once, again = _read(source), _read(source)
+
+    assert [frame.pixels.tobytes() for frame in once] == [frame.pixels.tobytes() for frame in again]
+    assert [frame.t_s for frame in once] == [frame.t_s for frame in again]
+
+
+def test_a_frame_outlives_those_after_it(source: FrameSource) -> None:
+    with source:
+        kept = [(frame, frame.pixels.copy()) for frame in source]
+
+    assert all(np.array_equal(frame.pixels, copy) for frame, copy in kept)
+
+
+def test_closing_twice_and_in_mid_run_leaves_no_thread_and_no_descriptor(source: FrameSource) -> None:
+    _read(source)
+    before = _held()
+
+    source.__enter__()
+    frames = iter(source)
+    next(frames)
+    source.__exit__(None, None, None)
+    source.__exit__(None, None, None)
+
+    assert list(frames) == []
+    assert _held() == before
+
+
+def test_opening_without_reading_and_opening_twice_leaves_nothing_behind(source: FrameSource) -> None:
+    _read(source)
+    before = _held()
+
+    source.__enter__()
+    with source:
+        pass
+
+    assert _held() == before
+
+
+def test_info_before_opening_is_a_mistake_of_the_caller(source: FrameSource) -> None:
+    with pytest.raises(RuntimeError, match="not opened yet"):
+        _ = source.info
+
+
+def _held() -> tuple[list[threading.Thread], int, set[str]]:
+    """Python's threads, how many threads the system counts, and what the open descriptors lead to."""
+    descriptors = set()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            descriptors.add(f"{name} {Path('/proc/self/fd', name).readlink()}")
+        except OSError:
+            continue  # the one that lists them
+    return threading.enumerate(), len(os.listdir("/proc/self/task")), descriptors
