@@ -26,23 +26,23 @@ class DetectorSettings:
     """What a detector does to a pulse. Lengths are in the detector's plane."""
 
     pixel_mm: float
-    focal_blur_mm: float = 0.20
+    focal_blur_mm: float = 0.36
     """Standard deviation of the focal spot's penumbra, before the quanta are counted."""
-    detector_blur_mm: float = 0.17
+    detector_blur_mm: float = 0.24
     """Standard deviation of the scintillator's spread, after the quanta are counted."""
-    scatter_per_depth: float = 0.25
+    scatter_per_depth: float = 0.17
     """Scatter over primary for each unit of optical depth: once-scattered photons grow with the depth crossed.
 
     A depth of 4 (AP through the pelvis) gives 1.0, one of 7 (lateral) 1.75.
     """
-    scatter_spread: float = 0.12
+    scatter_spread: float = 0.09
     """Standard deviation of the scatter's blur, as a share of the picture's side."""
-    scatter_pedestal: float = 0.3
+    scatter_pedestal: float = 0.1
     """The share of scatter that is spread evenly over the picture."""
     glare: float = 0.06
     """Veiling glare: the share of all signal that is spread wide inside the detector."""
-    lag: float = 0.45
-    """The recursive filter's weight of the past; noise falls by sqrt((1 - lag) / (1 + lag)) to 62 %."""
+    lag: float = 0.5
+    """The recursive filter's weight of the past; noise falls by sqrt((1 - lag) / (1 + lag)) to 58 %."""
     brightness_s: float = 0.6
     """Time constant of automatic brightness control."""
 

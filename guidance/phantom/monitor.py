@@ -42,12 +42,15 @@ class LostVideo(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DisplayCurve:
-    """Signal to grey: a straight line in the signal's logarithm, rounded off at its foot."""
+    """Signal to grey: the signal's logarithm, harmonised, on a line that is rounded off at both ends."""
 
-    latitude: float = 2.1
+    latitude: float = 1.6
     """Natural logarithm of the signal's ratio from black to white."""
     middle: float = 0.56
     """Grey (0 to 1) of a signal of 1, which is where brightness control holds the central field."""
+    harmonise: float = 0.4
+    """Share of the picture's coarse differences in brightness that the machine takes out, so that thick and thin
+    parts are seen at once (dynamic range compression)."""
     edge_gain: float = 0.55
     """Edge enhancement: how much of the difference from a blurred copy is added."""
     edge_sigma_px: float = 1.6
@@ -57,12 +60,11 @@ class DisplayCurve:
     def develop(self, signal: Signal) -> Gray:
         """Grey levels, uint8, of a signal that is about 1 in the middle of the field."""
         grey = cv2.log(np.maximum(signal, np.float32(1e-4)))
+        if self.harmonise > 0:
+            grey = cv2.addWeighted(grey, 1.0, _coarse(grey), -self.harmonise, 0.0)
         grey *= np.float32(1.0 / self.latitude)
         grey += np.float32(self.middle)
-        # Below a sixth of the scale the line bends into an exponential that never quite reaches black.
-        foot = np.float32(0.16)
-        dark = grey < foot
-        grey[dark] = foot * np.exp((grey[dark] - foot) / foot)
+        grey = _rounded_ends(grey)
         if self.edge_gain > 0:
             soft = cv2.GaussianBlur(grey, (0, 0), self.edge_sigma_px)
             grey = cv2.addWeighted(grey, 1 + self.edge_gain, soft, -self.edge_gain, 0.0)
@@ -97,6 +99,23 @@ class Shutters:
             if closed > 0:
                 inside *= np.clip((depth - closed * side_px) / penumbra_px + 0.5, 0, 1).astype(np.float32)
         return np.maximum(inside, np.float32(0.004))
+
+
+def _coarse(grey: Signal) -> Signal:
+    """What varies over more than about a sixth of the picture."""
+    small = cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), 3.5)
+    return np.asarray(cv2.resize(small, (grey.shape[1], grey.shape[0]), interpolation=cv2.INTER_LINEAR))
+
+
+def _rounded_ends(grey: Signal) -> Signal:
+    """The same line, but bent into exponentials that never quite reach black below 0.16, white above 0.84."""
+    foot, shoulder = np.float32(0.16), np.float32(0.84)
+    dark, bright = grey < foot, grey > shoulder
+    grey[dark] = foot * np.exp((grey[dark] - foot) / foot)
+    room = 1 - shoulder
+    grey[bright] = 1 - room * np.exp((shoulder - grey[bright]) / room)
+    return grey
 
 
 def field_outline(shape: FieldShape, side_px: int, share: float = 0.985) -> NDArray[np.float64]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from guidance.casebook.case import FrameTruth, RunLengths, TipTruth
 from guidance.phantom.anatomy import make_patient
 from guidance.phantom.carm import CArm
+from guidance.phantom.ct import load_patient
 from guidance.phantom.detector import Detector, DetectorSettings
 from guidance.phantom.instruments import BoneNeedle, Cable, Clamp, Screw
 from guidance.phantom.monitor import (
@@ -37,7 +38,7 @@ from guidance.phantom.patient import Patient, Volume
 from guidance.phantom.projector import Shadow, path_lengths_cm
 from guidance.phantom.scenario import Distractor, NeedlePath, Pose, Scenario
 from guidance.phantom.spectrum import Beam
-from guidance.phantom.spread import CementSpread, ContrastRun
+from guidance.phantom.spread import CementSpread, ContrastRun, skin_spill
 from guidance.phantom.timeline import (
     Moment,
     body_shift_mm,
@@ -60,8 +61,10 @@ Matrix = NDArray[np.float64]
 PEDAL_UP_S = 1.5
 """No pulse for longer than this: the pedal was up, and the machine starts its recursive filter afresh."""
 
+SPILL_ML = 1.5
+
 CEMENT_TRUTH_CM, ROOT_TRUTH_CM = 0.1, 0.03
-SOFT_EDGE_SHARE, HARD_EDGE_PX = 0.022, 2.2
+SOFT_EDGE_SHARE, HARD_EDGE_PX = 0.022, 1.8
 """Widths (10 to 90 %) of the field's edge: of the iris's shadow as a share of the picture, of the machine's mask."""
 
 MONITOR_PICTURE_PX = {Layout.MONITOR_1280X1024: 940, Layout.MONITOR_1920X1080: 900}
@@ -82,10 +85,11 @@ class StillView:
         """The thickest that contrast has been so far, in cm."""
         self.cement_cm = np.zeros_like(self._bare)
 
-    def primary(self, steel: list[Shadow], cement: list[Shadow], iodine: list[Shadow]) -> Volume:
+    def primary(self, steel: list[Shadow], cement: list[Shadow], iodine: list[Shadow], spilt: list[Shadow]) -> Volume:
         """Transmitted share of the beam with these shadows in it."""
         steel_cm, self.cement_cm, iodine_cm = (self._laid(shadows) for shadows in (steel, cement, iodine))
         np.maximum(self.roots_cm, iodine_cm, out=self.roots_cm)
+        iodine_cm += self._laid(spilt)
         # Few pixels have anything but the patient in them: only theirs are worth four exponentials.
         touched = np.flatnonzero((steel_cm > 0) | (self.cement_cm > 0) | (iodine_cm > 0))
         parts = (self._soft, self._bone, steel_cm, self.cement_cm, iodine_cm)
@@ -121,7 +125,8 @@ class Procedure:
             display.picture_px or MONITOR_PICTURE_PX.get(display.layout, self._side_px),
             text=display.text,
         )
-        self.patient = _patient(self.seed, scenario.anatomy.ct, folder)
+        ct = scenario.anatomy.ct
+        self.patient = _patient(self.seed, None if ct is None else (folder or Path()) / ct)
         self._beam = Beam(video.kvp)
         self._detector = Detector(
             DetectorSettings(pixel_mm=scenario.carm.field_mm / self._side_px, lag=video.lag), self.seed
@@ -242,16 +247,20 @@ class Procedure:
         picture = self._curve.develop(signal)
         return picture if self._mask is None else np.asarray(cv2.multiply(picture, self._mask, scale=1 / 255))
 
-    def _shadows(self, carm: CArm, t_s: float) -> tuple[list[Shadow], list[Shadow], list[Shadow]]:
-        """What casts a shadow besides the patient: steel, cement, iodine."""
+    def _shadows(self, carm: CArm, t_s: float) -> tuple[list[Shadow], ...]:
+        """What casts a shadow besides the patient: steel, cement, contrast in the body, contrast on the skin."""
         steel = [needle.steel_cm(carm) for needle in self._needles(t_s)]
-        steel += [_distractor(d).steel_cm(carm) for d in self.scenario.distractors if d.start_s <= t_s < d.end_s]
+        things = [d for d in self.scenario.distractors if d.start_s <= t_s < d.end_s]
+        steel += [_metal(thing).steel_cm(carm) for thing in things if thing.kind != "spill"]
         cement = [s.cement_cm(carm) for s, ml in zip(self._spreads, self._injected, strict=True) if ml > 0]
         iodine = []
         for run, injection in zip(self._runs, self.scenario.contrast, strict=True):
             if t_s > injection.start_s:
                 iodine.append(run.at(t_s - injection.start_s).iodine_cm(carm))
-        return steel, cement, iodine
+        spilt = [
+            skin_spill(np.array(d.at_mm), SPILL_ML, self.seed).iodine_cm(carm) for d in things if d.kind == "spill"
+        ]
+        return steel, cement, iodine, spilt
 
     def _opening(self, t_s: float) -> Volume:
         """The share of the beam that iris and shutters let through."""
@@ -438,12 +447,8 @@ class Procedure:
 
 
 @lru_cache(maxsize=4)
-def _patient(seed: int, ct: str | None, folder: Path | None) -> Patient:
-    if ct is None:
-        return make_patient(seed)
-    from guidance.phantom.ct import load_ct
-
-    return load_ct((folder or Path()) / ct)
+def _patient(seed: int, ct: Path | None) -> Patient:
+    return make_patient(seed) if ct is None else load_patient(ct)
 
 
 @lru_cache(maxsize=4)
@@ -459,7 +464,7 @@ def _widened(carm: CArm, margin_px: int, multiple: int) -> CArm:
     return replace(carm, side_px=side, detector_side_mm=carm.pitch_mm * side)
 
 
-def _distractor(thing: Distractor) -> Clamp | Screw | Cable:
+def _metal(thing: Distractor) -> Clamp | Screw | Cable:
     at, a = np.array(thing.at_mm), radians(thing.angle_deg)
     along = np.array([cos(a), 0.0, sin(a)])
     across = np.array([-sin(a), 0.0, cos(a)])

@@ -53,7 +53,7 @@ class Video(_Strict):
     video_hz: Annotated[float, Field(gt=0, le=60)] = 7.5
     dose_ur: Annotated[float, Field(gt=0, le=100)] = 4.0
     kvp: Annotated[float, Field(ge=55, le=120)] = 80
-    lag: Annotated[float, Field(ge=0, le=0.9)] = 0.45
+    lag: Annotated[float, Field(ge=0, le=0.9)] = 0.5
     jpeg_quality: Annotated[int, Field(ge=10, le=100)] | None = None
 
     @model_validator(mode="after")
@@ -75,7 +75,7 @@ class Display(_Strict):
     text: bool = True
     rotation_deg: Annotated[float, Field(ge=-180, le=180)] = 0.0
     edge_gain: Annotated[float, Field(ge=0, le=3)] = 0.55
-    latitude: Annotated[float, Field(ge=0.8, le=6)] = 2.1
+    latitude: Annotated[float, Field(ge=0.8, le=6)] = 1.6
 
 
 class Pose(_Strict):
@@ -85,8 +85,8 @@ class Pose(_Strict):
     rotation_deg: float | None = None
     tilt_deg: float = 0.0
     isocentre_mm: Vector = (0.0, 0.0, 0.0)
-    field_mm: Annotated[float, Field(ge=60, le=400)] = 160.0
-    """Side of the detector's square that makes the picture: 230 is a 9-inch field, 160 a 6-inch one."""
+    field_mm: Annotated[float, Field(ge=60, le=400)] = 200.0
+    """Side of the detector's square that makes the picture: 230 is a 9-inch field, 150 a 6-inch one."""
 
     @property
     def angle_deg(self) -> float:
@@ -184,9 +184,9 @@ class DoseStep(_Strict):
 
 
 class Distractor(_Strict):
-    """Something radiopaque that is no needle, there between ``start_s`` and ``end_s``."""
+    """Something radiopaque that is no needle, there between ``start_s`` and ``end_s``. spill: contrast on the skin."""
 
-    kind: Literal["clamp", "screw", "cable"]
+    kind: Literal["clamp", "screw", "cable", "spill"]
     at_mm: Vector
     angle_deg: Annotated[float, Field(ge=-180, le=180)] = 30.0
     start_s: Seconds = 0.0

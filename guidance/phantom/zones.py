@@ -15,7 +15,7 @@ ToFrame = Callable[[Points], Polygon]
 
 FORAMINA = ("S1L", "S1R", "S2L", "S2R")
 TARGET_RADIUS_MM = 9.0
-ANTERIOR_GAP_MM, ANTERIOR_DEPTH_MM = 1.5, 10.0
+ANTERIOR_GAP_MM, ANTERIOR_DEPTH_MM = 1.5, 20.0
 """The forbidden band before the anterior cortex begins a little before it: a needle may touch the cortex."""
 
 
