@@ -43,6 +43,10 @@ _REACH: Final = 1.0
 _LEAST_SAMPLES: Final = 40
 _SLIP_ERROR_PX: Final = 0.1
 """What is left of the registration's error after the slip has been fitted: rotation and the model's first order."""
+_CELL_MM: Final = 2.4
+_VEIL_MM: Final = 8.0
+"""Scatter spreads over centimetres; what is looked for and not yet known must be much smaller than this."""
+_QUIET_SIGMA: Final = 2.5
 _READABLE: Final = (0.02, 3.2)
 """Baseline densities that say something: not burnt out, and not so dark that one grey level of 8 bit is 10 %."""
 _BORDER_MM: Final = 1.5
@@ -99,8 +103,10 @@ class ReferenceGrid:
         valid = cv2.erode(mask, np.ones((border, border), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
         return Placed(density, valid, metal, motion)
 
-    def outlines(self, mask: Mask, motion: RigidMotion) -> tuple[PolygonPx, ...]:
-        """Outer rings of a grid mask, in the present frame's pixels.
+    def outlines(
+        self, mask: Mask, motion: RigidMotion, offset_xy: tuple[int, int] = (0, 0)
+    ) -> tuple[PolygonPx, ...]:
+        """Outer rings of a mask, in the present frame's pixels; ``offset_xy``: where its corner lies on the grid.
 
         A ring passes a quarter of an input pixel outside the centres of the outermost input pixels that belong, so
         that filling it gives the mask's pixels back whether a pixel counts by its centre or by rounded corners.
@@ -108,6 +114,7 @@ class ReferenceGrid:
         x, y, w, h = cv2.boundingRect(mask)
         if w == 0:
             return ()
+        corner = (x + offset_xy[0], y + offset_xy[1])
         fine = 2 * self.factor
         part = cv2.resize(mask[y : y + h, x : x + w], None, fx=fine, fy=fine, interpolation=cv2.INTER_NEAREST)
         rings, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -115,7 +122,7 @@ class ReferenceGrid:
         for ring in rings:
             corners = cv2.approxPolyDP(ring, 0.5 * fine, True).reshape(-1, 2).astype(np.float64)
             if len(corners) >= 3:
-                out.append(motion.move(self.to_frame_px((corners + 0.5) / fine - 0.5 + (x, y))))
+                out.append(motion.move(self.to_frame_px((corners + 0.5) / fine - 0.5 + corner)))
         return tuple(out)
 
     def to_frame_px(self, grid_xy: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -149,8 +156,10 @@ class Change:
         self._grad_x = np.zeros(shape, np.float32)
         self._grad_y = np.zeros(shape, np.float32)
         self._steep = np.zeros(shape, np.float32)
+        self._tone = np.zeros(_BINS, np.float32)
         self._gradient_of = 0
-        self._tone_fit = np.zeros(_BINS, np.float32)
+        self._learnt_of = -1
+        self._learnt_mask = np.zeros(shape, np.uint8)
         self._nothing = np.zeros(shape, np.uint8)
         self.forget()
 
@@ -164,6 +173,7 @@ class Change:
         self.broad = np.zeros(self.shape, np.float32)
         self.z = np.zeros(self.shape, np.float32)
         self.count = np.zeros(self.shape, np.float32)
+        self._settled = np.full(_BINS, np.inf, np.float32)
 
     def learn(self, placed: Placed, work_mm: float, hold: Mask | None = None) -> None:
         """Take a pulse into the baseline; where ``hold`` is not 0 the baseline keeps what it has."""
@@ -176,6 +186,7 @@ class Change:
             kernels.learn(
                 self._delta,
                 self._coarse,
+                self._steep,
                 placed.valid,
                 self._nothing if hold is None else hold,
                 sigma,
@@ -185,7 +196,10 @@ class Change:
                 self.base_count,
             )
             if fresh.any():
-                self.base[fresh] = placed.density[fresh]
+                # What has only now come into the field begins with this pulse, in the baseline's tone.
+                levels = (np.arange(_BINS) + 0.5) * (_TOP / _BINS)
+                entered = placed.density[fresh]
+                self.base[fresh] = entered - np.interp(entered, levels, self._tone)
                 self.base_count[fresh] = 1
         self.base_steel[:] = placed.steel
         self.pulses_learnt += 1
@@ -204,17 +218,15 @@ class Change:
             self._steep,
             seen,
             sigma,
+            np.minimum(self._settled, sigma),
             _TOP,
             FOLLOW_PULSES,
             self.added,
             self.broad,
             self.count,
+            self.z,
         )
-        use = seen if exclude is None else np.where(exclude, 0, seen).astype(np.uint8)
-        settled = _spread(self._by_grey(self.broad, use))
-        kernels.significance(
-            self.base, self.broad, self.count, self._steep, sigma, settled, _TOP, FOLLOW_PULSES, self.z
-        )
+        self._settled = _spread(self._by_grey(self.broad, _without(seen, exclude)))
 
     def comparable(self, placed: Placed, work_mm: float) -> Mask:
         """255 where this pulse says something: in the field, learnt, and under the same instruments as then."""
@@ -224,25 +236,30 @@ class Change:
             moved = cv2.morphologyEx(moved, cv2.MORPH_OPEN, np.ones((4, 4), np.uint8))
             wide = 2 * max(1, round(0.5 / work_mm)) + 1
             moved = cv2.dilate(moved, np.ones((wide, wide), np.uint8))
-        learnt = self.base_count >= min(LEAST_BASELINE_PULSES, self.pulses_learnt)
-        readable = cv2.inRange(self.base, *_READABLE)
-        return np.where((moved > 0) | ~learnt, 0, cv2.bitwise_and(readable, placed.valid)).astype(np.uint8)
+        return _without(cv2.bitwise_and(self._learnt(), placed.valid), moved)
+
+    def _learnt(self) -> Mask:
+        """255 where the baseline says something; kept until the baseline changes."""
+        if self._learnt_of != self.pulses_learnt:
+            known = cv2.compare(self.base_count, float(min(2, self.pulses_learnt)), cv2.CMP_GE)
+            self._learnt_mask = cv2.bitwise_and(cv2.inRange(self.base, *_READABLE), known)
+            self._learnt_of = self.pulses_learnt
+        return self._learnt_mask
 
     def _differ(self, placed: Placed, work_mm: float, exclude: Mask | None) -> NDArray[np.float32]:
         """Fill the difference to the baseline and its smoothed versions; one pulse's sigma by grey level."""
-        seen = placed.valid
-        use = np.where(placed.steel | self.base_steel, 0, seen).astype(np.uint8)
-        if exclude is not None:
-            use[exclude > 0] = 0
+        seen = cv2.bitwise_and(placed.valid, self._learnt())
+        use = _without(seen, exclude, placed.steel, self.base_steel)
         np.subtract(placed.density, self.base, out=self._coarse)
-        # Twice: what brightness control did may lie beyond the first pass's reach.
+        # Brightness control may have gone beyond the table's reach: centre it first.
         middle = float(np.median(self._coarse[::8, ::8][use[::8, ::8] > 0])) if use[::8, ::8].any() else 0.0
         table = kernels.quartiles_by_grey(self.base, self._coarse, use, 3, _BINS, _TOP, middle, _REACH)
-        tone = _tone(table)
+        self._tone = _filled(table, table[:, 1])
         # Where the pulse says nothing the average so far stands in, so that smoothing does not bleed.
         np.copyto(self._delta, self.added)
-        kernels.difference(placed.density, self.base, seen, tone, _TOP, self._delta)
+        kernels.difference(placed.density, self.base, seen, self._tone, _TOP, self._delta)
         self._remove_slip(use, seen, _spread(table))
+        self._remove_veil(use, work_mm)
         fine = FINE_MM / work_mm
         cv2.GaussianBlur(self._delta, (0, 0), max(fine, 0.5), dst=self._fine)
         extra = (COARSE_MM**2 - FINE_MM**2) ** 0.5 / work_mm
@@ -260,6 +277,18 @@ class Change:
         slip_x, slip_y = -(yy * xd - xy * yd) / determinant, -(xx * yd - xy * xd) / determinant
         if 0.02 < max(abs(slip_x), abs(slip_y)) < 1.5:
             kernels.take_slip(self._delta, self._grad_x, self._grad_y, seen, slip_x, slip_y)
+
+    def _remove_veil(self, use: Mask, work_mm: float) -> None:
+        """Fit and remove what varies slowly over the field: scatter, which cement and shutters change, and glare."""
+        h, w = self.shape
+        cell = max(4, round(_CELL_MM / work_mm))
+        sums = kernels.cell_sums(self._delta, self.z, use, cell, _QUIET_SIGMA)
+        reach = _VEIL_MM / (cell * work_mm)
+        total, count = (cv2.GaussianBlur(plane, (0, 0), reach) for plane in sums)
+        veil = np.divide(total, count, out=np.zeros_like(total), where=count > 0.02 * cell * cell)
+        rows, columns = veil.shape
+        veil = cv2.resize(veil, (columns * cell, rows * cell), interpolation=cv2.INTER_LINEAR)[:h, :w]
+        cv2.subtract(self._delta, veil, dst=self._delta)
 
     def _refresh_gradient(self) -> None:
         """Gradient of the smoothed baseline, per pixel; renewed as the baseline settles, not on every pulse."""
@@ -279,15 +308,19 @@ class Change:
         return kernels.quartiles_by_grey(self.base, value, use, 3, _BINS, _TOP, 0.0, _REACH)
 
 
+def opened(mask: Mask, radius_px: float) -> NDArray[np.bool_]:
+    """Where a disc of this radius fits into the mask (an opening), plus one pixel; its cost does not grow with it."""
+    deep = cv2.distanceTransform(cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0), cv2.DIST_L2, 5)
+    core = np.where(deep > radius_px, 0, 255).astype(np.uint8)
+    if core.all():
+        return np.zeros(mask.shape, np.bool_)
+    return np.asarray(cv2.distanceTransform(core, cv2.DIST_L2, 5) <= radius_px + 1)[1:-1, 1:-1]
+
+
 def _frame_matrix(picture: Picture) -> NDArray[np.float64]:
     """Shape (3, 3): a picture's work pixels to its input-frame pixels."""
     offset = picture.to_frame_px(np.zeros(2))
     return np.array([[picture.factor, 0, offset[0]], [0, picture.factor, offset[1]], [0, 0, 1]], dtype=np.float64)
-
-
-def _tone(table: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The tone curve of a table of quartiles: medians by grey level, smoothed, held constant where unseen."""
-    return _filled(table, table[:, 1])
 
 
 def _spread(table: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -308,6 +341,13 @@ def _filled(table: NDArray[np.float32], value: NDArray[np.float32]) -> NDArray[n
     filled = np.interp(levels, levels[known], value[known])
     weight = np.where(known, table[:, 3], 1.0)
     taps = np.array([0.25, 0.5, 0.25])
-    total = np.convolve(np.pad(weight, 1, mode="edge"), taps, "valid")
-    smooth = np.convolve(np.pad(weight * filled, 1, mode="edge"), taps, "valid") / total
+    smooth = np.convolve(weight * filled, taps, "same") / np.convolve(weight, taps, "same")
     return smooth.astype(np.float32)
+
+
+def _without(mask: Mask, *holes: Mask | None) -> Mask:
+    """The mask with 0 where any of the holes is not 0."""
+    for hole in holes:
+        if hole is not None and hole.any():
+            mask = cv2.bitwise_and(mask, cv2.compare(hole, 0, cv2.CMP_EQ))
+    return mask

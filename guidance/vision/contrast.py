@@ -18,15 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.records import Needle, NerveRoot, Phase, PolygonPx
-from guidance.vision.change import LEAST_BASELINE_PULSES, Change, Placed, ReferenceGrid
+from guidance.vision.change import LEAST_BASELINE_PULSES, Change, Placed, ReferenceGrid, opened
 from guidance.vision.geometry import RigidMotion
+from guidance.vision.kernels.change import regions
 from guidance.vision.kernels.paths import paths_from
 from guidance.vision.picture import Mask, Picture
 
-SEED_SIGMA: Final = 5.0
-GROW_SIGMA: Final = 2.5
+SEED_SIGMA: Final = 6.0
+GROW_SIGMA: Final = 3.5
+"""A sigma more than for a single look: the greatest of ten or so independent looks lies 1.5 higher."""
 SETTLED_PULSES: Final = 3.0
-"""The roadmap takes a pixel's average only when so many pulses stand behind it: a maximum over time feeds on noise."""
+"""The roadmap takes a pixel's average only when so many pulses stand behind it."""
 EDGE_SHARE: Final = 0.35
 """A tube ends where its smoothed density falls to about this share of its axis."""
 WIDTH_MM: Final = (1.5, 8.5)
@@ -34,6 +36,8 @@ WIDTH_MM: Final = (1.5, 8.5)
 POOL_MM: Final = 10.0
 LEAST_LENGTH_MM: Final = 10.0
 LEAST_ELONGATION: Final = 2.5
+LEAST_SPAN: Final = 0.6
+"""From end to end over length: roots bend by less than a half circle (0.64), chains of noise curl."""
 
 
 @dataclass(slots=True, eq=False)
@@ -56,6 +60,8 @@ class RootMapper:
         self._peak_z: NDArray[np.float32] = np.zeros((0, 0), np.float32)
         self._arrived_s: NDArray[np.float32] = np.zeros((0, 0), np.float32)
         self._steel: Mask = np.zeros((0, 0), np.uint8)
+        self._regions: NDArray[np.int32] = np.zeros((0, 0), np.int32)
+        self._nowhere: Mask = np.zeros((0, 0), np.uint8)
         self._roots: dict[int, _Root] = {}
         self._next_id = 1
 
@@ -83,6 +89,8 @@ class RootMapper:
             self._peak_z = np.zeros(self._grid.shape, np.float32)
             self._arrived_s = np.full(self._grid.shape, inf, np.float32)
             self._steel = np.zeros(self._grid.shape, np.uint8)
+            self._regions = np.zeros(self._grid.shape, np.int32)
+            self._nowhere = np.zeros(self._grid.shape, np.uint8)
         grid, change = self._grid, self._change
         if ok and phase in (Phase.BASELINE, Phase.EPIDUROGRAM):
             work_mm = grid.work_mm(mm_per_px)
@@ -126,20 +134,17 @@ class RootMapper:
 
     def _trace(self, work_mm: float) -> None:
         """Find the tubes of the roadmap and follow their ids."""
-        low = self._peak_z > GROW_SIGMA
-        if not (self._peak_z > SEED_SIGMA).any():
-            return
         area_least = LEAST_LENGTH_MM * WIDTH_MM[0] / work_mm**2
-        n, parts, stats, _ = cv2.connectedComponentsWithStats(low.astype(np.uint8), connectivity=4)
-        seeded = np.bincount(parts[self._peak_z > SEED_SIGMA], minlength=n)
+        parts = regions(
+            self._peak_z, self._peak, self._nowhere, SEED_SIGMA, GROW_SIGMA, GROW_SIGMA, 0.0, self._regions
+        )
         found: list[_Root] = []
-        for i in range(1, n):
-            if seeded[i] == 0 or stats[i, cv2.CC_STAT_AREA] < area_least:
+        for name, (left, top, right, bottom, area) in enumerate(parts.tolist(), start=1):
+            if area < area_least:
                 continue
-            x, y, w, h = (int(v) for v in stats[i, :4])
-            box = np.s_[y : y + h, x : x + w]
-            for tube in self._tubes(box, parts[box] == i, work_mm):
-                root = self._root(tube, (x, y), work_mm)
+            box = np.s_[top:bottom, left:right]
+            for tube in self._tubes(box, self._regions[box] == name, work_mm):
+                root = self._root(tube, (left, top), work_mm)
                 if root is not None:
                     found.append(root)
         self._name(found)
@@ -151,14 +156,13 @@ class RootMapper:
         peak = np.where(part, self._peak[box], 0).astype(np.float32)
         wide = 2 * round(2.5 / work_mm) + 1
         axis = cv2.dilate(cv2.GaussianBlur(peak, (0, 0), 0.6 / work_mm), np.ones((wide, wide), np.uint8))
+        # Noise that clings to a root is much fainter than the root; a root's own thin end is not.
+        axis = np.maximum(axis, 0.5 * float(np.quantile(peak[part], 0.9)))
         inside = np.where(part & (peak > EDGE_SHARE * axis), 255, 0).astype(np.uint8)
         inside = cv2.morphologyEx(inside, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
         radius = max(1, round(0.5 * POOL_MM / work_mm))
-        roomy = cv2.copyMakeBorder(inside, radius, radius, radius, radius, cv2.BORDER_CONSTANT, value=0)
-        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-        pools = cv2.morphologyEx(roomy, cv2.MORPH_OPEN, disc)
-        tubes = cv2.subtract(roomy, cv2.dilate(pools, np.ones((3, 3), np.uint8)))[radius:-radius, radius:-radius]
-        n, pieces, stats, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(tubes), connectivity=4)
+        tubes = np.where(opened(inside, radius), 0, inside).astype(np.uint8)
+        n, pieces, stats, _ = cv2.connectedComponentsWithStats(tubes, connectivity=4)
         least = LEAST_LENGTH_MM * WIDTH_MM[0] / work_mm**2
         return [pieces == i for i in range(1, n) if stats[i, cv2.CC_STAT_AREA] >= least]
 
@@ -173,8 +177,9 @@ class RootMapper:
         line = centre_line(tube)
         steps = np.hypot(*np.diff(line, axis=0).T)
         length_mm = float(steps.sum()) * work_mm
+        span_mm = float(np.hypot(*(line[-1] - line[0]))) * work_mm
         area = int(tube.sum())
-        if length_mm < LEAST_LENGTH_MM:
+        if length_mm < LEAST_LENGTH_MM or span_mm < LEAST_SPAN * length_mm:
             return None
         width_mm = area * work_mm**2 / length_mm
         if not WIDTH_MM[0] <= width_mm <= WIDTH_MM[1] or length_mm < LEAST_ELONGATION * width_mm:

@@ -76,6 +76,23 @@ def difference(present: Plane, base: Plane, valid: Bytes, tone: NDArray[np.float
                 out[r, c] = present[r, c] - base[r, c] - (tone[i] * (np.float32(1.0) - f) + tone[i + 1] * f)
 
 
+@kernel(f"float32[:, :, ::1]({_PLANE}, {_PLANE}, {_BYTES}, int64, float32)")
+def cell_sums(delta: Plane, z: Plane, use: Bytes, cell: int, quiet: float) -> NDArray[np.float32]:
+    """Sum of ``delta`` and number of pixels in each ``cell`` x ``cell`` square: (2, rows, columns).
+
+    Pixels count where used and where |z| is below ``quiet``; every second row and column is read.
+    """
+    rows = (delta.shape[0] + cell - 1) // cell
+    columns = (delta.shape[1] + cell - 1) // cell
+    out = np.zeros((2, rows, columns), dtype=np.float32)
+    for r in range(0, delta.shape[0], 2):
+        for c in range(0, delta.shape[1], 2):
+            if use[r, c] and abs(z[r, c]) < quiet:
+                out[0, r // cell, c // cell] += delta[r, c]
+                out[1, r // cell, c // cell] += np.float32(1.0)
+    return out
+
+
 @kernel(f"float64[::1]({_PLANE}, {_PLANE}, {_PLANE}, {_BYTES}, int64, float32)")
 def slip_sums(
     delta: Plane, grad_x: Plane, grad_y: Plane, use: Bytes, step: int, clip: float
@@ -105,81 +122,64 @@ def take_slip(delta: Plane, grad_x: Plane, grad_y: Plane, valid: Bytes, slip_x: 
                 delta[r, c] += grad_x[r, c] * slip_x + grad_y[r, c] * slip_y
 
 
-@kernel(f"void({_PLANE}, {_PLANE}, {_PLANE}, {_PLANE}, {_BYTES}, {_LINE}, float32, float32, {_OUT}, {_OUT}, {_OUT})")
+@kernel(
+    f"void({_PLANE}, {_PLANE}, {_PLANE}, {_PLANE}, {_BYTES}, {_LINE}, {_LINE}, float32, float32, "
+    f"{_OUT}, {_OUT}, {_OUT}, {_OUT})"
+)
 def follow(
     base: Plane,
     fine: Plane,
     coarse: Plane,
     steep: Plane,
     valid: Bytes,
-    sigma: NDArray[np.float32],
+    sigma_one: NDArray[np.float32],
+    sigma_settled: NDArray[np.float32],
     top: float,
     longest: float,
     mean_fine: Plane,
     mean_coarse: Plane,
     count: Plane,
+    z: Plane,
 ) -> None:
-    """Take one pulse's change into the averages over time, in place, where valid.
+    """Take one pulse's change into the averages over time, in place, where valid; ``z``: in standard deviations,
+    0 where less than one.
 
-    A pixel's weight is 1/n up to n = ``longest``; where the pulse departs from the average by z standard
-    deviations it rises to (z/6)², at most one half, and n forgets accordingly: noise is averaged over many
-    pulses, growth followed within two or three. ``sigma``: of one pulse's ``coarse``, by class of grey in ``base``;
-    ``steep``: variance that the registration's own error adds.
-    """
-    bins = sigma.shape[0]
-    per_bin = np.float32(bins) / top
-    for r in range(base.shape[0]):
-        for c in range(base.shape[1]):
-            if valid[r, c]:
-                s = sigma[min(max(int(base[r, c] * per_bin), 0), bins - 1)]
-                departs = coarse[r, c] - mean_coarse[r, c]
-                n = min(count[r, c] + np.float32(1.0), longest)
-                urge = departs * departs / (np.float32(36.0) * (s * s + steep[r, c]))
-                weight = max(np.float32(1.0) / n, min(urge, np.float32(0.5)))
-                mean_coarse[r, c] += weight * departs
-                mean_fine[r, c] += weight * (fine[r, c] - mean_fine[r, c])
-                count[r, c] = np.float32(1.0) / weight
-
-
-@kernel(
-    f"void({_PLANE}, {_PLANE}, {_PLANE}, {_PLANE}, {_LINE}, {_LINE}, float32, float32, {_OUT})"
-)
-def significance(
-    base: Plane,
-    mean_coarse: Plane,
-    count: Plane,
-    steep: Plane,
-    sigma_one: NDArray[np.float32],
-    sigma_settled: NDArray[np.float32],
-    top: float,
-    longest: float,
-    out: Plane,
-) -> None:
-    """``out`` = the averaged change in standard deviations, 0 where nothing was ever compared (count 0).
-
-    The variance runs linearly in 1/n from one pulse's to that of a settled average of n = ``longest``, so whatever
-    correlates the pulses (lag) or does not average out (the baseline's own noise) is measured, not assumed.
+    A pixel's weight is 1/n up to n = ``longest``; where the pulse departs from the average by k standard
+    deviations it rises to (k/6)², at most one half, and n forgets accordingly: noise is averaged over many
+    pulses, growth followed within two or three. ``sigma_one``: of one pulse's ``coarse``, ``sigma_settled``: of an
+    average of n = ``longest``, both by class of grey in ``base``; in between the variance runs linearly in 1/n, so
+    whatever correlates the pulses (lag) or does not average out (the baseline's own noise) is measured, not
+    assumed. ``steep``: variance that the registration's own error adds.
     """
     bins = sigma_one.shape[0]
     per_bin = np.float32(bins) / top
     last = np.float32(1.0) / longest
     for r in range(base.shape[0]):
         for c in range(base.shape[1]):
-            n = count[r, c]
-            if n <= 0.0:
-                out[r, c] = 0.0
-                continue
-            i = min(max(int(base[r, c] * per_bin), 0), bins - 1)
-            settled = sigma_settled[i] * sigma_settled[i]
-            one = max(sigma_one[i] * sigma_one[i], settled)
-            share = (np.float32(1.0) / n - last) / (np.float32(1.0) - last)
-            out[r, c] = mean_coarse[r, c] / np.float32(sqrt(settled + (one - settled) * share + steep[r, c]))
+            if valid[r, c]:
+                i = min(max(int(base[r, c] * per_bin), 0), bins - 1)
+                settled = sigma_settled[i] * sigma_settled[i]
+                one = max(sigma_one[i] * sigma_one[i], settled)
+                departs = coarse[r, c] - mean_coarse[r, c]
+                weight = max(np.float32(1.0) / (count[r, c] + np.float32(1.0)), last)
+                urge = departs * departs * np.float32(1.0 / 36.0)
+                if urge > weight * (one + steep[r, c]):
+                    weight = min(urge / (one + steep[r, c]), np.float32(0.5))
+                mean = mean_coarse[r, c] + weight * departs
+                mean_coarse[r, c] = mean
+                mean_fine[r, c] += weight * (fine[r, c] - mean_fine[r, c])
+                count[r, c] = np.float32(1.0) / weight
+                z[r, c] = 0.0
+                if mean * mean > settled:
+                    share = (weight - last) / (np.float32(1.0) - last)
+                    z[r, c] = mean / np.float32(sqrt(settled + (one - settled) * share + steep[r, c]))
 
 
-@kernel(f"void({_PLANE}, {_PLANE}, {_BYTES}, {_BYTES}, {_LINE}, float32, float32, {_OUT}, {_OUT})")
+@kernel(f"void({_PLANE}, {_PLANE}, {_PLANE}, {_BYTES}, {_BYTES}, {_LINE}, float32, float32, {_OUT}, {_OUT})")
 def learn(
     delta: Plane,
     coarse: Plane,
+    steep: Plane,
     valid: Bytes,
     hold: Bytes,
     sigma: NDArray[np.float32],
@@ -199,8 +199,64 @@ def learn(
         for c in range(base.shape[1]):
             if valid[r, c] and not hold[r, c]:
                 s = sigma[min(max(int(base[r, c] * per_bin), 0), bins - 1)]
-                if abs(coarse[r, c]) > np.float32(5.0) * s:
+                if coarse[r, c] * coarse[r, c] > np.float32(25.0) * (s * s + steep[r, c]):
                     count[r, c] = min(count[r, c], np.float32(1.0))
                 n = min(count[r, c] + np.float32(1.0), longest)
                 base[r, c] += delta[r, c] / n
                 count[r, c] = n
+
+
+@kernel(f"int32[:, ::1]({_PLANE}, {_PLANE}, {_BYTES}, float32, float32, float32, float32, int32[:, ::1])")
+def regions(
+    z: Plane, added: Plane, standing: Bytes, seed: float, grow: float, stay: float, least: float, labels: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """Connected regions (4 neighbours) by hysteresis: shape (n, 5), columns left, top, right, bottom, area.
+
+    A pixel belongs where z > ``grow``, or z > ``stay`` on what is ``standing``, and added > ``least``; a region needs
+    one with z > ``seed`` or on what is standing. Right and bottom are exclusive. ``labels``, filled: row of the region
+    plus one, 0 for none.
+    """
+    h, w = z.shape
+    labels[:] = 0
+    stack = np.empty(h * w, dtype=np.int64)
+    found = np.empty((64, 5), dtype=np.int32)
+    n = 0
+    for r0 in range(h):
+        for c0 in range(w):
+            if z[r0, c0] <= seed and not (standing[r0, c0] and z[r0, c0] > stay):
+                continue
+            if labels[r0, c0] != 0 or added[r0, c0] <= least:
+                continue
+            if n == found.shape[0]:
+                more = np.empty((2 * n, 5), dtype=np.int32)
+                more[:n] = found
+                found = more
+            left, top, right, bottom, area = c0, r0, c0, r0, 0
+            labels[r0, c0] = n + 1
+            stack[0] = r0 * w + c0
+            size = 1
+            while size > 0:
+                size -= 1
+                r = stack[size] // w
+                c = stack[size] % w
+                area += 1
+                left = min(left, c)
+                right = max(right, c)
+                top = min(top, r)
+                bottom = max(bottom, r)
+                for k in range(4):
+                    rr = r + (k == 0) - (k == 1)
+                    cc = c + (k == 2) - (k == 3)
+                    if rr < 0 or rr >= h or cc < 0 or cc >= w or labels[rr, cc] != 0 or added[rr, cc] <= least:
+                        continue
+                    if z[rr, cc] > grow or (standing[rr, cc] and z[rr, cc] > stay):
+                        labels[rr, cc] = n + 1
+                        stack[size] = rr * w + cc
+                        size += 1
+            found[n, 0] = left
+            found[n, 1] = top
+            found[n, 2] = right + 1
+            found[n, 3] = bottom + 1
+            found[n, 4] = area
+            n += 1
+    return found[:n].copy()
