@@ -138,7 +138,8 @@ def _field_within(grey: Grey, outer: Outline) -> Outline:
     x0, y0 = np.maximum(np.ceil(outer.polygon.min(axis=0) + 1).astype(int), 0)
     x1, y1 = np.floor(outer.polygon.max(axis=0)).astype(int)
     inner = _outlines(np.ascontiguousarray(grey[y0:y1, x0:x1]), nested=True)
-    if not inner or inner[0].kind is FieldKind.FULL or inner[0].explained <= 0.9 * outer.explained:
+    shaped = inner and inner[0].kind in (FieldKind.CIRCLE, FieldKind.OCTAGON)
+    if not shaped and not (inner and outer.kind is FieldKind.POLYGON and inner[0].explained > outer.explained):
         return outer
     return Outline(inner[0].kind, inner[0].polygon + np.array([x0, y0]), inner[0].explained)
 
@@ -177,7 +178,13 @@ def _regions(cells: _Cells) -> list[Mask]:
     framed = cv2.copyMakeBorder(content, 3, 3, 3, 3, cv2.BORDER_REPLICATE)
     content = np.ascontiguousarray(cv2.morphologyEx(framed, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))[3:-3, 3:-3])
     count, labels, stats, _ = cv2.connectedComponentsWithStats(content, connectivity=4)
-    large = [i for i in range(1, count) if stats[i, cv2.CC_STAT_AREA] >= 0.3 * MIN_AREA_SHARE * content.size]
+    narrowest = 0.15 * min(content.shape)
+    large = [
+        i
+        for i in range(1, count)
+        if stats[i, cv2.CC_STAT_AREA] >= 0.3 * MIN_AREA_SHARE * content.size
+        and min(stats[i, cv2.CC_STAT_WIDTH], stats[i, cv2.CC_STAT_HEIGHT]) >= narrowest
+    ]
     return [np.where(labels == i, 255, 0).astype(np.uint8) for i in large]
 
 
@@ -384,7 +391,7 @@ def _glyphs(strokes: NDArray[np.bool_], steep: NDArray[np.bool_], grey: Grey) ->
         levels = grey[y : y + h, x : x + w][here].astype(np.int16)
         even = float((np.abs(levels - np.median(levels)) <= 3 * CONTRAST).mean())
         sharp = float(steep[y : y + h, x : x + w][here].mean())
-        if even > 0.5 and sharp > 0.8:
+        if even > 0.4 and sharp > 0.6:
             glyphs.append((x, y, x + w, y + h))
     return glyphs
 
@@ -523,7 +530,7 @@ class _Probe:
         spread = grid.std() * was.std()
         if spread == 0:
             return False
-        return bool(((grid - grid.mean()) * (was - was.mean())).mean() / spread < -0.5)
+        return bool(((grid - grid.mean()) * (was - was.mean())).mean() / spread < -0.25)
 
     def has_changed(self, pixels: Pixels, bits: int) -> bool:
         """True where the field's content is another picture than it was; compression alone changes little."""

@@ -1,0 +1,189 @@
+"""The x-ray field, its polarity and the text in it."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from guidance.records import FieldKind
+from guidance.vision.field import FieldWatch, XrayField, find_field, find_fields
+from tests.unit.vision.xray_pictures import anatomy, convex, disc, monitor, noisy, within
+
+SIDE = 400
+REAL = Path(__file__).parents[3].parent / "shared" / "data" / "carm_hip_dev"
+
+
+def overlap(field: XrayField, inside: NDArray[np.bool_]) -> float:
+    found = field.mask > 0
+    return float((found & inside).sum() / (found | inside).sum())
+
+
+def octagon(centre: float, reach: float) -> list[tuple[float, float]]:
+    turn = np.radians(np.arange(8) * 45 + 22.5)
+    return [(centre + reach * np.cos(a), centre + reach * np.sin(a)) for a in turn]
+
+
+def turned_rectangle(angle_deg: float) -> list[tuple[float, float]]:
+    a = np.radians(angle_deg)
+    corners = np.array([[-150, -110], [150, -110], [150, 110], [-150, 110]])
+    turn = np.array([[np.cos(a), np.sin(a)], [-np.sin(a), np.cos(a)]])
+    return [(200 + x, 200 + y) for x, y in corners @ turn]
+
+
+SHAPES = {
+    "a circle": (disc((SIDE, SIDE), (205, 195), 170), FieldKind.CIRCLE),
+    "a circle that the frame clips": (disc((SIDE, SIDE), (230, 200), 190), FieldKind.CIRCLE),
+    "an octagon": (convex((SIDE, SIDE), octagon(200, 180)), FieldKind.OCTAGON),
+    "shutters": (convex((SIDE, SIDE), turned_rectangle(0)), FieldKind.RECTANGLE),
+    "turned shutters": (convex((SIDE, SIDE), turned_rectangle(17)), FieldKind.RECTANGLE),
+    "a circle behind one shutter": (
+        disc((SIDE, SIDE), (200, 200), 180) & convex((SIDE, SIDE), [(0, 90), (399, 60), (399, 399), (0, 399)]),
+        FieldKind.POLYGON,
+    ),
+    "the full frame": (np.ones((SIDE, SIDE), dtype=bool), FieldKind.FULL),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("inverted", [False, True], ids=["as taken", "inverted"])
+def test_every_shape_of_field_is_found_in_either_polarity(name: str, inverted: bool) -> None:
+    inside, kind = SHAPES[name]
+    picture = noisy(anatomy(SIDE), 1)
+    field = find_field(within(255 - picture if inverted else picture, inside), 8)
+    assert field.outline.kind is kind
+    assert overlap(field, inside) > 0.975
+
+
+def test_a_saturated_background_that_touches_the_edge_belongs_to_the_field() -> None:
+    picture = noisy(anatomy(SIDE), 1)
+    picture[:, 260:] = 255
+    inside = disc((SIDE, SIDE), (200, 200), 180)
+    assert overlap(find_field(within(picture, inside), 8), inside) > 0.975
+
+
+def test_a_shadow_as_dark_as_the_surround_does_not_bend_the_circle() -> None:
+    picture = noisy(anatomy(SIDE), 1)
+    picture[230:, :130] = 0
+    inside = disc((SIDE, SIDE), (200, 200), 180)
+    assert overlap(find_field(within(picture, inside), 8), inside) > 0.975
+
+
+def test_a_soft_edge_lies_at_half_its_height() -> None:
+    soft = cv2.GaussianBlur(disc((SIDE, SIDE), (200, 200), 160).astype(np.float32), (0, 0), 6)
+    picture = noisy(np.full((SIDE, SIDE), 150, np.float32) * soft, 1)
+    radius = np.hypot(*(find_field(picture, 8).outline.polygon_px - 200).T)
+    assert np.abs(radius - 160).max() < 3
+
+
+def test_sixteen_bit_pixels_give_the_same_field() -> None:
+    picture = within(noisy(anatomy(SIDE), 1), disc((SIDE, SIDE), (205, 195), 170))
+    deep = (picture.astype(np.uint16) << 4) | 7
+    narrow, wide = find_field(picture, 8), find_field(deep, 12)
+    np.testing.assert_allclose(wide.outline.polygon_px, narrow.outline.polygon_px)
+
+
+def test_the_box_and_the_mask_fit_the_outline_of_a_wide_frame() -> None:
+    picture = np.zeros((300, 500), np.uint8)
+    picture[:, 100:400] = noisy(anatomy(300), 1)
+    picture = within(picture, disc((500, 300), (250, 150), 130))
+    field = find_field(picture, 8)
+    assert field.mask.shape == (300, 500)
+    assert field.box_px == pytest.approx((120, 20, 381, 281), abs=3)
+    assert not field.mask.flags.writeable
+
+
+def test_polarity_follows_the_picture() -> None:
+    inside = disc((SIDE, SIDE), (200, 200), 180)
+    picture = noisy(anatomy(SIDE), 1)
+    assert find_field(within(picture, inside), 8).bone_dark
+    assert not find_field(within(255 - picture, inside), 8).bone_dark
+    assert not find_field(255 - within(picture, inside), 8).bone_dark
+
+
+@pytest.mark.parametrize("size", [(640, 512), (960, 540)])
+def test_the_field_is_found_in_a_whole_monitor_layout(size: tuple[int, int]) -> None:
+    inside = disc((SIDE, SIDE), (200, 200), 190)
+    screen = monitor(size, within(noisy(anatomy(SIDE), 1), inside), (110, 60))
+    truth = np.zeros((size[1], size[0]), dtype=bool)
+    truth[60 : 60 + SIDE, 110 : 110 + SIDE] = inside
+    field = find_field(screen, 8)
+    assert field.outline.kind is FieldKind.CIRCLE
+    assert overlap(field, truth) > 0.97
+
+
+def test_of_two_pictures_on_a_monitor_the_one_that_changes_is_live() -> None:
+    stored = within(noisy(anatomy(SIDE, 1), 1), disc((SIDE, SIDE), (200, 200), 195))
+    watch = FieldWatch()
+    for pulse in range(3):
+        live = within(noisy(anatomy(SIDE, 2), 10 + pulse), disc((SIDE, SIDE), (200, 200), 185))
+        screen = monitor((960, 540), stored, (100, 60))
+        screen[60 : 60 + SIDE, 530 : 530 + SIDE] = live
+        assert len(find_fields(screen, 8)) == 2
+        field = watch.update(screen, 8)
+    assert field.box_px[0] > 500
+
+
+def test_burned_in_text_is_masked_and_instruments_are_not() -> None:
+    inside = disc((SIDE, SIDE), (200, 200), 190)
+    picture = within(noisy(anatomy(SIDE), 1), inside)
+    plain = find_field(picture, 8)
+    assert plain.text_boxes_px == ()
+    cv2.putText(picture, "12:34:56", (150, 120), cv2.FONT_HERSHEY_SIMPLEX, 0.7, 255, 2)
+    field = find_field(picture, 8)
+    assert len(field.text_boxes_px) == 1
+    drawn = np.zeros_like(picture)
+    cv2.putText(drawn, "12:34:56", (150, 120), cv2.FONT_HERSHEY_SIMPLEX, 0.7, 255, 2)
+    assert not field.mask[drawn > 0].any()
+    assert (field.mask == 0).sum() - (plain.mask == 0).sum() < 3 * 130 * 30
+
+
+def test_the_watch_keeps_one_field_while_only_the_anatomy_changes() -> None:
+    watch = FieldWatch()
+    inside = disc((SIDE, SIDE), (200, 200), 190)
+    fields = [watch.update(within(noisy(anatomy(SIDE, pulse // 4), pulse), inside), 8) for pulse in range(12)]
+    assert all(field is fields[0] for field in fields)
+
+
+def test_the_watch_follows_the_collimator_within_a_few_frames() -> None:
+    watch = FieldWatch()
+    wide, narrow = disc((SIDE, SIDE), (200, 200), 190), convex((SIDE, SIDE), turned_rectangle(8))
+    for pulse in range(3):
+        field = watch.update(within(noisy(anatomy(SIDE), pulse), wide), 8)
+    assert field.outline.kind is FieldKind.CIRCLE
+    for pulse in range(4):
+        field = watch.update(within(noisy(anatomy(SIDE), pulse), narrow), 8)
+    assert overlap(field, narrow) > 0.97
+    for pulse in range(4):
+        field = watch.update(within(noisy(anatomy(SIDE), pulse), wide), 8)
+    assert overlap(field, wide) > 0.97
+
+
+def test_the_watch_notices_that_the_operator_inverts_the_picture() -> None:
+    watch = FieldWatch()
+    inside = disc((SIDE, SIDE), (200, 200), 190)
+    assert watch.update(within(noisy(anatomy(SIDE), 1), inside), 8).bone_dark
+    for pulse in range(4):
+        field = watch.update(within(255 - noisy(anatomy(SIDE), pulse), inside), 8)
+    assert not field.bone_dark
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real C-arm pictures are not beside this checkout")
+@pytest.mark.parametrize("inverted", [False, True], ids=["as taken", "inverted"])
+def test_the_fields_of_the_real_pictures_lie_within_five_pixels_of_their_labels(inverted: bool) -> None:
+    labels = json.loads((REAL / "labels.json").read_text())["images"]
+    for name, label in labels.items():
+        pixels = cv2.imread(str(REAL / name), cv2.IMREAD_UNCHANGED)
+        pixels = np.ascontiguousarray(pixels if pixels.ndim == 2 else pixels[:, :, 0])
+        bits = 8 * pixels.dtype.itemsize
+        field = find_field(np.invert(pixels) if inverted else pixels, bits)
+        assert field.outline.kind is FieldKind.CIRCLE, name
+        assert field.bone_dark is not inverted, name
+        assert field.text_boxes_px == (), name
+        h, w = pixels.shape
+        polygon, circle = field.outline.polygon_px, label["fov"]
+        free = ((polygon > 1) & (polygon < np.array([w, h]) - 2)).all(axis=1)
+        radius = np.hypot(polygon[free, 0] - circle["cx"], polygon[free, 1] - circle["cy"])
+        assert np.abs(radius - circle["r"]).max() < 5, name
