@@ -350,9 +350,9 @@ def paint(
     """The annotated picture, (height, width, 3) uint8 BGR, both even: banner, picture, status, notices.
 
     The strips stand outside the picture, so that nothing of it is covered. A picture under 640 px is enlarged
-    by a whole number, so that the words can be read. The size depends on nothing but the input's size.
+    by a whole number, so that the words can be read. ``painted_size_px`` tells the size.
     """
-    zoom = max(1, ceil(_MIN_SIDE_PX / max(pixels.shape)))
+    zoom = _zoom(*pixels.shape)
     picture = _base(pixels, bits, zoom)
     if findings.state is not FrameState.LIVE:
         picture = _dimmed(picture, 0.75 if findings.state is FrameState.HELD else 0.4)
@@ -363,14 +363,30 @@ def paint(
     _paint_labels(picture, [stroke for stroke in strokes if stroke.kind is StrokeKind.TEXT], zoom, unit)
     if findings.state is not FrameState.LIVE:
         _stamp(picture, findings.state)
-    strip_px = 2 * max(16, round(0.03 * picture.shape[0]))
+    strip_px = _strip_px(picture.shape[0])
     width = picture.shape[1]
     status = _strip(width, strip_px, status_line(findings), (225, 220, 215))
     told = " · ".join(stroke.text or "" for stroke in strokes if stroke.kind is StrokeKind.NOTICE)
     limits = _strip(width, strip_px, told, _bgr(STYLES["notice"].colour))
     page = np.vstack([_banner(width, strip_px, alerts), picture, status, limits])
+    # An odd side loses a line of the last strip, or the picture's last column.
     height, width = page.shape[0] // 2 * 2, page.shape[1] // 2 * 2
     return np.ascontiguousarray(page[:height, :width])
+
+
+def painted_size_px(height_px: int, width_px: int) -> tuple[int, int]:
+    """(height, width) of what ``paint`` makes of a picture of this size; it depends on nothing else."""
+    zoom = _zoom(height_px, width_px)
+    page_px = zoom * height_px + 3 * _strip_px(zoom * height_px)
+    return page_px // 2 * 2, zoom * width_px // 2 * 2
+
+
+def _zoom(height_px: int, width_px: int) -> int:
+    return max(1, ceil(_MIN_SIDE_PX / max(height_px, width_px)))
+
+
+def _strip_px(picture_height_px: int) -> int:
+    return 2 * max(16, round(0.03 * picture_height_px))
 
 
 def _base(pixels: Pixels, bits: int, zoom: int) -> Bgr:
