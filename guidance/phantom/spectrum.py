@@ -17,7 +17,7 @@ ATTENUATION_PER_CM = {
     "cement": (2.53, 1.64, 1.16, 0.87),  # set PMMA with about 20 wt% BaSO4
     "iodine": (2.69, 1.72, 1.20, 0.89),  # contrast medium of 200 mgI/mL
 }
-"""Linear attenuation, 1/cm, at ``ENERGIES_KEV``. Cement and contrast differ by 5 %: intensity cannot tell them apart."""
+"""Linear attenuation, 1/cm, at ``ENERGIES_KEV``, from the field's notes. Cement and contrast differ by 5 % only."""
 
 _BIN_EDGES_KEV = (30.0, 55.0, 65.0, 75.0, 150.0)
 

@@ -103,9 +103,7 @@ class CementSpread:
 
     def _resistance_of_bone(self, patient: Patient, rng: np.random.Generator, side: int) -> NDArray[np.float32]:
         offsets = GRAIN_MM * (np.arange(side) - _REACH_VOXELS)
-        x, y, z = (
-            (self.tip_mm[i] + offsets - patient.origin_mm[i]) / patient.voxel_mm for i in range(3)
-        )
+        x, y, z = ((self.tip_mm[i] + offsets - patient.origin_mm[i]) / patient.voxel_mm for i in range(3))
         bone = map_coordinates(patient.bone, np.meshgrid(z, y, x, indexing="ij"), order=1, output=np.float32)
         bone = bone.transpose(2, 1, 0)
         # A marrow hole of a few millimetres is still inside the bone; a foramen is not.
@@ -146,9 +144,7 @@ class CementSpread:
         self._filled.add(voxel)
         self._order.append(voxel)
 
-    def _leak_run(
-        self, way_mm: Points, leak: Leak, rng: np.random.Generator
-    ) -> list[tuple[int, int, int]]:
+    def _leak_run(self, way_mm: Points, leak: Leak, rng: np.random.Generator) -> list[tuple[int, int, int]]:
         """The voxels of the leak in the order in which it fills them."""
         slim = float(rng.uniform(0.75, 1.5))
         wide = {"vein": slim, "foramen": 3.8, "canal": 3.6, "anterior": 5.0}[leak]
@@ -165,7 +161,6 @@ class CementSpread:
         arrival = at[i] + 0.8 * distance + rng.normal(0, 0.4, len(near))
         chosen = np.flatnonzero(within)
         order = chosen[np.argsort(arrival[chosen], kind="stable")]
-        # The start of the way lies in the deposit already and would delay what is to be seen.
         return [(int(a), int(b), int(c)) for a, b, c in near[order]]
 
 
@@ -186,7 +181,8 @@ def leak_way(landmarks: Landmarks, tip_mm: Vector, leak: Leak) -> Points:
         line = landmarks.anterior_cortex
         nearest = line[np.argmin(np.abs(line[:, 2] - tip[2]))]
         front = np.array([tip[0], nearest[1], nearest[2]])
-        return np.vstack([tip, front, front + [0.0, -7.0, -3.0], front + [0.0, -9.0, -12.0]])
+        pool = np.array([[0.0, 0.0, 0.0], [0.0, -7.0, -3.0], [0.0, -9.0, -12.0]])
+        return np.vstack([tip, front + pool])
     vein = min(landmarks.veins, key=lambda v: float(np.linalg.norm(v[0] - tip)))
     return np.vstack([tip, vein])
 
