@@ -80,9 +80,9 @@ class Analysis:
 
     def run(self) -> None:
         """Until told to stop."""
-        while (case := self._capture.case) is None:
-            if self._stopping.wait(TICK_S):
-                return
+        case = self._first_case()
+        if case is None:
+            return
         warm_up(self._make_pipeline, self._plan, case.info)
         self._begin(case)
         self._capture.analysis_is_ready.set()
@@ -90,11 +90,19 @@ class Analysis:
             captured = self._newest.take(min(TICK_S, max(0.0, self._beat_due_s - time.monotonic())))
             if captured is not None:
                 self._see(captured)
+            elif (present := self._capture.case) is not None and present is not self._case:
+                self._begin(present)
             elif time.monotonic() > self._capture.due_s + PATIENCE_S:
                 self._see_nothing()
             if time.monotonic() >= self._beat_due_s:
                 self._beat_due_s = time.monotonic() + HEARTBEAT_S
                 self._beat()
+
+    def _first_case(self) -> Case | None:
+        """None where the service ends before a source was opened."""
+        while self._capture.case is None and not self._stopping.wait(TICK_S):
+            pass
+        return self._capture.case
 
     def _begin(self, case: Case) -> None:
         self._case = case

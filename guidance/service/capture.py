@@ -100,7 +100,7 @@ class Capture:
         self.frames = 0
         self.dropped = 0
         self.due_s = float("inf")
-        """When the next frame should be here, by the monotonic clock."""
+        """When the next frame should be here, by the monotonic clock. No signal is lost before a recording begins."""
 
     def run(self) -> None:
         """Until told to stop, or a recording that is not looped ends. Raises SourceError if it never opened."""
@@ -112,6 +112,8 @@ class Capture:
                 with self._open_source() as source:
                     again = source.info.live or self._loop
                     self._play(source)
+                    if again and not source.info.live:
+                        self._turn_over(source.info)
             except SourceError as error:
                 if self.case is None:
                     raise
@@ -150,7 +152,6 @@ class Capture:
             self.due_s = time.monotonic()
 
     def _play_paced(self, case: Case, source: FrameSource) -> None:
-        self.due_s = time.monotonic()
         start_s: float | None = None
         for frame in self._counted(source):
             now = time.monotonic()
@@ -170,6 +171,12 @@ class Capture:
                     return
             self._hand_over(case, frame)
 
+    def _turn_over(self, info: SourceInfo) -> None:
+        """The case is over and the next one waits for its first frame: nothing of the old one is shown meanwhile."""
+        self._newest.wait_until_taken(TICK_S)
+        self.due_s = float("inf")
+        self.case = self._case_of(info)
+
     def _counted(self, source: FrameSource) -> Iterator[Frame]:
         """The source's frames until told to stop; gaps in its own count are drops."""
         expected: int | None = None
@@ -186,8 +193,11 @@ class Capture:
         self.dropped += self._newest.put(self._last)
 
     def _case_of(self, info: SourceInfo) -> Case:
-        if info.live and self.case is not None and self.case.info == info:
-            return self.case
+        """The present case, where it may go on: a live one of the same format, or one that has no frame yet."""
+        if self.case is not None and self.case.info == info:
+            begun = self._last is not None and self._last.case is self.case
+            if info.live or not begun:
+                return self.case
         return Case(f"{self._started:%Y%m%dT%H%M%S}-{next(self._numbers)}", info)
 
     def _shift_s(self, case: Case, first: Frame) -> float:

@@ -1,5 +1,6 @@
 """The service with a small pipeline and a small dashboard in the real ones' places."""
 
+import itertools
 import os
 import signal
 import socket
@@ -305,6 +306,24 @@ def test_a_looped_recording_begins_a_new_case_at_each_turn() -> None:
         second = hear(reader, lambda m: isinstance(m, FindingsEnvelope) and m.case != first.case)
     assert isinstance(second, FindingsEnvelope)
     assert second.body.frame == 0
+
+
+def test_between_two_turns_of_a_recording_nothing_is_shown_as_live_and_nothing_alarms() -> None:
+    slow_to_begin = itertools.chain([0.0], itertools.repeat(1.2))
+
+    def open_slowly() -> FrameSource:
+        time.sleep(next(slow_to_begin))
+        return SmallSource(frames(5), live=False)
+
+    with small_service(open_slowly, loop=True) as service, Subscriber(service.bus_endpoint) as reader:
+        first = hear(reader, lambda m: isinstance(m, FindingsEnvelope))
+        between = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.case != first.case)
+        then = hear(reader, lambda m: not isinstance(m, HealthEnvelope))
+    assert isinstance(between, HealthEnvelope)
+    assert between.body.state is FrameState.NO_SIGNAL
+    assert between.body.findings_t_s is None
+    assert isinstance(then, FindingsEnvelope)
+    assert then.case == between.case
 
 
 def test_a_killed_dashboard_leaves_the_alerts_going_and_comes_back_on_the_same_port() -> None:
