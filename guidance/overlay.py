@@ -123,6 +123,9 @@ ALARM_LOOKS: dict[Priority, AlarmLook] = {
 LABEL_HEIGHT = 15.0
 """A label's capitals, in thousandths of the picture's shown height."""
 
+DRAWN_WITHIN_PX = 1.5
+"""How far a drawn outline of cement or a root may lie from the found one."""
+
 NOTHING_ACTIVE = "Alerts: none detected"
 ZONES_NOT_WATCHED = "Zones not watched"
 LATERAL_LIMIT = "Foramina cannot be seen on a lateral view"
@@ -237,7 +240,7 @@ def _zone(zone: Zone, findings: Findings, alerts: Sequence[Alert]) -> list[Strok
 
 
 def _root(root: NerveRoot) -> list[Stroke]:
-    strokes = [Stroke(StrokeKind.POLYGON, _points(ring), "root") for ring in root.polygons_px]
+    strokes = [Stroke(StrokeKind.POLYGON, _smoothed(ring), "root") for ring in root.polygons_px]
     centre = _points(root.centerline_px)
     if len(centre) > 1:
         strokes.append(Stroke(StrokeKind.POLYLINE, centre, "root_centre"))
@@ -246,7 +249,7 @@ def _root(root: NerveRoot) -> list[Stroke]:
 
 
 def _cement(deposit: CementDeposit) -> list[Stroke]:
-    rings = [_points(ring) for ring in deposit.polygons_px]
+    rings = [_smoothed(ring) for ring in deposit.polygons_px]
     strokes = [Stroke(StrokeKind.POLYGON, ring, "cement") for ring in rings]
     if deposit.front_px is not None and deposit.run_mm is not None:
         strokes.append(Stroke(StrokeKind.CIRCLE, (deposit.front_px,), "cement_front", radius_px=8.0))
@@ -266,7 +269,7 @@ def _needle(needle: Needle, alerts: Sequence[Alert]) -> list[Stroke]:
     tip_style = "needle_predicted" if needle.predicted else "needle_tip"
     strokes = [Stroke(StrokeKind.CIRCLE, (needle.tip_px,), tip_style, radius_px=radius_px)]
     x, y = needle.tip_px
-    anchor = (x + 1.6 * radius_px, y)
+    anchor = (x + 1.6 * radius_px, y)  # seen end-on
     if needle.shaft_px is not None:
         (_, _), (x1, y1) = needle.shaft_px
         length_px = hypot(x1 - x, y1 - y)
@@ -275,8 +278,11 @@ def _needle(needle: Needle, alerts: Sequence[Alert]) -> list[Stroke]:
             start = (x + radius_px * ux, y + radius_px * uy)
             shaft_style = "needle_predicted" if needle.predicted else "needle"
             strokes.append(Stroke(StrokeKind.POLYLINE, (start, (x1, y1)), shaft_style))
-            # Beside the ring on the side away from the shaft's lean, so that the label covers neither.
-            anchor = (x + 1.6 * radius_px, y + (1.2 * radius_px if uy < 0 else -1.2 * radius_px))
+            # Back along the shaft, where it covers nothing that the needle goes towards; below a shaft that
+            # rises to the right and above one that falls, so that it does not cover the shaft either.
+            back_px = min(length_px, 10 * radius_px)
+            aside_px = 2 * radius_px if ux * uy < 0 else -2 * radius_px
+            anchor = (x + back_px * ux + radius_px, y + back_px * uy + aside_px)
     words = f"needle {needle.id}"
     if needle.angle_deg is not None:
         words += f" {needle.angle_deg:.0f}°"
@@ -302,6 +308,12 @@ def _label(anchor: PointPx, words: str, alerted: bool = False) -> Stroke:
 
 def _points(polygon: PolygonPx) -> tuple[PointPx, ...]:
     return tuple((x, y) for x, y in polygon.tolist())
+
+
+def _smoothed(ring: PolygonPx) -> tuple[PointPx, ...]:
+    """The ring without the staircase of the pixels that it was found on, nowhere further off than the constant."""
+    drawn = cv2.approxPolyDP(np.ascontiguousarray(ring, dtype=np.float32), DRAWN_WITHIN_PX, True)
+    return tuple((x, y) for x, y in drawn.reshape(-1, 2).tolist())
 
 
 def _right_of(points: Sequence[PointPx]) -> PointPx:

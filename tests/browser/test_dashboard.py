@@ -190,6 +190,18 @@ def test_the_overlay_is_thinned_and_hidden_with_one_key(page: Chrome):
     assert pixels_like(page, 140, 155, CYAN) > 20
 
 
+def test_the_xray_field_alone_is_shown_with_one_key_and_its_strokes_stay_in_place(page: Chrome):
+    wait_for(page, "state", "LIVE")
+    ActionChains(page).send_keys("f").perform()
+    # The field is a circle of 230 px about (256, 240).
+    WebDriverWait(page, PATIENCE_S).until(
+        lambda _: page.execute_script("return document.getElementById('picture').width") == 461
+    )
+    x, y = FINDINGS.needles[0].tip_px
+    assert pixels_like(page, x - 26, y - 10, CYAN) > 20
+    assert pixels_like(page, x, y, CYAN) == 0
+
+
 def test_the_page_logs_no_error_and_loads_nothing_from_elsewhere(page: Chrome, dashboard: Dashboard):
     wait_for(page, "state", "LIVE")
     assert page.get_log("browser") == []

@@ -2,7 +2,8 @@
 
 const TOLERANCE_MS = 250;
 const GAPS_KEPT = 9;
-const FIRST_GAP_MS = 250;
+// However slow the pulses, the service shows its picture again this often.
+const LONGEST_GAP_MS = 250;
 
 /** The age of the newest picture, and how old it may be between two of them. */
 export class Freshness {
@@ -34,10 +35,10 @@ export class Freshness {
     return performance.now() - this.capturedAt;
   }
 
-  /** The usual time between two pictures: at three pulses a second a third of a second is no fault. */
+  /** The usual time between two pictures, but never so long that a source which slows down still counts as live. */
   get expectedMs() {
     const sorted = [...this.gapsMs].sort((a, b) => a - b);
-    return sorted.length ? sorted[sorted.length >> 1] : FIRST_GAP_MS;
+    return sorted.length ? Math.min(sorted[sorted.length >> 1], LONGEST_GAP_MS) : LONGEST_GAP_MS;
   }
 
   get late() {

@@ -64,12 +64,25 @@ export class Stage {
     // Pixel (0, 0) is a centre: its corner lies at (-1/2, -1/2).
     const place = { left: left - (box.x - 0.5) * zoom, top: top - (box.y - 0.5) * zoom, zoom };
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    const unit = (box.height * zoom) / 1000;
+    const wanted = this.strokes.filter((stroke) => this.isWanted(stroke));
+    // Lines end with the picture; labels may use the room beside it.
+    pen.save();
     pen.beginPath();
     pen.rect(left, top, box.width * zoom, box.height * zoom);
-    pen.save();
     pen.clip();
-    this.drawStrokes(pen, place, (box.height * zoom) / 1000, width, height);
+    pen.lineJoin = "round";
+    for (const stroke of wanted) {
+      if (stroke.kind !== "text") this.drawLine(pen, stroke, place, unit);
+    }
     pen.restore();
+    drawLabels(pen, wanted.filter((stroke) => stroke.kind === "text"), this.look, place, unit, width, height);
+  }
+
+  /** @param {Stroke} stroke a notice stands beside the picture, not on it */
+  isWanted(stroke) {
+    if (stroke.kind === "notice") return false;
+    return this.detail === "full" || this.look.styles[stroke.style].essential;
   }
 
   /** @returns {Box | null} the part of the picture that is shown */
@@ -103,23 +116,6 @@ export class Stage {
     });
     const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { alpha: false }));
     pen.drawImage(bitmap, -box.x, -box.y);
-  }
-
-  /**
-   * @param {CanvasRenderingContext2D} pen
-   * @param {{left: number, top: number, zoom: number}} place
-   * @param {number} unit a thousandth of the picture's shown height
-   * @param {number} width @param {number} height of the stage
-   */
-  drawStrokes(pen, place, unit, width, height) {
-    const wanted = this.strokes.filter(
-      (stroke) => stroke.style in this.look.styles && (this.detail === "full" || this.look.styles[stroke.style].essential),
-    );
-    pen.lineJoin = "round";
-    for (const stroke of wanted) {
-      if (stroke.kind !== "text") this.drawLine(pen, stroke, place, unit);
-    }
-    drawLabels(pen, wanted.filter((stroke) => stroke.kind === "text"), this.look, place, unit, width, height);
   }
 
   /**
