@@ -1,6 +1,6 @@
 """The x-ray field inside the video frame: its outline, its polarity, and the text burned into it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import cv2
@@ -25,8 +25,10 @@ RAYS = 360
 POLARITY_SIDE_PX = 240
 TEXT_CONTRAST = 64
 """Strokes of burned-in text stand out by more than this, in 8-bit levels, within one pixel."""
-SUSPECT_SHARE = 0.25
+SUSPECT_SHARE = 0.12
 SUSPECT_FRAMES = 2
+SURE_POLARITY = 0.5
+"""Evidence that may overrule the polarity known so far; a view in mid-swing can look inverted with half of that."""
 SAME_OVERLAP = 0.98
 """Outlines of this intersection over union are one and the same: 1 % of a circle's radius."""
 RIVAL_SHARE = 0.4
@@ -40,11 +42,13 @@ class XrayField:
     ``outline``: its polygon in input-frame pixels, its kind and polarity. ``box_px``: (x0, y0, x1, y1), the
     polygon's box inside the frame, x1 and y1 excluded. ``mask``: (height, width) uint8, 255 inside the outline and
     away from burned-in text. ``text_boxes_px``: (x0, y0, x1, y1) of the text that was masked out.
+    ``polarity_evidence``: as ``polarity_evidence`` returned it.
     """
 
     outline: FieldOutline
     frame_size_px: tuple[int, int]
     text_boxes_px: tuple[Box, ...] = ()
+    polarity_evidence: float = 0.0
 
     @property
     def bone_dark(self) -> bool:
@@ -110,8 +114,8 @@ def _describe(grey: Grey, outline: Outline) -> XrayField:
     inside = polygon_mask(outline.polygon, size)
     text = find_text(grey, inside)
     field = XrayField(FieldOutline(outline.kind, outline.polygon, True), size, text)
-    bone_dark = polarity_evidence(grey, field) >= 0
-    return XrayField(FieldOutline(outline.kind, outline.polygon, bone_dark), size, text)
+    evidence = polarity_evidence(grey, field)
+    return XrayField(FieldOutline(outline.kind, outline.polygon, evidence >= 0), size, text, evidence)
 
 
 def _outlines(grey: Grey, nested: bool = False) -> list[Outline]:
@@ -421,9 +425,10 @@ class FieldWatch:
     """Keeps the x-ray field from frame to frame; looks for it anew only when the picture says that it has changed.
 
     A few hundred pixels are read on each frame: just inside and outside the outline, and over the field. The
-    outline is suspect when many of those outside no longer show the surround, or many inside now do; the polarity
-    when the field's pattern has turned over. A suspicion must last SUSPECT_FRAMES frames, and a new outline must be
-    found twice in a row, before it replaces the old: a field that flickers would tear zones and masks.
+    outline is suspect when many of those outside no longer show the surround, or many inside now do. A suspicion
+    must last SUSPECT_FRAMES frames, and a new outline must be found twice in a row, before it replaces the old: a
+    field that flickers would tear zones and masks. The polarity changes when the field's pattern turns over from
+    one frame to the next, or on overwhelming evidence.
     """
 
     def __init__(self) -> None:
@@ -446,6 +451,10 @@ class FieldWatch:
         size = (pixels.shape[1], pixels.shape[0])
         if self._field is None or self._probe is None or self._field.frame_size_px != size:
             return self._adopt(find_fields(pixels, bits), pixels, bits)
+        if self._probe.has_turned_over(pixels, bits):
+            # The operator inverts the whole picture at once: between two frames, the same anatomy.
+            self._field = _with_polarity(self._field, not self._field.bone_dark)
+            self._probe = _Probe(self._field, pixels, bits)
         live = self._live_rival(pixels, bits)
         if live is not None:
             fields = [self._field, *(field for field, _ in self._rivals)]
@@ -461,6 +470,8 @@ class FieldWatch:
         assert self._field is not None
         fields = find_fields(pixels, bits)
         found = max(fields, key=lambda field: _overlap(field, self._field)) if self._rivals else fields[0]
+        if abs(found.polarity_evidence) < SURE_POLARITY:
+            found = _with_polarity(found, self._field.bone_dark)
         if _same(found, self._field):
             # What looked like a change was not one (a shadow at the edge): take it as the new normal.
             self._probe, self._proposal = _Probe(self._field, pixels, bits), None
@@ -508,29 +519,35 @@ class _Probe:
         self._inner = _flat_index(edge - 10 * outward, (w, h))
         self._outer = _flat_index(edge + 10 * outward, (w, h))
         x0, y0, x1, y1 = field.box_px
-        grid = np.stack(np.meshgrid(np.linspace(x0, x1 - 1, 24), np.linspace(y0, y1 - 1, 24)), axis=-1).reshape(-1, 2)
-        grid_index = _flat_index(grid, (w, h))
+        sides = np.meshgrid(np.linspace(x0, x1 - 1, 26), np.linspace(y0, y1 - 1, 26))
+        grid = np.stack(sides, axis=-1).reshape(-1, 2)
+        # Away from the edge, where surround and anatomy would mix.
+        wider = np.clip(np.round(centre + 1.1 * (grid - centre)).astype(int), 0, np.array([w, h]) - 1)
+        grid_index = _flat_index(grid[field.mask[wider[:, 1], wider[:, 0]] > 0], (w, h))
         self._grid = grid_index[field.mask.ravel()[grid_index] > 0]
         self._was_inner = _levels(pixels, bits, self._inner)
         self._was_outer = _levels(pixels, bits, self._outer)
         self._was_grid = _levels(pixels, bits, self._grid)
+        self._last_grid = self._was_grid
         self._surround = float(np.median(self._was_outer)) if len(self._outer) else None
 
     def suspects(self, pixels: Pixels, bits: int) -> bool:
-        """True where the outline or the polarity no longer fits this frame."""
+        """True where the outline no longer fits this frame."""
         outer = _levels(pixels, bits, self._outer)
         if len(outer) and (np.abs(outer - self._was_outer) > 3 * CONTRAST).mean() > SUSPECT_SHARE:
             return True
         inner = _levels(pixels, bits, self._inner)
         surround = self._surround if self._surround is not None else 0.0
-        covered = (np.abs(inner - surround) < CONTRAST) & (np.abs(self._was_inner - surround) >= CONTRAST)
-        if len(inner) and covered.mean() > SUSPECT_SHARE:
-            return True
-        grid, was = _levels(pixels, bits, self._grid), self._was_grid
+        rise, was_rise = np.abs(inner - surround), np.abs(self._was_inner - surround)
+        covered = (rise < np.maximum(CONTRAST, 0.25 * was_rise)) & (was_rise >= 2 * CONTRAST)
+        return bool(len(inner) and covered.mean() > SUSPECT_SHARE)
+
+    def has_turned_over(self, pixels: Pixels, bits: int) -> bool:
+        """True where what was bright on the last frame is dark on this one and the other way round."""
+        grid, was = _levels(pixels, bits, self._grid), self._last_grid
+        self._last_grid = grid
         spread = grid.std() * was.std()
-        if spread == 0:
-            return False
-        return bool(((grid - grid.mean()) * (was - was.mean())).mean() / spread < -0.25)
+        return bool(spread > 0 and ((grid - grid.mean()) * (was - was.mean())).mean() / spread < -0.4)
 
     def has_changed(self, pixels: Pixels, bits: int) -> bool:
         """True where the field's content is another picture than it was; compression alone changes little."""
@@ -548,6 +565,10 @@ def _flat_index(points: Points, size: tuple[int, int]) -> NDArray[np.intp]:
 def _levels(pixels: Pixels, bits: int, index: NDArray[np.intp]) -> NDArray[np.float32]:
     """Pixels at flat indices in 8-bit levels, float32."""
     return np.asarray(pixels.ravel()[index], dtype=np.float32) * np.float32(255.0 / (2**bits - 1))
+
+
+def _with_polarity(field: XrayField, bone_dark: bool) -> XrayField:
+    return replace(field, outline=replace(field.outline, bone_dark=bone_dark))
 
 
 def _area(field: XrayField) -> float:

@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
 import cv2
@@ -12,7 +13,7 @@ from drivers.frame import Frame, FrameFlag, Pixels
 from guidance.records import FieldKind, FrameState
 from guidance.vision.field import Box, XrayField
 
-SAMPLES_PER_SIDE = 100
+SAMPLES_PER_SIDE = 64
 FIRST_NOISE = 0.3
 """Before any pulse is known, a change beyond this many 8-bit levels between neighbours is a new pulse."""
 REPEAT_SHARE = 0.3
@@ -20,6 +21,8 @@ REPEAT_SHARE = 0.3
 LONGEST_INTERVAL_S = 1.1
 """Pulsed fluoroscopy is not slower than one pulse a second."""
 RELEARN_S = 1.0
+DRAWN_CONTRAST = 40
+"""What is drawn (a clock's digit) changes by more than this, in 8-bit levels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +39,14 @@ class LivenessWatch:
 
     Quantum noise differs from pulse to pulse, so a field that repeats, but for what compression adds, shows the same
     pulse again. It stays ``live`` for as long as the pulse intervals seen so far explain; then it is ``held``.
-    ``frozen`` needs more: something that ticks on its own (a clock, a counter, whatever changed outside the field while
-    the field repeated) has stopped for longer than it ever did. A picture without anything that ticks looks
-    the same held and frozen, and is called held; a clock that ticks once a minute shows a freeze only after
-    more than a minute. ``no_signal`` is the source's flag, a screen of one colour, vertical bars, or snow.
+    ``frozen`` needs more: something drawn beside the field that ticks on its own (a clock with seconds, a counter)
+    has stopped for clearly longer than it ever did. A picture without anything that ticks, or with a clock of
+    minutes only, looks the same held and frozen and is called held; so is a freeze in its first 1.3 s.
+    ``no_signal`` is the source's flag, a screen of one colour, vertical bars, or snow.
 
     A held picture from a noisy analogue grabber is told from live only after a live run has been seen, and while the
-    grabber's noise is below REPEAT_SHARE of the pulses'. Where the noise falls below that for RELEARN_S
-    without pause, live is believed: analysing a still picture once more does no harm, missing a live one does.
+    grabber's noise is below half of REPEAT_SHARE of the pulses'. Where it lies between half and all of that for
+    RELEARN_S without pause, live is believed: analysing a still picture once more does no harm, missing a live one does.
     """
 
     def __init__(self) -> None:
@@ -87,12 +90,12 @@ class LivenessWatch:
             return self._without_picture(FrameState.NO_SIGNAL)
         is_new = before is None or self._is_new(_noise_between(before, self._sample), t_s)
         if previous is not None:
-            self._ticks.see(self._sampler.outside_differs(previous, pixels), is_new, t_s)
+            self._ticks.see(self._sampler.outside_differs(previous, pixels, frame.bits), is_new, t_s)
         return self._new_pulse(t_s) if is_new else self._repeated()
 
     def _is_new(self, noise: float, t_s: float) -> bool:
         """Whether a difference between two frames is that of two pulses; learns how noisy pulses are."""
-        least = REPEAT_SHARE * median(self._pulse_noise) if self._pulse_noise else FIRST_NOISE
+        least = REPEAT_SHARE * max(self._pulse_noise) if self._pulse_noise else FIRST_NOISE
         if noise > least:
             self._pulse_noise.append(noise)
             self._low_noise.clear()
@@ -101,7 +104,7 @@ class LivenessWatch:
             self._low_noise.clear()
         if noise > 0.0:
             self._low_noise.append((t_s, noise))
-        if noise > FIRST_NOISE and t_s - self._low_noise[0][0] > RELEARN_S:
+        if noise > 0.5 * least and t_s - self._low_noise[0][0] > RELEARN_S:
             # Every frame of a second changed by much the same: not a still picture's compression, which dies down.
             self._pulse_noise.clear()
             self._pulse_noise.append(median(n for _, n in self._low_noise))
@@ -150,8 +153,7 @@ class _Ticks:
     """What changes on its own beside the x-ray field, and whether it has stopped."""
 
     def __init__(self) -> None:
-        self._intervals_s: deque[float] = deque(maxlen=10)
-        self._last_s: float | None = None
+        self._times_s: deque[float] = deque(maxlen=12)
         self._with_pulse: deque[bool] = deque(maxlen=30)
 
     def see(self, differs: bool, new_pulse: bool, t_s: float) -> None:
@@ -160,20 +162,29 @@ class _Ticks:
             # Noise beside the field comes with the pulses: it stops when they do and says nothing.
             if sum(self._with_pulse) > 0.7 * len(self._with_pulse):
                 return
-        if not differs:
-            return
-        if self._last_s is not None:
-            self._intervals_s.append(t_s - self._last_s)
-        self._last_s = t_s
+        if differs:
+            self._times_s.append(t_s)
 
     def interrupt(self) -> None:
-        """The picture was away: the next interval is not one of its own."""
-        self._last_s = None
+        """The picture was away: what comes next is not one tick later."""
+        self._times_s.clear()
 
     def have_stopped(self, t_s: float, frame_period_s: float) -> bool:
-        if self._last_s is None or len(self._intervals_s) < 2:
+        longest_s = self._longest_interval_s()
+        if longest_s is None:
             return False
-        return t_s - self._last_s > 1.3 * max(self._intervals_s) + 2 * frame_period_s
+        return t_s - self._times_s[-1] > 1.3 * longest_s + 2 * frame_period_s
+
+    def _longest_interval_s(self) -> float | None:
+        """How long the ticker may pause: 1 s for a clock, the longest seen for another regular one, None without."""
+        times = list(self._times_s)
+        # A status that is rewritten now and then must not pass for a ticker: only what is regular counts.
+        if any(0.9 < later - sooner < 1.1 for i, sooner in enumerate(times) for later in times[i + 1 : i + 3]):
+            return 1.0
+        intervals = [later - sooner for sooner, later in pairwise(times)]
+        if len(intervals) >= 5 and max(intervals) <= 2 * median(intervals):
+            return max(intervals)
+        return None
 
 
 class _Sampler:
@@ -198,8 +209,11 @@ class _Sampler:
         pair *= np.float32(255.0 / (2**bits - 1))
         return pair.reshape(2, -1) if self._inside is None else pair[:, self._inside]
 
-    def outside_differs(self, a: Pixels, b: Pixels) -> bool:
-        return any(not _equal(a[y0:y1, x0:x1], b[y0:y1, x0:x1]) for x0, y0, x1, y1 in self._boxes)
+    def outside_differs(self, a: Pixels, b: Pixels, bits: int) -> bool:
+        """Whether something drawn beside the field has changed; noise and the field's soft edge change less."""
+        least = DRAWN_CONTRAST * 2 ** (bits - 8)
+        boxes = self._boxes
+        return any(cv2.norm(a[y0:y1, x0:x1], b[y0:y1, x0:x1], cv2.NORM_INF) > least for x0, y0, x1, y1 in boxes)
 
 
 def _boxes_outside(field: XrayField, size: tuple[int, int]) -> list[Box]:

@@ -11,7 +11,7 @@ Points = NDArray[np.float64]
 
 TOLERANCE_PX = 1.6
 """An edge point this near a curve belongs to it: the half-level crossing of a noisy edge strays by about 1 px."""
-CIRCLE_SHARE = 0.3
+CIRCLE_SHARE = 0.2
 """A circle must explain at least this share of the edge; shutters may hide the rest of it."""
 LINE_SHARE = 0.07
 SHUTTER_SHARE = 0.12

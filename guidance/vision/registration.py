@@ -1,7 +1,9 @@
 """How the anatomy has moved since its view's reference frame, and which stored view this is."""
 
+from collections import deque
 from dataclasses import dataclass, replace
 from math import atan2, cos, degrees, sin
+from statistics import median
 
 import cv2
 import numpy as np
@@ -33,8 +35,8 @@ LEAST_BLOCKS = 8
 LEAST_CERTAINTY_PX = 0.6
 """Standard error of the motion, in compared pixels, beyond which parallel edges leave it undetermined."""
 LOST_PULSES = 3
-STEADY_NCC = 0.4
-"""Two pulses of one still view correlate at least so much in spite of the noise; two moments of a swing do not."""
+STEADY_SHARE = 0.85
+"""Two pulses correlate at this part of what they do while the view stands, or the C-arm is still swinging."""
 STEPS = 10
 SETTLED_PX = 0.15
 COARSE_SIDE = 128
@@ -119,6 +121,8 @@ class Registrar:
         self._share = 1.0
         self._lost_pulses = 0
         self._last_band: _Band | None = None
+        self._steady_pulses = 0
+        self._standing_ncc: deque[float] = deque(maxlen=15)
 
     @property
     def reference(self) -> Picture:
@@ -134,8 +138,10 @@ class Registrar:
         """
         band = _band_of(picture, ignore)
         if self._view is None:
+            self._last_band = band
             return self._open_view(picture, band, frame)
         fit = self._follow(self._view, band)
+        self._watch_steadiness(band, fit.ok)
         changed = False
         if fit.ok:
             self._lost_pulses = 0
@@ -146,8 +152,7 @@ class Registrar:
                 if known is not None:
                     self._view, fit = known
                     self._lost_pulses, changed = 0, True
-                elif self._is_steady(band) and len(_textured_blocks(band)) >= LEAST_BLOCKS:
-                    self._last_band = band
+                elif self._steady_pulses >= LOST_PULSES and len(_textured_blocks(band)) >= LEAST_BLOCKS:
                     return self._open_view(picture, band, frame)
         if fit.ok:
             self._share = fit.share
@@ -157,7 +162,6 @@ class Registrar:
             self._motion = fit.motion
         else:
             self._velocity = np.zeros(2)
-        self._last_band = band
         return self._placement(picture, fit, changed)
 
     def _follow(self, view: _View, band: _Band) -> _Fit:
@@ -179,15 +183,22 @@ class Registrar:
         good = [pair for pair in fits if pair[1].ok]
         return max(good, key=lambda pair: pair[1].share) if good else None
 
-    def _is_steady(self, band: _Band) -> bool:
-        """Whether this picture shows what the last one did, in the same place: not in mid-swing."""
-        last = self._last_band
+    def _watch_steadiness(self, band: _Band, standing: bool) -> None:
+        """Count for how many pulses the picture has shown what the one before did, in the same place."""
+        last, self._last_band = self._last_band, band
         if last is None or last.values.shape != band.values.shape:
-            return False
-        both = (band.mask > 0) & (last.mask > 0)
-        if both.sum() < 0.2 * both.size:
-            return False
-        return float(np.corrcoef(band.values[both], last.values[both])[0, 1]) > STEADY_NCC
+            self._steady_pulses = 0
+            return
+        both = (band.mask[::2, ::2] > 0) & (last.mask[::2, ::2] > 0)
+        if both.sum() < 100:
+            self._steady_pulses = 0
+            return
+        now, before = band.values[::2, ::2][both], last.values[::2, ::2][both]
+        alike = float(np.corrcoef(now, before)[0, 1])
+        if standing:
+            self._standing_ncc.append(alike)
+        usual = median(self._standing_ncc) if self._standing_ncc else 0.5
+        self._steady_pulses = self._steady_pulses + 1 if alike > STEADY_SHARE * usual else 0
 
     def _open_view(self, picture: Picture, band: _Band, frame: int) -> Placement:
         changed = bool(self._views)
