@@ -2,6 +2,7 @@
 
 import struct
 import warnings
+import zlib
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -11,33 +12,52 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import gdcm
+import av
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, parse_basic_offsets, parse_fragments
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
 from pydicom.pixels.utils import as_pixel_options
 from pydicom.tag import Tag
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.uid import (
+    JPEG2000,
+    DeflatedExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+)
 from pydicom.valuerep import DT
 
 from drivers.errors import SourceError
 from drivers.frame import Frame, Pixels, freeze
-from drivers.luma import look_up, luma_of_colour
+from drivers.luma import decode_picture, look_up, luma_of, luma_of_colour
 from drivers.recording import DEFAULT_RATE_HZ, Header, Recording, mean_rate_hz, natural_key, reason
 
-# What is wrong is told by SourceError, in one line; GDCM would write its own to standard error.
-gdcm.Trace.DebugOff()
-gdcm.Trace.WarningOff()
-gdcm.Trace.ErrorOff()
+_CODECS = {
+    JPEGBaseline8Bit: "mjpeg",
+    JPEGExtended12Bit: "mjpeg",
+    JPEGLossless: "mjpeg",
+    JPEGLosslessSV1: "mjpeg",
+    JPEGLSLossless: "jpegls",
+    JPEGLSNearLossless: "jpegls",
+    JPEG2000Lossless: "jpeg2000",
+    JPEG2000: "jpeg2000",
+}
+"""FFmpeg's decoder of each compressed transfer syntax. (GDCM ends the whole process on some damaged JPEG data.)"""
 
 _DAMAGE = (
     InvalidDicomError,
+    BytesLengthException,
+    av.FFmpegError,
     OSError,
     EOFError,
     ValueError,
@@ -46,11 +66,12 @@ _DAMAGE = (
     KeyError,
     IndexError,
     TypeError,
-    AssertionError,
-    NotImplementedError,
+    OverflowError,
+    MemoryError,
     struct.error,
+    zlib.error,
 )
-"""What pydicom raises on damaged files, depending on where the damage is."""
+"""What pydicom and FFmpeg raise on damaged files, depending on where the damage is."""
 
 
 def is_dicom(path: Path) -> bool:
@@ -70,7 +91,8 @@ class DicomFile(Recording):
     Recommended Display Frame Rate, in that order; else 15 frames a second. ``mm_per_px``: see ``mm_per_px_of``.
 
     Raises SourceError for what is no DICOM, has no pixels or an unknown coding, and after the last whole frame where
-    pixel data end early. Misses: subtraction masks, overlays, presentation states, 12-bit JPEG Extended (GDCM can't).
+    pixel data end early. Misses: subtraction masks, overlays, presentation states, 12-bit JPEG Extended and
+    JPEG-LS in colour (FFmpeg can't).
     """
 
     def __init__(self, path: Path) -> None:
@@ -295,23 +317,52 @@ def _fragments(file: BinaryIO, first: int) -> Iterator[tuple[int, bytes | None]]
 
 
 def _decoded(data: bytes, header: Dataset, vr: str) -> NDArray[Any]:
-    """One frame's stored values, (rows, columns) or RGB (rows, columns, 3)."""
+    """One frame's stored values, (rows, columns); of colour, luma or RGB (rows, columns, 3)."""
     syntax = header.file_meta.TransferSyntaxUID
+    if syntax in _CODECS:
+        if syntax in (JPEGLossless, JPEGLosslessSV1) and _has_widest_step(data):
+            raise ValueError("16-bit JPEG Lossless with a step of 32768 between neighbours can't be decoded exactly")
+        stored, _ = luma_of(decode_picture(data, _CODECS[syntax]))
+        if stored.shape != (header.Rows, header.Columns):
+            raise ValueError(f"{stored.shape[1]}x{stored.shape[0]} pixels instead of {header.Columns}x{header.Rows}")
+        return _as_stored(stored, data) if _CODECS[syntax] == "jpeg2000" else stored
     native = not syntax.is_encapsulated
-    decoder = get_decoder(syntax)
     options = as_pixel_options(header, number_of_frames=1, pixel_keyword="PixelData", pixel_vr=vr)
     options.pop("extended_offsets", None)
     options.update(correct_unused_bits=False, view_only=native)
-    # One named decoder, so that what else is installed does not change the bytes of lossy pictures.
-    plugin = "gdcm" if "gdcm" in decoder.available_plugins else ""
-    array, _ = decoder.as_array(
+    array, _ = get_decoder(syntax).as_array(
         data if native else encapsulate([data], has_bot=False),
         index=0,
         validate=False,
-        decoding_plugin=plugin,
+        decoding_plugin="" if native else "pydicom",
         **options,
     )
     return array
+
+
+def _has_widest_step(data: bytes) -> bool:
+    """True where a lossless JPEG has a code for differences of 32768, which FFmpeg decodes wrongly without a word."""
+    at = 2
+    while data[at : at + 1] == b"\xff" and data[at + 1 : at + 2] != b"\xda":
+        (length,) = struct.unpack(">H", data[at + 2 : at + 4])
+        table, end = at + 4, at + 2 + length
+        while data[at + 1] == 0xC4 and table + 17 <= end:
+            symbols = table + 17
+            table = symbols + sum(data[table + 1 : symbols])
+            if 16 in data[symbols:table]:
+                return True
+        at = end
+    return False
+
+
+def _as_stored(codes: Pixels, data: bytes) -> Pixels:
+    """FFmpeg lifts signed JPEG 2000 samples by half their range to count from zero: this takes it back."""
+    size = data.find(b"\xff\x4f\xff\x51")
+    precision = data[size + 42 : size + 43]  # ISO/IEC 15444-1, A.5.1: the first component's Ssiz
+    if size < 0 or not precision or precision[0] < 0x80:
+        return codes
+    half = 1 << (precision[0] & 0x7F)
+    return np.asarray(codes - np.asarray(half, codes.dtype))
 
 
 class _DisplayCurve:
@@ -325,16 +376,18 @@ class _DisplayCurve:
             for group in header.get("PerFrameFunctionalGroupsSequence") or ()
             for name in ("FrameVOILUTSequence", "PixelValueTransformationSequence")
         )
+        self._is_colour = not header.PhotometricInterpretation.startswith("MONOCHROME")
         self._table: Pixels | None = None
 
     def show(self, stored: NDArray[Any], frame: int) -> Pixels:
         """The displayed picture, (rows, columns), uint8 for 8 bits, else uint16."""
         if self._header.PhotometricInterpretation == "PALETTE COLOR":
             stored = apply_color_lut(stored, self._header)
-            self.bits = 8 * stored.dtype.itemsize
         if stored.ndim == 3:
+            stored = luma_of_colour(np.ascontiguousarray(stored[..., :3]))
+        if self._is_colour:
             self.bits = 8 * stored.dtype.itemsize
-            return luma_of_colour(np.ascontiguousarray(stored[..., :3]))
+            return stored
         if self._table is None or self._per_frame:
             self._table = self._tabulate(frame)
         unsigned = np.uint8 if stored.dtype.itemsize == 1 else np.uint16

@@ -1,6 +1,8 @@
 """Pictures in files of their own: PNG, JPEG and TIFF."""
 
 import logging
+import struct
+import zlib
 from collections.abc import Generator, Iterator, Sequence
 from itertools import count
 from pathlib import Path
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from drivers.errors import SourceError
 from drivers.frame import Frame, Pixels, freeze
-from drivers.luma import luma_of, luma_of_colour
+from drivers.luma import decode_picture, luma_of, luma_of_colour
 from drivers.recording import DEFAULT_RATE_HZ, Header, Recording, natural_key, reason
 
 # What is wrong with a TIFF is told by SourceError; without a handler its messages would reach standard error.
@@ -24,6 +26,22 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 
 
 _TIFFFILE_DECODES = (tifffile.COMPRESSION.NONE, tifffile.COMPRESSION.ADOBE_DEFLATE, tifffile.COMPRESSION.DEFLATE)
+
+_DAMAGE = (
+    av.FFmpegError,
+    cv2.error,
+    tifffile.TiffFileError,
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+"""What the decoders raise on damaged files."""
 
 _WHITE_IS_ZERO = tifffile.PHOTOMETRIC.MINISWHITE
 
@@ -59,20 +77,13 @@ def _pictures(path: Path) -> Iterator[Pixels]:
             yield from _tiff_pages(path)
         else:
             yield _coded_picture(path.read_bytes())
-    except (av.FFmpegError, OSError, ValueError, tifffile.TiffFileError, cv2.error) as error:
+    except _DAMAGE as error:
         raise SourceError(f"{path}: {reason(error)}; expected a whole PNG, JPEG or TIFF image") from error
 
 
 def _coded_picture(data: bytes) -> Pixels:
     """A PNG or JPEG, told apart by its first bytes: a wrong name is common."""
-    codec = "png" if data.startswith(b"\x89PNG") else "mjpeg"
-    decoder = av.CodecContext.create(codec, "r")
-    assert isinstance(decoder, av.VideoCodecContext)
-    decoder.thread_count = 1
-    decoder.options = {"err_detect": "crccheck+explode"}
-    for picture in [*decoder.decode(av.Packet(data)), *decoder.decode(None)]:
-        return luma_of(picture)[0]
-    raise ValueError("no picture in it")
+    return luma_of(decode_picture(data, "png" if data.startswith(b"\x89PNG") else "mjpeg"))[0]
 
 
 def _tiff_pages(path: Path) -> Iterator[Pixels]:

@@ -1,4 +1,4 @@
-"""The brightness of a decoded picture, straight from its luma plane where it has one."""
+"""The brightness of a picture, straight from its luma plane where it has one."""
 
 import re
 from functools import lru_cache
@@ -45,6 +45,18 @@ def luma_of(picture: av.VideoFrame) -> tuple[Pixels, int]:
     if not _is_full_range(picture):
         luma = look_up(luma, _full_range_table(bits))
     return freeze(_turned(luma, picture.rotation)), bits
+
+
+def decode_picture(data: bytes, codec: str) -> av.VideoFrame:
+    """The one picture that ``data`` holds, by FFmpeg's decoder of that name. Raises av.FFmpegError, ValueError."""
+    decoder = av.CodecContext.create(codec, "r")
+    assert isinstance(decoder, av.VideoCodecContext)
+    decoder.thread_count = 1
+    # Without it FFmpeg fills the missing part of a cut picture with gray.
+    decoder.options = {"err_detect": "crccheck+explode"}
+    for picture in [*decoder.decode(av.Packet(data)), *decoder.decode(None)]:
+        return picture
+    raise ValueError("no picture in it")
 
 
 def luma_of_colour(rgb: NDArray[Any]) -> Pixels:

@@ -1,6 +1,7 @@
 """Recordings on disk: what they share, video files, and npz arrays."""
 
 import re
+import tokenize
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
@@ -133,7 +134,7 @@ class VideoFile(Recording):
         try:
             # "file:" keeps a name with a colon from being taken for another protocol; the whitelist keeps a
             # playlist from fetching anything over the network.
-            container = av.open(f"file:{self._path}", options={"protocol_whitelist": "file"})
+            container = av.open(f"file:{self._path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
         except (av.FFmpegError, OSError) as error:
             raise SourceError(f"{self._name}: {reason(error)}; expected a video that FFmpeg can read") from error
         with container:
@@ -222,6 +223,21 @@ def natural_key(path: Path) -> list[tuple[int, int, str]]:
     return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts]
 
 
+_DAMAGED_ARCHIVE = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    MemoryError,
+    SyntaxError,
+    NotImplementedError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What zipfile and numpy raise on damaged archives; array headers are Python literals."""
+
+
 class NpzFile(Recording):
     """The frames of an .npz archive of arrays.
 
@@ -254,7 +270,7 @@ class NpzFile(Recording):
                 file.seek(0)
                 with np.load(file, allow_pickle=False) as archive:
                     return {key: archive[key] for key in keys if key in archive}
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        except _DAMAGED_ARCHIVE as error:
             raise self._refused(reason(error), "a whole .npz archive of plain arrays") from error
 
     def _pictures(self, arrays: dict[str, NDArray[Any]]) -> tuple[NDArray[Any], NDArray[np.intp]]:

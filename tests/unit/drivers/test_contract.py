@@ -1,6 +1,5 @@
 """What every source promises, whatever it reads."""
 
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -165,9 +164,9 @@ def test_info_before_opening_is_a_mistake_of_the_caller(source: FrameSource) -> 
 def _held() -> tuple[list[threading.Thread], int, set[str]]:
     """Python's threads, how many threads the system counts, and what the open descriptors lead to."""
     descriptors = set()
-    for name in os.listdir("/proc/self/fd"):
+    for descriptor in Path("/proc/self/fd").iterdir():
         try:
-            descriptors.add(f"{name} {Path('/proc/self/fd', name).readlink()}")
+            descriptors.add(f"{descriptor.name} {descriptor.readlink()}")
         except OSError:
             continue  # the one that lists them
-    return threading.enumerate(), len(os.listdir("/proc/self/task")), descriptors
+    return threading.enumerate(), len(list(Path("/proc/self/task").iterdir())), descriptors

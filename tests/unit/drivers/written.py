@@ -8,9 +8,13 @@ from typing import Any
 import av
 import gdcm
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
+
+from drivers.errors import SourceError
+from drivers.frame import Frame, FrameSource
 
 Pictures = NDArray[Any]
 
@@ -120,3 +124,13 @@ def recode(path: Path, syntax: str) -> Path:
     writer.SetImage(change.GetOutput())
     assert writer.Write()
     return coded
+
+
+def read_until_error(source: FrameSource, named: Path) -> tuple[list[Frame], SourceError]:
+    """The frames before the error, and the error: one line that names the file."""
+    frames: list[Frame] = []
+    with pytest.raises(SourceError) as told, source:
+        frames.extend(source)
+    assert "\n" not in str(told.value)
+    assert str(named) in str(told.value)
+    return frames, told.value
