@@ -112,8 +112,6 @@ class Capture:
                 with self._open_source() as source:
                     again = source.info.live or self._loop
                     self._play(source)
-                    if again and not source.info.live:
-                        self._turn_over(source.info)
             except SourceError as error:
                 if self.case is None:
                     raise
@@ -125,6 +123,7 @@ class Capture:
             self.due_s = min(self.due_s, time.monotonic())
             if not again:
                 return
+            self._turn_over()
             if self.frames == frames_before:
                 self._stopping.wait(TICK_S)
 
@@ -171,11 +170,13 @@ class Capture:
                     return
             self._hand_over(case, frame)
 
-    def _turn_over(self, info: SourceInfo) -> None:
-        """The case is over and the next one waits for its first frame: nothing of the old one is shown meanwhile."""
-        self._newest.wait_until_taken(TICK_S)
-        self.due_s = float("inf")
-        self.case = self._case_of(info)
+    def _turn_over(self) -> None:
+        """A recording's next case waits for its first frame: nothing of the old one is shown, and nothing is lost."""
+        assert self.case is not None
+        if not self.case.info.live:
+            self._newest.wait_until_taken(TICK_S)
+            self.due_s = float("inf")
+            self.case = self._case_of(self.case.info)
 
     def _counted(self, source: FrameSource) -> Iterator[Frame]:
         """The source's frames until told to stop; gaps in its own count are drops."""

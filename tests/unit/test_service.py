@@ -323,7 +323,7 @@ def test_between_two_turns_of_a_recording_nothing_is_shown_as_live_and_nothing_a
     assert between.body.state is FrameState.NO_SIGNAL
     assert between.body.findings_t_s is None
     assert isinstance(then, FindingsEnvelope)
-    assert then.case == between.case
+    assert (then.case, then.body.frame, then.body.state) == (between.case, 0, FrameState.LIVE)
 
 
 def test_a_killed_dashboard_leaves_the_alerts_going_and_comes_back_on_the_same_port() -> None:
