@@ -142,7 +142,9 @@ class _Sculptor:
         return x + self.build.shear_per_z * z + self.build.shear_per_y * y, y, z
 
     def _tiled(self, tile: Volume, block: _Block) -> Volume:
-        return tile[np.ix_(*[np.arange(part.start, part.stop) % tile.shape[0] for part in block.where])]
+        index = [np.arange(part.start, part.stop) % tile.shape[0] for part in block.where]
+        part: Volume = tile[np.ix_(*index)]
+        return part
 
     def _lay(self, block: _Block, distance: Volume, cortex_mm: float, ramp_voxels: float = 1.4) -> None:
         """Put a bone into the volume: an uneven shell of cortex over trabecular bone."""

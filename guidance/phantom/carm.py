@@ -68,7 +68,7 @@ class CArm:
     @cached_property
     def source_mm(self) -> Vector:
         """The focal spot, shape (3,)."""
-        return np.asarray(self.isocentre_mm) - self.source_to_isocentre_mm * self.axes[2]
+        return np.asarray(np.asarray(self.isocentre_mm) - self.source_to_isocentre_mm * self.axes[2])
 
     def rays(self) -> Rays:
         """The rays through all pixel centres."""

@@ -5,8 +5,8 @@ where it lies:
 
     {"schema": 1, "s1_centre_mm": [3.5, -12.0, 88.0], "size": 1.0, "slope_deg": 42, "kyphosis_deg": 60}
 
-``s1_centre_mm``: centre of the S1 body in the volume's own LPS coordinates (as DICOM gives them). The landmarks are those
-of the procedural sacrum at that place: good to some millimetres, not to one; no foramen is looked for by itself.
+``s1_centre_mm``: centre of the S1 body in the volume's own LPS coordinates (as DICOM gives them). The landmarks are
+those of the procedural sacrum at that place: good to some millimetres, not to one; no foramen is looked for by itself.
 """
 
 import json
@@ -181,7 +181,8 @@ def read_placement(path: Path) -> SacralPlacement:
         if not (_is_number(value) and low <= value <= high):
             raise SourceError(f"{path}: {name}: expected a number from {low:g} to {high:g}")
         values[name] = float(value)
-    return SacralPlacement((float(centre[0]), float(centre[1]), float(centre[2])), SacralBuild(**values))
+    build = SacralBuild(values["size"], values["slope_deg"], values["kyphosis_deg"])
+    return SacralPlacement((float(centre[0]), float(centre[1]), float(centre[2])), build)
 
 
 def read_volume(path: Path) -> CtVolume:

@@ -27,7 +27,7 @@ _PLASTIC = 0.03
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Solid:
-    """A round bar from ``start_mm`` to ``end_mm``, cut by ``planes`` (n, 4): rows (a, b, c, d) keep a·x + b·y + c·z <= d.
+    """A round bar from ``start_mm`` to ``end_mm``, cut by ``planes`` (n, 4): rows (a, b, c, d) keep ax + by + cz <= d.
 
     ``steel``: its attenuation as a share of steel's.
     """

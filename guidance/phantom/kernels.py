@@ -65,7 +65,7 @@ def joseph(
                 continue
             total_soft = 0.0
             total_bone = 0.0
-            for k in range(int(np.ceil(first)), int(floor(last)) + 1):
+            for k in range(int(np.ceil(first)), floor(last) + 1):
                 at_a = start_a + k * slope_a
                 at_z = min(max(start_z + k * slope_z, 0.0), size[2] - 1.001)
                 i = int(at_a)
@@ -177,8 +177,8 @@ def add_grains(
     height, width = patch.shape
     for i in range(centres_px.shape[0]):
         x, y, h = centres_px[i, 0] - x0, centres_px[i, 1] - y0, half_width_px[i]
-        left, right = int(np.ceil(x - h)), int(floor(x + h))
-        top, bottom = int(np.ceil(y - h)), int(floor(y + h))
+        left, right = int(np.ceil(x - h)), floor(x + h)
+        top, bottom = int(np.ceil(y - h)), floor(y + h)
         sum_x = 0.0
         for column in range(left, right + 1):
             sum_x += 1.0 - abs(column - x) / h

@@ -74,5 +74,5 @@ def _enlarged(picture: Volume, side_px: int) -> Volume:
     if picture.shape[0] == side_px:
         return picture
     # Cubic interpolation can swing a little below nothing at the body's edge.
-    large = cv2.resize(picture, (side_px, side_px), interpolation=cv2.INTER_CUBIC)
+    large: Volume = cv2.resize(picture, (side_px, side_px), interpolation=cv2.INTER_CUBIC)
     return np.maximum(large, 0, out=large)

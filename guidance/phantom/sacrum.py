@@ -106,7 +106,7 @@ def sacrum_distance(x: Volume, p: Volume, s: Volume, build: SacralBuild) -> Volu
     waist = 1 - 0.07 * _bumps(s, [(a + b) / 2 for a, b in pairwise(LEVEL_END_MM)], 6.5)
     r = np.sqrt((ax / (half_w * waist)) ** 2 + (p / (half_d * waist)) ** 2)
     ends = np.maximum(-s, s - LEVEL_END_MM[-1])
-    body = common((r - 1) * half_d, ends, 3.0)
+    body = common(np.asarray((r - 1) * half_d, dtype=np.float32), ends, 3.0)
 
     wing_w = _along(_WING_HALF_WIDTH_MM, s) * np.where(x > 0, *map(np.float32, build.wing_widths))
     front, back = _front_p(ax, s), _back_p(s)
@@ -128,8 +128,8 @@ def sacrum_distance(x: Volume, p: Volume, s: Volume, build: SacralBuild) -> Volu
     canal_w, canal_d = _along(_CANAL_HALF_WIDTH_MM, s), _along(_CANAL_HALF_DEPTH_MM, s)
     off = (p - half_d - canal_d - 1) / canal_d
     # Triangular in cross-section: wide before, narrow behind.
-    canal_w = canal_w * (1 - 0.35 * np.clip(off, -1, 1))
-    canal = (np.sqrt((ax / canal_w) ** 2 + off**2) - 1) * canal_d
+    narrowing = 1 - 0.35 * np.clip(off, -1, 1)
+    canal = (np.sqrt((ax / (canal_w * narrowing)) ** 2 + off**2) - 1) * canal_d
     solid = np.maximum(solid, -canal)
     for sign in SIDES.values():
         half = np.flatnonzero((sign * x).max(axis=(0, 1)) > -1)
@@ -216,7 +216,7 @@ def anterior_cortex(build: SacralBuild, curve: SacralCurve) -> Points:
 
 def _body_corners(top: float, bottom: float) -> list[Point]:
     return [
-        (x_sign * float(np.interp(s, LEVEL_END_MM, _BODY_WIDTH_MM)) / 2, front * float(_half_depth(s)), s)
+        (x_sign * float(np.interp(s, LEVEL_END_MM, _BODY_WIDTH_MM)) / 2, front * _half_depth(s), s)
         for front in (-1, 1)
         for x_sign, s in ((1, top), (-1, top), (-1, bottom), (1, bottom))
     ]
@@ -228,13 +228,13 @@ def _along(values: tuple[float, ...], s: NDArray[np.generic] | np.generic) -> Vo
     return np.asarray(smooth(np.clip(s, LEVEL_END_MM[0], LEVEL_END_MM[-1])), dtype=np.float32)
 
 
-def _half_depth(s: float) -> Volume:
-    return _along(_BODY_DEPTH_MM, np.float32(s)) / 2
+def _half_depth(s: float) -> float:
+    return float(_along(_BODY_DEPTH_MM, np.float32(s))) / 2
 
 
 def _canal_p(s: float) -> float:
     """How far the canal's axis lies behind the bodies' at s."""
-    return float(_half_depth(s) + _along(_CANAL_HALF_DEPTH_MM, np.float32(s)) + 1)
+    return _half_depth(s) + float(_along(_CANAL_HALF_DEPTH_MM, np.float32(s))) + 1
 
 
 def _front_p(ax: Volume | np.float32, s: Volume | np.float32) -> Volume:

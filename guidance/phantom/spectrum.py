@@ -19,7 +19,7 @@ ATTENUATION_PER_CM = {
 }
 """Linear attenuation, 1/cm, at ``ENERGIES_KEV``, from the field's notes. Cement and contrast differ by 5 % only."""
 
-_BIN_EDGES_KEV = (30.0, 55.0, 65.0, 75.0, 150.0)
+_BIN_EDGES_KEV = (40.0, 55.0, 65.0, 75.0, 150.0)
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,10 @@ class Beam:
 
     Each of the four energies stands for a bin of the spectrum. Their weights follow the bremsstrahlung of a thick
     target, with as many photons at energy E as (kvp - E) / E (H. A. Kramers, On the theory of X-ray absorption and of
-    the continuous X-ray spectrum, 1923), behind 3 mm of aluminium and 0.1 mm of copper, times E because the
+    the continuous X-ray spectrum, 1923), behind 3 mm of aluminium and 0.2 mm of copper, times E because the
     detector adds up energy. Beam hardening emerges from adding the bins. What lies above 75 keV counts as 80 keV and
-    what lies below 55 as 50; the tungsten lines are left out.
+    what lies between 40 and 55 as 50; photons below 40 keV, which no pelvis lets through, and the tungsten lines
+    are left out.
     """
 
     kvp: float = 85.0
@@ -46,9 +47,9 @@ class Beam:
         # Photoelectric part falls with the third power, on top of a Compton floor; 1/cm at 60 keV from NIST's tables.
         aluminium = 2.7 * (0.115 * (60 / energy) ** 3 + 0.16)
         copper = 8.96 * (1.45 * (60 / energy) ** 3 + 0.14)
-        energy_fluence = (self.kvp - energy) * np.exp(-0.3 * aluminium - 0.01 * copper)
+        energy_fluence = (self.kvp - energy) * np.exp(-0.3 * aluminium - 0.02 * copper)
         share, _ = np.histogram(energy, bins=_BIN_EDGES_KEV, weights=energy_fluence)
-        return (share / share.sum()).astype(np.float32)
+        return np.asarray(share / share.sum(), dtype=np.float32)
 
     def primary(
         self,

@@ -61,6 +61,7 @@ class CementSpread:
         self._front.append((0.0, *start))
         self._run = [] if leak is None else self._leak_run(leak_way(patient.landmarks, self.tip_mm, leak), leak, rng)
         self._run_at = 0
+        self._owed = 0.0
 
     @property
     def injected_ml(self) -> float:
@@ -84,12 +85,11 @@ class CementSpread:
         self._asked_ml += ml
         wanted = round(self._asked_ml * 1000 / GRAIN_MM**3)
         open_at = round(self.leak_after_ml * 1000 / GRAIN_MM**3)
-        owed = 0.0
         while len(self._order) < wanted:
             leaking = len(self._order) >= open_at and self._run_at < len(self._run)
-            owed += _LEAK_SHARE if leaking else 0.0
-            if leaking and owed >= 1:
-                owed -= 1
+            self._owed += _LEAK_SHARE if leaking else 0.0
+            if leaking and self._owed >= 1:
+                self._owed -= 1
                 self._fill(self._run[self._run_at])
                 self._run_at += 1
             else:
@@ -301,4 +301,4 @@ def _lattice_near(line: Points, grain_mm: float, reach_mm: float) -> Points:
     axes = [np.arange(a, b, grain_mm) for a, b in zip(low, high, strict=True)]
     lattice = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     distance, _ = cKDTree(line).query(lattice, distance_upper_bound=reach_mm)
-    return lattice[np.isfinite(distance)]
+    return np.asarray(lattice[np.isfinite(distance)])

@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+
+from guidance.phantom.carm import CArm
+from guidance.phantom.kernels import add_grains
+from guidance.phantom.patient import Landmarks, Patient
+from guidance.phantom.projector import grains_cm, path_lengths_cm
+
+NOWHERE = np.zeros((0, 3))
+NO_LANDMARKS = Landmarks({}, NOWHERE, np.zeros(0), {}, {}, {}, {}, {}, (), NOWHERE)
+
+
+def _ball_in_a_box(voxel_mm: float = 1.0) -> Patient:
+    """A ball of bone, radius 20 mm, at (10, -5, 8); soft tissue fills |x| < 40, |y| < 30 for all z."""
+    axis = np.arange(-60, 60, voxel_mm)
+    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
+    r = np.sqrt((x - 10) ** 2 + (y + 5) ** 2 + (z - 8) ** 2)
+    bone = np.clip(0.5 + (20 - r) / voxel_mm, 0, 1).astype(np.float32)
+    soft = ((abs(x) <= 40) & (abs(y) <= 30)).astype(np.float32)
+    return Patient(soft, bone, voxel_mm, (-60.0, -60.0, -60.0), NO_LANDMARKS)
+
+
+VIEWS = [(0, 0, 0), (90, 0, 0), (0, 25, 0), (35, -10, 20)]
+
+
+@pytest.mark.parametrize(("rotation", "tilt", "roll"), VIEWS)
+def test_paths_through_a_ball_are_its_chords(rotation: float, tilt: float, roll: float):
+    carm = CArm(rotation, tilt, side_px=48, detector_side_mm=200, roll_deg=roll)
+    _, bone_cm = path_lengths_cm(_ball_in_a_box(), carm)
+    rays = carm.rays()
+    column, row = np.meshgrid(np.arange(48), np.arange(48))
+    way = rays.corner_mm + column[..., None] * rays.right_mm + row[..., None] * rays.down_mm - rays.source_mm
+    way /= np.linalg.norm(way, axis=-1, keepdims=True)
+    to_ball = np.array([10.0, -5.0, 8.0]) - rays.source_mm
+    off2 = to_ball @ to_ball - (way @ to_ball) ** 2
+    chord_cm = 0.2 * np.sqrt(np.clip(20**2 - off2, 0, None))
+    # Half a voxel's error at the rim, where a chord changes fastest; nearly none within.
+    inner = off2 < 17**2
+    np.testing.assert_allclose(bone_cm[inner], chord_cm[inner], atol=0.06)
+    assert np.abs(bone_cm - chord_cm).mean() < 0.02
+
+
+def test_the_path_straight_through_a_box_is_its_depth():
+    soft_cm, _ = path_lengths_cm(_ball_in_a_box(), CArm(side_px=33, detector_side_mm=40))
+    assert soft_cm[16, 16] == pytest.approx(6.1, abs=0.11)
+
+
+def test_the_body_goes_on_beyond_the_last_slice():
+    soft_cm, _ = path_lengths_cm(_ball_in_a_box(), CArm(side_px=64, detector_side_mm=400))
+    assert soft_cm[0, 32] > 6
+
+
+def test_every_other_ray_gives_nearly_the_same_picture():
+    carm = CArm(side_px=128, detector_side_mm=160)
+    _, full = path_lengths_cm(_ball_in_a_box(), carm)
+    _, half = path_lengths_cm(_ball_in_a_box(), carm, upsample=2)
+    assert np.abs(full - half).mean() < 0.01
+    with pytest.raises(ValueError, match="divisor"):
+        path_lengths_cm(_ball_in_a_box(), carm, upsample=3)
+
+
+def test_a_prone_patient_is_seen_from_the_back():
+    left, head, back = np.eye(3)[0] * 50, np.eye(3)[2] * 50, np.eye(3)[1] * 50
+    (lx, ly), (hx, hy) = CArm().project(np.stack([left, head]))
+    assert lx < 255.5
+    assert hy < 255.5
+    assert (ly, hx) == pytest.approx((255.5, 255.5))
+    ((bx, _),) = CArm(rotation_deg=90).project(back[None])
+    assert bx > 255.5
+
+
+def test_a_pixel_at_the_isocentre_spans_mm_per_px():
+    carm = CArm(20, 10, (5.0, 6.0, 7.0), roll_deg=30)
+    centre = np.array([5.0, 6.0, 7.0])
+    step = carm.mm_per_px * carm.axes[0]
+    a, b = carm.project(np.stack([centre, centre + step]))
+    np.testing.assert_allclose(a, [255.5, 255.5], atol=1e-9)
+    np.testing.assert_allclose(b - a, [1, 0], atol=1e-9)
+
+
+def test_roll_turns_the_anatomy_counter_clockwise_on_the_screen():
+    carm = CArm(roll_deg=10)
+    ((x, y),) = carm.project(np.array([[-40.0, 0.0, 0.0]]))  # to the right of the picture's centre
+    assert x > 255.5
+    assert y < 255.5
+
+
+def test_rays_and_projection_agree():
+    carm = CArm(30, 15, (3.0, -4.0, 5.0), side_px=64, roll_deg=7)
+    rays = carm.rays()
+    point = rays.source_mm + 0.6 * (rays.corner_mm + 12 * rays.right_mm + 50 * rays.down_mm - rays.source_mm)
+    np.testing.assert_allclose(carm.project(point[None]), [[12, 50]], atol=1e-9)
+
+
+def test_grains_keep_their_volume_on_the_picture():
+    carm = CArm(side_px=256, detector_side_mm=200)
+    points = np.random.default_rng(1).uniform(-5, 5, (400, 3))
+    _, patch = grains_cm(carm, points, 0.7, np.ones(400))
+    assert patch.sum() * 10 * carm.mm_per_px**2 == pytest.approx(400 * 0.7**3, rel=0.01)
+
+
+def test_grains_out_of_view_leave_an_empty_shadow():
+    box, patch = grains_cm(CArm(), np.array([[500.0, 0.0, 0.0]]), 0.7, np.ones(1))
+    assert patch.size == 0
+    assert box[2] - box[0] == 0 or box[3] - box[1] == 0
+
+
+def test_compiled_grains_equal_their_plain_twin():
+    rng = np.random.default_rng(2)
+    centres, half, weight = rng.uniform(-3, 20, (30, 2)), rng.uniform(0.4, 4, 30), rng.uniform(0.1, 2, 30)
+    patch, plain = np.zeros((13, 17), np.float32), np.zeros((13, 17))
+    add_grains(centres, half, weight, 2, 1, patch)
+    wide = np.arange(-40, 60)
+    for (x, y), h, w in zip(centres, half, weight, strict=True):
+        column = np.clip(1 - np.abs(wide - (x - 2)) / h, 0, None)
+        row = np.clip(1 - np.abs(wide - (y - 1)) / h, 0, None)
+        if row.sum() > 0 and column.sum() > 0:
+            plain += (w * h * h / row.sum() / column.sum() * np.outer(row, column))[40:53, 40:57]
+    np.testing.assert_allclose(patch, plain, rtol=1e-4, atol=1e-5)
