@@ -1,0 +1,11 @@
+"""Findings as drawing instructions: one source for the browser, the annotated video and stills.
+
+``draw`` says what is drawn where, ``look_json`` how it looks; the browser draws both as vectors, ``paint`` draws
+them into pixels.
+"""
+
+from guidance.overlay.look import look_json
+from guidance.overlay.painting import paint
+from guidance.overlay.strokes import Stroke, StrokeKind, draw, notices, status_line, strokes_json, worst
+
+__all__ = ["Stroke", "StrokeKind", "draw", "look_json", "notices", "paint", "status_line", "strokes_json", "worst"]
