@@ -33,6 +33,7 @@ OUTSIDE = np.float32(9.0)
 MOST_POINTS = 6000
 MOST_CANDIDATES = 16
 LEAST_CONFIDENCE = 0.5
+MOST_DARK_AHEAD = 0.3
 LEAST_LENGTH_PX = 18.0
 LONGEST_GAP_BANDS = 6
 
@@ -86,7 +87,7 @@ def find_needles(picture: Picture, diameter_px: tuple[float, float] | None = Non
     if diameter_px is not None:
         widths = (max(1.5, 0.6 * diameter_px[0] / picture.factor), 1.6 * diameter_px[1] / picture.factor)
     shafts: list[_Shaft] = []
-    sightings = []
+    sightings: list[NeedleSighting] = []
     tried = 0
     for line in _lines(search, widths):
         if any(_lies_on(line, shaft) for shaft in shafts):
@@ -99,9 +100,39 @@ def find_needles(picture: Picture, diameter_px: tuple[float, float] | None = Non
             continue
         shafts.append(shaft)
         sighting = _sighting(picture, shaft)
-        if sighting is not None and sighting.confidence >= LEAST_CONFIDENCE:
+        if sighting is not None and _has_diameter(sighting, diameter_px):
             sightings.append(sighting)
-    return _without_doubles(sightings)
+    return _without_doubles(_without_jaws(picture, [s for s in sightings if s.confidence >= LEAST_CONFIDENCE]))
+
+
+def _has_diameter(sighting: NeedleSighting, allowed_px: tuple[float, float] | None) -> bool:
+    if allowed_px is None or sighting.diameter_px is None:
+        return True
+    return 0.8 * allowed_px[0] <= sighting.diameter_px <= 1.2 * allowed_px[1]
+
+
+def _without_jaws(picture: Picture, sightings: list[NeedleSighting]) -> list[NeedleSighting]:
+    """The sightings without pairs of straight bars that spring from one joint inside the field: a clamp's jaws."""
+    jaws = {id(s) for a in sightings for b in sightings if a is not b and _share_a_joint(picture, a, b) for s in (a, b)}
+    return [s for s in sightings if id(s) not in jaws]
+
+
+def _share_a_joint(picture: Picture, a: NeedleSighting, b: NeedleSighting) -> bool:
+    if a.shaft_px is None or b.shaft_px is None:
+        return False
+    (tip_a, back_a), (tip_b, back_b) = np.array(a.shaft_px), np.array(b.shaft_px)
+    along_a, along_b = back_a - tip_a, back_b - tip_b
+    turn = float(along_a[0] * along_b[1] - along_a[1] * along_b[0]) / (np.hypot(*along_a) * np.hypot(*along_b))
+    if not 0.05 < abs(turn) < 0.8 or along_a @ along_b < 0:
+        return False
+    reach = 2.5 * max(a.diameter_px or 0.0, b.diameter_px or 0.0)
+    off = tip_b - tip_a
+    share = float(off[0] * along_b[1] - off[1] * along_b[0]) / float(along_a[0] * along_b[1] - along_a[1] * along_b[0])
+    joint = tip_a + share * along_a
+    x, y = round(float(joint[0])), round(float(joint[1]))
+    height, width = picture.pixels.shape
+    inside = 0 <= x < width and 0 <= y < height and picture.field.mask[y, x] > 0
+    return bool(inside and np.hypot(*(joint - back_a)) < reach and np.hypot(*(joint - back_b)) < reach)
 
 
 def _without_doubles(sightings: list[NeedleSighting]) -> tuple[NeedleSighting, ...]:
@@ -255,6 +286,7 @@ def _sighting(picture: Picture, shaft: _Shaft) -> NeedleSighting | None:
         angle_deg=angle_deg(tip.apex_xy, back_xy),
         diameter_px=tip.diameter_px,
         confidence=_confidence(quality, tip, len(free) == 2),
+        tip_hidden=tip.dark_ahead > MOST_DARK_AHEAD,
     )
 
 
@@ -309,27 +341,31 @@ def _tip(picture: Picture, shaft: _Shaft, end: int) -> _Tip | None:
     near, towards = _axis_at(shaft, end)
     near = picture.to_frame_px(near)
     width = shaft.width * picture.factor
-    back, ahead = int(3 * width) + 12, int(2.5 * width) + 10
+    visible = (shaft.last - shaft.first) * picture.factor
+    back, ahead = int(min(6 * width + 12, max(visible, 2.5 * width))), int(2.5 * width) + 10
     half = int(1.2 * width) + 5
     strip = _full_resolution_strip(picture, near, towards, back, ahead, half)
-    body = slice(max(0, back - int(3 * width)), max(4, back - int(0.7 * width)))
+    # The section is measured well behind the tip, where no taper thins it and no cement widens it.
+    body = slice(0, back - int((2.0 if back > 4 * width else 0.7) * width))
     across = _mean(strip[body], axis=0).astype(np.float64) * (-1.0 if picture.field.bone_dark else 1.0)
     profile = _section_of(across)
     if profile is None:
         return None
     centre, diameter, blur = profile
-    core = max(1, round(0.22 * diameter))
-    middle = round(centre)
-    along = _density(picture, _mean(strip[:, max(0, middle - core) : middle + core + 1], axis=1))
-    beside = _lighter_flank(picture, strip, centre, diameter, blur)
-    fit = _fit_end(along - beside, float(back), diameter, blur, core)
+    near = near + np.array([-towards[1], towards[0]]) * (centre - half)
+    strip = _full_resolution_strip(picture, near, towards, back, ahead, half)
+    raised = _density(picture, strip)
+    beside = _lighter_flank(picture, strip, half, diameter, blur)
+    # Both sides of the axis in one: a slope of the background across it cancels.
+    folded = 0.5 * (raised[:, half:] + raised[:, half::-1]) - beside[:, None]
+    fit = _fit_end(folded, float(back), diameter, blur)
     if fit is None:
         return None
     apex, contrast, beyond = fit
     patch = strip[int(apex + 0.6 * diameter) + 1 : int(apex + 1.6 * diameter) + 3]
     half_dark = float(np.nanmedian(beside[body])) + 0.5 * contrast
     dark = _density(picture, cv2.blur(patch, (3, 3))) > half_dark if len(patch) else np.ones(1)
-    xy = near + towards * (apex - back) + np.array([-towards[1], towards[0]]) * (centre - half)
+    xy = near + towards * (apex - back)
     return _Tip(
         apex_xy=(float(xy[0]), float(xy[1])),
         towards_xy=(float(towards[0]), float(towards[1])),
@@ -339,12 +375,9 @@ def _tip(picture: Picture, shaft: _Shaft, end: int) -> _Tip | None:
     )
 
 
-def _lighter_flank(
-    picture: Picture, strip: NDArray[np.float32], centre: float, diameter: float, blur: float
-) -> Floats:
+def _lighter_flank(picture: Picture, strip: NDArray[np.float32], middle: int, diameter: float, blur: float) -> Floats:
     """Density beside the shaft on its lighter side, row by row; cement round a tip darkens it as it does the axis."""
     near, wide = round(0.5 * diameter + blur + 0.5), max(2, round(0.4 * diameter))
-    middle = round(centre)
     left = strip[:, max(0, middle - near - wide + 1) : max(1, middle - near + 1)]
     right = strip[:, middle + near : middle + near + wide]
     sides = np.stack([cv2.blur(_mean(side, axis=1)[:, None], (1, 5))[:, 0] for side in (left, right)])
@@ -413,68 +446,86 @@ def _falls_to(values: Floats, level: float) -> float | None:
     return float(i - 1 + (values[i - 1] - level) / drop)
 
 
-TAPER_DIAMETERS = 0.9
-"""A trocar point reaches its full thickness about this far behind its apex (three faces at 22°)."""
+TAPERS = (0.2, 0.55, 0.9)
+"""How far behind its apex a point reaches full thickness, in diameters: a trocar (three faces at 22°) across the beam
+0.9, the same foreshortened less."""
 STEEL_DEPTH = 2.4
 """Optical depth of the shaft's full thickness in the primary beam: 3 mm of steel near 65 keV."""
-SCATTER_TO_PRIMARY = 1.0
 HALF_CONTRAST_SHARE = 0.97
 """A steel cylinder's shadow is half as dark as in its middle this far out, as a share of its radius."""
 FIT_STEP_PX = 0.25
+FIT_REACH_PX = 4.0
+BEFORE_APEX_PX = 12.0
+PIXELS_A_SAMPLE = 6.0
+"""Neighbouring pixels of a blurred picture share their noise: so many count as one."""
 
 
-def _fit_end(along: Floats, expected: float, diameter: float, blur: float, core: int) -> tuple[float, float, float] | None:
+def _fit_end(folded: Floats, expected: float, diameter: float, blur: float) -> tuple[float, float, float] | None:
     """The apex along the axis, and the contrast of the shaft and of what lies beyond with what lies beside.
 
-    The profile is compared with that of a trocar point seen through the same blur, for every place of the apex, with free
-    level and contrast; steel is dark even where it is thin, so half contrast lies only a quarter of a diameter
-    behind the apex. A blunt end is therefore put that much too far ahead.
+    ``folded``: density above the flank, rows along the shaft, columns from its axis outwards. It is compared with points
+    of several tapers seen through the shaft's own blur and scatter, for every place of the apex, with free level
+    and contrast; the apex is the mean over all of them, each weighted by its likelihood. Steel is dark even
+    where it is thin, so the point at half contrast lies behind the apex by a third of the taper.
     """
+    core = max(1, round(0.22 * diameter))
+    along = folded[:, : core + 1].mean(axis=1)
     where = np.arange(len(along), dtype=np.float64)
     good = np.isfinite(along)
     inside = good & (where < expected - 0.6 * diameter)
     beyond = good & (where > expected + 0.9 * diameter + 2)
     if inside.sum() < 4 or beyond.sum() < 3:
         return None
-    shaft_level, far_level = float(np.median(along[inside])), float(np.median(along[beyond]))
-    if shaft_level - far_level < 0.05:
+    contrast, contrast_beyond = float(np.median(along[inside])), float(np.median(along[beyond]))
+    if contrast - contrast_beyond < 0.05:
         return None
     smooth = np.convolve(along, np.ones(3) / 3.0, mode="same")
-    middle = 0.5 * (shaft_level + far_level)
+    middle = 0.5 * (contrast + contrast_beyond)
     falls = np.nonzero((smooth[:-1] > middle) & (smooth[1:] <= middle))[0]
     falls = falls[(falls > 1) & (falls < len(along) - 3)]
     if len(falls) == 0:
         return None
     half = float(falls[np.argmin(np.abs(falls - expected))]) + 0.5
-    window = good & (np.abs(where - half) <= 1.5 * diameter + 6)
-    values = along[window] - along[window].mean()
-    apexes = half + 0.25 * diameter + np.arange(-4.0, 4.0 + FIT_STEP_PX, FIT_STEP_PX)
-    # The template is tabulated by the distance behind the apex, from -BEFORE_APEX_PX on.
-    behind = apexes[:, None] - where[window][None, :]
-    template = _tip_profile(round(2 * diameter) / 2, round(2 * blur) / 2, core)
-    at = np.clip((behind + BEFORE_APEX_PX) / FIT_STEP_PX, 0, len(template) - 1)
-    model = template[np.rint(at).astype(np.intp)]
-    model -= model.mean(axis=1, keepdims=True)
-    gain = np.maximum(0.0, model @ values) ** 2 / (model**2).sum(axis=1)
-    i = min(max(int(np.argmax(gain)), 1), len(gain) - 2)
-    curve = gain[i - 1] - 2 * gain[i] + gain[i + 1]
-    peak = 0.5 * (gain[i - 1] - gain[i + 1]) / curve if curve < 0 else 0.0
-    return float(apexes[i] + min(1.0, max(-1.0, peak)) * FIT_STEP_PX), shaft_level, far_level
+    columns = min(folded.shape[1], ceil(0.5 * diameter + 2 * blur) + 1)
+    rows = np.nonzero((np.abs(where - half) <= 1.3 * diameter + 4) & np.isfinite(folded[:, :columns]).all(axis=1))[0]
+    if len(rows) < diameter:
+        return None
+    values = folded[rows, :columns].ravel()
+    values = values - values.mean()
+    apexes, misfits = [], []
+    for taper in TAPERS:
+        points = _point_images(round(2 * diameter) / 2, round(2 * blur) / 2, taper, round(4 * contrast) / 4, columns)
+        candidates = half + taper * diameter / 3 + np.arange(-FIT_REACH_PX, FIT_REACH_PX + FIT_STEP_PX, FIT_STEP_PX)
+        # Tabulated by the distance behind the apex, from -BEFORE_APEX_PX on.
+        at = np.rint((candidates[:, None] - rows[None, :] + BEFORE_APEX_PX) / FIT_STEP_PX).astype(np.intp)
+        model = points[np.clip(at, 0, len(points) - 1)].reshape(len(candidates), -1)
+        model = model - model.mean(axis=1, keepdims=True)
+        gain = np.maximum(0.0, model @ values) ** 2 / np.einsum("ij,ij->i", model, model)
+        apexes.append(candidates)
+        misfits.append(float(values @ values) - gain)
+    misfit = np.concatenate(misfits)
+    samples = len(values) / PIXELS_A_SAMPLE
+    likelihood = np.exp(-0.5 * samples * (misfit / misfit.min() - 1.0))
+    return float(likelihood @ np.concatenate(apexes) / likelihood.sum()), contrast, contrast_beyond
 
 
-BEFORE_APEX_PX = 12.0
+@lru_cache(maxsize=512)
+def _point_images(diameter: float, blur: float, taper: float, contrast: float, columns: int) -> NDArray[np.float32]:
+    """Density of a shaft's point: rows every FIT_STEP_PX from before its apex backwards, columns out from its axis.
 
-
-@lru_cache(maxsize=256)
-def _tip_profile(diameter: float, blur: float, core: int) -> Floats:
-    """Density on the axis of a trocar point, averaged over ``core`` pixels a side, every FIT_STEP_PX along."""
-    behind = np.arange(-BEFORE_APEX_PX, 2.0 * diameter + BEFORE_APEX_PX, FIT_STEP_PX)
-    across = np.arange(-diameter, diameter + 1e-9, diameter / 20)
-    radius = 0.5 * diameter * np.clip(behind / (TAPER_DIAMETERS * diameter), 0.0, 1.0)
+    A cone in a beam with so much scatter that the whole shaft has the given contrast, blurred as the detector does.
+    """
+    behind = np.arange(-BEFORE_APEX_PX, 3.0 * diameter + 2 * BEFORE_APEX_PX, FIT_STEP_PX)
+    fine = 4
+    across = np.arange(-fine * (columns + 6), fine * (columns + 6) + 1) / fine
+    radius = 0.5 * diameter * np.clip(behind / (taper * diameter), 0.0, 1.0)
     chord = 2.0 * np.sqrt(np.maximum(0.0, radius[:, None] ** 2 - across[None, :] ** 2)) / diameter
-    signal = (np.exp(-STEEL_DEPTH * chord) + SCATTER_TO_PRIMARY) / (1.0 + SCATTER_TO_PRIMARY)
-    signal = cv2.GaussianBlur(signal, (0, 0), sigmaX=blur / (diameter / 20), sigmaY=blur / FIT_STEP_PX)
-    return np.asarray(-np.log(signal[:, np.abs(across) <= core + 0.5].mean(axis=1)))
+    dark, black = exp(-max(0.3, contrast)), exp(-STEEL_DEPTH)
+    scatter = max(0.0, (dark - black) / (1.0 - dark))
+    signal = (np.exp(-STEEL_DEPTH * chord) + scatter) / (1.0 + scatter)
+    signal = cv2.GaussianBlur(signal, (0, 0), sigmaX=blur * fine, sigmaY=blur / FIT_STEP_PX)
+    middle = len(across) // 2
+    return np.ascontiguousarray(-np.log(signal[:, middle : middle + fine * columns : fine]), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,9 @@ TIP_GATE_DIAMETERS = 3.0
 FASTEST_DIAMETERS_PER_S = 20.0
 """Six centimetres a second for an 11-gauge needle: a hand on a mallet, not a swing of the C-arm."""
 LINE_GATE_DIAMETERS = 1.5
+STEADY_PULSES = 3
+HIDDEN_ADVANCE_DIAMETERS = 1.7
+"""A tip that advances out of sight is taken for still up to this far, and believed beyond."""
 TURN_GATE_DEG = 10.0
 
 
@@ -32,7 +35,8 @@ class NeedleSighting:
     """A needle seen on one picture, all in input-frame pixels and the contract's angles.
 
     ``shaft_px`` runs from the tip backwards; it and ``angle_deg`` are None for a needle seen end-on.
-    ``confidence`` is meant as the share of such sightings that are right.
+    ``confidence`` is meant as the share of such sightings that are right. ``tip_hidden``: what lies ahead of the tip
+    is about as dark as steel (cement, another instrument), so the tip may lie farther back than it seems.
     """
 
     tip_px: PointPx
@@ -40,6 +44,7 @@ class NeedleSighting:
     angle_deg: float | None
     diameter_px: float | None
     confidence: float
+    tip_hidden: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -186,6 +191,12 @@ def _take_in(track: _Track, sighting: NeedleSighting, tip: Floats, back: Floats 
     passed_s = t_s - track.seen_at_s
     expected = track.tip_at(t_s)
     innovation = tip - expected
+    if sighting.tip_hidden and back is not None and track.pulses >= STEADY_PULSES:
+        # Cement that grows ahead of a needle looks like a needle that advances: keep the tip that was seen bare.
+        ahead = _unit(tip - back)
+        advance = float(innovation @ ahead)
+        if 0.0 < advance <= HIDDEN_ADVANCE_DIAMETERS * track.unit_px:
+            innovation = innovation - advance * ahead
     is_noise = hypot(innovation[0], innovation[1]) < 0.25 * track.unit_px and passed_s <= PREDICTED_FOR_S
     smoothed = expected + (0.5 if is_noise else 1.0) * innovation
     if passed_s > PREDICTED_FOR_S or passed_s <= 0.0:

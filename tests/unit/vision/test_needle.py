@@ -1,0 +1,89 @@
+"""The needle finder on drawn x-ray pictures of known truth."""
+
+from math import hypot
+
+import numpy as np
+import pytest
+
+from guidance.vision.needle import NeedleSighting, find_needles, shaft_mask
+from guidance.vision.picture import Picture
+from tests.unit.vision.needle_pictures import NEEDLE_MM, expose, picture_of, soft_tissue, steel_mm
+
+SHAPE = (400, 480)
+DIAMETER_PX = 9.0
+QUANTA = 60.0
+"""A pixel: 13 % noise, as of a few µR a frame."""
+
+
+def one_needle(tip: tuple[float, float], angle_deg: float, seed: int = 1, bone_dark: bool = True) -> Picture:
+    rng = np.random.default_rng(seed)
+    pixels = expose(soft_tissue(*SHAPE, rng), steel_mm(SHAPE, tip, angle_deg, 900.0, DIAMETER_PX, 0.8), QUANTA, rng)
+    return picture_of(pixels if bone_dark else np.asarray(255 - pixels, dtype=np.uint8), bone_dark)
+
+
+def nearest(sightings: tuple[NeedleSighting, ...], tip: tuple[float, float]) -> tuple[float, NeedleSighting]:
+    return min(((hypot(s.tip_px[0] - tip[0], s.tip_px[1] - tip[1]), s) for s in sightings), key=lambda pair: pair[0])
+
+
+@pytest.mark.parametrize("angle_deg", [-170.0, -90.0, -44.0, 3.0, 45.0, 90.0, 133.0])
+def test_a_needle_is_found_at_any_angle_with_its_tip_within_a_millimetre(angle_deg: float):
+    tip = (240.0, 190.0)
+    found = find_needles(one_needle(tip, angle_deg))
+    error_px, sighting = nearest(found, tip)
+    assert error_px * NEEDLE_MM / DIAMETER_PX < 1.0
+    assert sighting.angle_deg is not None
+    assert abs((sighting.angle_deg - angle_deg + 180) % 360 - 180) < 0.5
+    assert sighting.diameter_px == pytest.approx(DIAMETER_PX, rel=0.25)
+    assert sighting.confidence > 0.8
+
+
+def test_the_shaft_runs_from_the_tip_backwards():
+    tip = (240.0, 190.0)
+    _, sighting = nearest(find_needles(one_needle(tip, 30.0)), tip)
+    assert sighting.shaft_px is not None
+    assert sighting.shaft_px[0] == sighting.tip_px
+    assert sighting.shaft_px[1][0] > 400
+
+
+def test_an_inverted_picture_gives_the_same_needle():
+    tip = (200.0, 210.0)
+    dark, light = one_needle(tip, 60.0), one_needle(tip, 60.0, bone_dark=False)
+    (a,), (b,) = find_needles(dark), find_needles(light)
+    assert a.tip_px == pytest.approx(b.tip_px, abs=0.5)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_tissue_with_straight_cortical_lines_holds_no_needle(seed: int):
+    rng = np.random.default_rng(seed)
+    pixels = expose(soft_tissue(*SHAPE, rng), np.zeros(SHAPE), QUANTA, rng)
+    assert find_needles(picture_of(pixels)) == ()
+
+
+def test_a_bar_across_the_whole_field_has_no_tip():
+    rng = np.random.default_rng(2)
+    steel = steel_mm(SHAPE, (-300.0, 150.0), -10.0, 2000.0, DIAMETER_PX, 0.8)
+    assert find_needles(picture_of(expose(soft_tissue(*SHAPE, rng), steel, QUANTA, rng))) == ()
+
+
+def test_crossing_needles_are_both_found():
+    rng = np.random.default_rng(3)
+    tips = (200.0, 150.0), (290.0, 160.0)
+    steel = steel_mm(SHAPE, tips[0], -40.0, 900.0, DIAMETER_PX, 0.8)
+    steel += steel_mm(SHAPE, tips[1], -140.0, 900.0, DIAMETER_PX, 0.8)
+    found = find_needles(picture_of(expose(soft_tissue(*SHAPE, rng), steel, QUANTA, rng)))
+    assert len(found) == 2
+    assert all(nearest(found, tip)[0] < 3.0 for tip in tips)
+
+
+def test_the_mask_covers_the_shaft_and_its_margin_only():
+    tip = (240.0, 190.0)
+    picture = one_needle(tip, 30.0)
+    found = find_needles(picture)
+    mask = shaft_mask(picture, found, 3.0)
+    steel = steel_mm(SHAPE, tip, 30.0, 900.0, DIAMETER_PX, 0.8) > 1.0
+    assert (mask[steel] == 255).mean() > 0.98
+    assert (mask == 255).sum() < 2.2 * steel.sum()
+
+
+def test_the_mask_of_no_needle_is_empty():
+    assert not shaft_mask(one_needle((240.0, 190.0), 30.0), (), 3.0).any()

@@ -1,0 +1,134 @@
+"""Identity, prediction and depth of needles from pulse to pulse."""
+
+from math import cos, radians, sin
+
+import numpy as np
+import pytest
+
+from guidance.records import Needle, Zone, ZoneKind
+from guidance.vision.geometry import RigidMotion
+from guidance.vision.needle_track import NeedleSighting, NeedleTracker, angle_deg, depth_share
+
+STILL = RigidMotion()
+
+
+def seen(x: float, y: float, angle: float = 45.0, confidence: float = 0.8, hidden: bool = False) -> NeedleSighting:
+    back = (x + 200 * cos(radians(angle)), y - 200 * sin(radians(angle)))
+    return NeedleSighting((x, y), ((x, y), back), angle, 10.0, confidence, hidden)
+
+
+def ids(needles: tuple[Needle, ...]) -> list[int]:
+    return [needle.id for needle in needles]
+
+
+def test_a_single_picture_tells_its_needles_at_once():
+    assert ids(NeedleTracker().update((seen(100, 100), seen(300, 100)), 0.0, STILL, 0)) == [1, 2]
+
+
+def test_a_later_needle_is_told_on_its_second_pulse():
+    tracker = NeedleTracker()
+    tracker.update((), 0.0, STILL, 0)
+    assert tracker.update((seen(100, 100),), 0.1, STILL, 0) == ()
+    assert ids(tracker.update((seen(100, 100),), 0.2, STILL, 0)) == [1]
+
+
+def test_a_flicker_of_one_pulse_is_never_told():
+    tracker = NeedleTracker()
+    tracker.update((), 0.0, STILL, 0)
+    tracker.update((seen(100, 100),), 0.1, STILL, 0)
+    assert tracker.update((), 0.2, STILL, 0) == ()
+    assert tracker.update((seen(100, 100),), 0.3, STILL, 0) == ()
+
+
+def test_a_needle_not_seen_is_predicted_for_half_a_second_and_then_ends():
+    tracker = NeedleTracker()
+    tracker.update((seen(100, 100),), 0.0, STILL, 0)
+    (needle,) = tracker.update((), 0.4, STILL, 0)
+    assert needle.predicted
+    assert needle.confidence < 0.8
+    assert tracker.update((), 0.6, STILL, 0) == ()
+
+
+def test_a_needle_keeps_its_id_through_a_second_of_occlusion_and_through_reentry():
+    tracker = NeedleTracker()
+    tracker.update((seen(100, 100),), 0.0, STILL, 0)
+    for t in (0.5, 1.0, 1.5):
+        tracker.update((), t, STILL, 0)
+    assert ids(tracker.update((seen(150, 50),), 2.0, STILL, 0)) == [1]
+
+
+def test_a_needle_elsewhere_is_a_new_one():
+    tracker = NeedleTracker()
+    tracker.update((seen(100, 100),), 0.0, STILL, 0)
+    tracker.update((seen(100, 100), seen(180, 100)), 0.1, STILL, 0)
+    assert ids(tracker.update((seen(100, 100), seen(180, 100)), 0.2, STILL, 0)) == [1, 2]
+
+
+def test_crossing_needles_keep_their_ids():
+    tracker = NeedleTracker()
+    for pulse in range(30):
+        a, b = seen(100 + 3 * pulse, 100 - 3 * pulse, -135.0), seen(190 - 3 * pulse, 100 - 3 * pulse, -45.0)
+        order = (a, b) if pulse % 2 else (b, a)
+        needles = tracker.update(order, pulse / 7.5, STILL, 0)
+    by_id = {needle.id: needle for needle in needles}
+    first = 2  # on the first pulse b came first
+    assert by_id[first].angle_deg == pytest.approx(-135.0, abs=1.0)
+    assert by_id[first].tip_px[0] > 180
+
+
+def test_a_stored_view_brings_its_needles_back():
+    tracker = NeedleTracker()
+    tracker.update((seen(100, 100),), 0.0, STILL, 0)
+    other = tracker.update((seen(100, 100, confidence=0.99),), 60.0, STILL, 1)
+    assert ids(other) == [2]
+    assert ids(tracker.update((seen(102, 99),), 120.0, STILL, 0)) == [1]
+
+
+def test_needles_move_with_the_anatomy():
+    tracker = NeedleTracker()
+    tracker.update((seen(100, 100),), 0.0, STILL, 0)
+    moved = RigidMotion(shift_px=(60.0, 40.0))
+    (needle,) = tracker.update((), 0.2, moved, 0)
+    assert needle.tip_px == pytest.approx((160.0, 140.0))
+    assert ids(tracker.update((seen(160, 140),), 0.3, moved, 0)) == [1]
+
+
+def test_a_still_needle_jitters_less_than_its_sightings():
+    rng = np.random.default_rng(5)
+    tracker = NeedleTracker()
+    noisy = 100 + rng.normal(0, 0.8, (80, 2))
+    tips = [tracker.update((seen(x, y),), k / 7.5, STILL, 0)[0].tip_px for k, (x, y) in enumerate(noisy)]
+    assert np.std(np.array(tips[10:]), axis=0).max() < 0.75 * np.std(noisy[10:], axis=0).max()
+
+
+def test_cement_growing_ahead_does_not_advance_a_still_tip_but_a_long_stroke_does():
+    tracker = NeedleTracker()
+    for k in range(5):
+        tracker.update((seen(100, 100),), k / 7.5, STILL, 0)
+    ahead = (100 - 12 * cos(radians(45)), 100 + 12 * sin(radians(45)))
+    (held,) = tracker.update((seen(*ahead, hidden=True),), 0.8, STILL, 0)
+    assert held.tip_px == pytest.approx((100.0, 100.0), abs=0.5)
+    far = (100 - 24 * cos(radians(45)), 100 + 24 * sin(radians(45)))
+    (moved,) = tracker.update((seen(*far, hidden=True),), 0.95, STILL, 0)
+    assert moved.tip_px == pytest.approx(far, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("back", "angle"), [((10, 0), 0.0), ((0, -10), 90.0), ((-10, 0), 180.0), ((0, 10), -90.0), ((10, -10), 45.0)]
+)
+def test_angles_are_counter_clockwise_with_y_up(back: tuple[float, float], angle: float):
+    assert angle_deg((0.0, 0.0), back) == pytest.approx(angle)
+
+
+BODY = Zone("S1", ZoneKind.BODY, np.array([[100.0, 100], [200, 100], [200, 160], [100, 160]]))
+
+
+@pytest.mark.parametrize(("x", "share"), [(200, 0.0), (150, 0.5), (133, 0.67), (100, 1.0), (90, 1.1)])
+def test_depth_counts_from_the_posterior_wall_where_the_needle_comes_from(x: float, share: float):
+    assert depth_share((x, 130.0), (x + 150.0, 150.0), (BODY,)) == pytest.approx(share)
+
+
+def test_a_tip_off_every_body_has_no_depth():
+    assert depth_share((150.0, 300.0), (300.0, 320.0), (BODY,)) is None
+    assert depth_share((400.0, 130.0), (550.0, 150.0), (BODY,)) is None
+    assert depth_share((150.0, 130.0), (300.0, 150.0), ()) is None
