@@ -22,7 +22,7 @@ from guidance.records import CementDeposit, Needle, Phase, PointPx
 from guidance.vision.change import Change, Placed, ReferenceGrid, opened
 from guidance.vision.geometry import RigidMotion
 from guidance.vision.kernels.change import regions
-from guidance.vision.picture import Mask, Picture
+from guidance.vision.picture import Density, Mask, Picture
 
 SEED_SIGMA: Final = 5.0
 """One false seed in 10⁶ pixels and ten minutes would take 5.5 independent sigmas; two pulses in a row make up for it."""
@@ -30,7 +30,7 @@ GROW_SIGMA: Final = 2.5
 STAY_SIGMA: Final = 1.5
 LEAST_DENSITY: Final = 0.04
 """Half a millimetre of cement where the display's curve and scatter have taken a third of its 13 %."""
-MILLIMETRE_DENSITY: Final = 0.10
+MILLIMETRE_DENSITY: Final = 0.09
 """What one millimetre of cement adds to the display's density: 13 % of the signal, less a third for scatter."""
 EDGE_SHARE: Final = 0.5
 """Where even its middle is thinner than two millimetres, a deposit ends at half of that."""
@@ -45,6 +45,8 @@ LONE_GROWTH: Final = 1.5
 """Far from any tip or deposit: an area this large that stood this long and has grown by this factor."""
 BODY_RADIUS_MM: Final = 2.5
 """A run is what is thinner than twice this: veins and fracture lines are 1 to 4 mm wide."""
+SHAFT_MM: Final = 2.6
+"""Half of a shaft with its blurred flanks: cement on both sides is taken to lie across it, on one side, up to its axis."""
 RATE_WINDOW_S: Final = 2.0
 FRONT_WINDOW_S: Final = 0.6
 
@@ -176,7 +178,7 @@ class CementWatch:
                     continue
             cement[box][part] = 255
         self._candidates = followed
-        self._relabel(_outlined(change, cement, work_mm, placed.steel & change.base_steel), work_mm, t_s)
+        self._relabel(_outlined(change, cement, work_mm, cv2.bitwise_or(placed.steel, change.base_steel)), work_mm, t_s)
 
     def _followed(self, before: NDArray[np.int32], area_px: int) -> _Candidate:
         """The candidate that lay under this part on the last pulse, brought up to date; or a new one."""
@@ -323,16 +325,32 @@ def _outlined(change: Change, found: Mask, work_mm: float, steel: Mask) -> Mask:
         return out
     margin = round(3.0 / work_mm)
     box = _box(x - margin, y - margin, x + w + margin, y + h + margin)
-    inside = found[box]
-    near = round(2.5 / work_mm)
-    plateau = cv2.dilate(cv2.bitwise_and(change.broad[box], change.broad[box], mask=inside), _square(near))
-    level = np.clip(EDGE_SHARE * plateau, LEAST_DENSITY, MILLIMETRE_DENSITY)
-    part = np.where(change.added[box] > level, cv2.dilate(inside, _square(1)), 0).astype(np.uint8)
+    inside, hidden = found[box], steel[box]
+    added = change.added[box]
+    reach = cv2.dilate(inside, _square(1))
+    if hidden.any():
+        added = _behind(added, hidden, work_mm)
+        reach |= cv2.dilate(inside, _disc(round(2 * SHAFT_MM / work_mm))) & hidden
+    level = np.clip(EDGE_SHARE * _plateau(change.broad[box], inside, work_mm), LEAST_DENSITY, MILLIMETRE_DENSITY)
+    part = np.where(added > level, reach, 0).astype(np.uint8)
     part = cv2.morphologyEx(part, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
-    part = cv2.morphologyEx(part, cv2.MORPH_CLOSE, _square(1))
-    bridged = cv2.morphologyEx(part, cv2.MORPH_CLOSE, _disc(round(2.0 / work_mm)))
-    out[box] = part | (bridged & steel[box])
+    out[box] = cv2.morphologyEx(part, cv2.MORPH_CLOSE, _square(1))
     return out
+
+
+def _plateau(broad: Density, inside: Mask, work_mm: float) -> Density:
+    """The greatest density within some 2.5 mm, from inside; at half the resolution, which is enough for a level."""
+    h, w = broad.shape
+    half = cv2.resize(cv2.bitwise_and(broad, broad, mask=inside), ((w + 1) // 2, (h + 1) // 2))
+    return np.asarray(cv2.resize(cv2.dilate(half, _square(round(1.25 / work_mm))), (w, h)), dtype=np.float32)
+
+
+def _behind(added: Density, hidden: Mask, work_mm: float) -> Density:
+    """The added density with what a shaft hides filled in from both of its sides (a normalised convolution)."""
+    seen = (hidden == 0).astype(np.float32)
+    sigma = 0.5 * SHAFT_MM / work_mm
+    total, share = cv2.GaussianBlur(added * seen, (0, 0), sigma), cv2.GaussianBlur(seen, (0, 0), sigma)
+    return np.where(hidden > 0, total / np.maximum(share, 1e-3), added).astype(np.float32)
 
 
 def _square(reach: int) -> Mask:

@@ -103,9 +103,7 @@ class ReferenceGrid:
         valid = cv2.erode(mask, np.ones((border, border), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
         return Placed(density, valid, metal, motion)
 
-    def outlines(
-        self, mask: Mask, motion: RigidMotion, offset_xy: tuple[int, int] = (0, 0)
-    ) -> tuple[PolygonPx, ...]:
+    def outlines(self, mask: Mask, motion: RigidMotion, offset_xy: tuple[int, int] = (0, 0)) -> tuple[PolygonPx, ...]:
         """Outer rings of a mask, in the present frame's pixels; ``offset_xy``: where its corner lies on the grid.
 
         A ring passes a quarter of an input pixel outside the centres of the outermost input pixels that belong, so
@@ -210,7 +208,7 @@ class Change:
         ``exclude``: not 0 where a change is known and must not pass for tone, slip or noise.
         """
         sigma = self._differ(placed, work_mm, exclude)
-        seen = self.comparable(placed, work_mm)
+        seen = self.comparable(placed)
         kernels.follow(
             self.base,
             self._fine,
@@ -228,15 +226,9 @@ class Change:
         )
         self._settled = _spread(self._by_grey(self.broad, _without(seen, exclude)))
 
-    def comparable(self, placed: Placed, work_mm: float) -> Mask:
-        """255 where this pulse says something: in the field, learnt, and under the same instruments as then."""
-        moved = cv2.bitwise_xor(placed.steel, self.base_steel)
-        if moved.any():
-            # Slivers are the needle search's own jitter; what is wider than that has moved.
-            moved = cv2.morphologyEx(moved, cv2.MORPH_OPEN, np.ones((4, 4), np.uint8))
-            wide = 2 * max(1, round(0.5 / work_mm)) + 1
-            moved = cv2.dilate(moved, np.ones((wide, wide), np.uint8))
-        return _without(cv2.bitwise_and(self._learnt(), placed.valid), moved)
+    def comparable(self, placed: Placed) -> Mask:
+        """255 where this pulse says something: in the field, learnt, and under no instrument now or then."""
+        return _without(cv2.bitwise_and(self._learnt(), placed.valid), placed.steel, self.base_steel)
 
     def _learnt(self) -> Mask:
         """255 where the baseline says something; kept until the baseline changes."""
@@ -249,7 +241,7 @@ class Change:
     def _differ(self, placed: Placed, work_mm: float, exclude: Mask | None) -> NDArray[np.float32]:
         """Fill the difference to the baseline and its smoothed versions; one pulse's sigma by grey level."""
         seen = cv2.bitwise_and(placed.valid, self._learnt())
-        use = _without(seen, exclude, placed.steel, self.base_steel)
+        use = _without(self.comparable(placed), exclude)
         np.subtract(placed.density, self.base, out=self._coarse)
         # Brightness control may have gone beyond the table's reach: centre it first.
         middle = float(np.median(self._coarse[::8, ::8][use[::8, ::8] > 0])) if use[::8, ::8].any() else 0.0

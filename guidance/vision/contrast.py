@@ -135,9 +135,7 @@ class RootMapper:
     def _trace(self, work_mm: float) -> None:
         """Find the tubes of the roadmap and follow their ids."""
         area_least = LEAST_LENGTH_MM * WIDTH_MM[0] / work_mm**2
-        parts = regions(
-            self._peak_z, self._peak, self._nowhere, SEED_SIGMA, GROW_SIGMA, GROW_SIGMA, 0.0, self._regions
-        )
+        parts = regions(self._peak_z, self._peak, self._nowhere, SEED_SIGMA, GROW_SIGMA, GROW_SIGMA, 0.0, self._regions)
         found: list[_Root] = []
         for name, (left, top, right, bottom, area) in enumerate(parts.tolist(), start=1):
             if area < area_least:
@@ -149,9 +147,7 @@ class RootMapper:
                     found.append(root)
         self._name(found)
 
-    def _tubes(
-        self, box: tuple[slice, slice], part: NDArray[np.bool_], work_mm: float
-    ) -> list[NDArray[np.bool_]]:
+    def _tubes(self, box: tuple[slice, slice], part: NDArray[np.bool_], work_mm: float) -> list[NDArray[np.bool_]]:
         """A connected region cut at its edge and freed from pools, in pieces."""
         peak = np.where(part, self._peak[box], 0).astype(np.float32)
         wide = 2 * round(2.5 / work_mm) + 1

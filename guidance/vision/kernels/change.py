@@ -94,9 +94,7 @@ def cell_sums(delta: Plane, z: Plane, use: Bytes, cell: int, quiet: float) -> ND
 
 
 @kernel(f"float64[::1]({_PLANE}, {_PLANE}, {_PLANE}, {_BYTES}, int64, float32)")
-def slip_sums(
-    delta: Plane, grad_x: Plane, grad_y: Plane, use: Bytes, step: int, clip: float
-) -> NDArray[np.float64]:
+def slip_sums(delta: Plane, grad_x: Plane, grad_y: Plane, use: Bytes, step: int, clip: float) -> NDArray[np.float64]:
     """Sums xx, xy, yy, xd, yd of the normal equations delta = -(grad_x * sx + grad_y * sy); |delta| clipped."""
     out = np.zeros(5)
     for r in range(step // 2, delta.shape[0], step):
@@ -145,7 +143,7 @@ def follow(
     0 where less than one.
 
     A pixel's weight is 1/n up to n = ``longest``; where the pulse departs from the average by k standard
-    deviations it rises to (k/6)², at most one half, and n forgets accordingly: noise is averaged over many
+    deviations it rises to (k/5)², at most one half, and n forgets accordingly: noise is averaged over many
     pulses, growth followed within two or three. ``sigma_one``: of one pulse's ``coarse``, ``sigma_settled``: of an
     average of n = ``longest``, both by class of grey in ``base``; in between the variance runs linearly in 1/n, so
     whatever correlates the pulses (lag) or does not average out (the baseline's own noise) is measured, not
@@ -162,7 +160,7 @@ def follow(
                 one = max(sigma_one[i] * sigma_one[i], settled)
                 departs = coarse[r, c] - mean_coarse[r, c]
                 weight = max(np.float32(1.0) / (count[r, c] + np.float32(1.0)), last)
-                urge = departs * departs * np.float32(1.0 / 36.0)
+                urge = departs * departs * np.float32(1.0 / 25.0)
                 if urge > weight * (one + steep[r, c]):
                     weight = min(urge / (one + steep[r, c]), np.float32(0.5))
                 mean = mean_coarse[r, c] + weight * departs
@@ -208,7 +206,14 @@ def learn(
 
 @kernel(f"int32[:, ::1]({_PLANE}, {_PLANE}, {_BYTES}, float32, float32, float32, float32, int32[:, ::1])")
 def regions(
-    z: Plane, added: Plane, standing: Bytes, seed: float, grow: float, stay: float, least: float, labels: NDArray[np.int32]
+    z: Plane,
+    added: Plane,
+    standing: Bytes,
+    seed: float,
+    grow: float,
+    stay: float,
+    least: float,
+    labels: NDArray[np.int32],
 ) -> NDArray[np.int32]:
     """Connected regions (4 neighbours) by hysteresis: shape (n, 5), columns left, top, right, bottom, area.
 
@@ -218,45 +223,51 @@ def regions(
     """
     h, w = z.shape
     labels[:] = 0
+    # Seeds first and in a loop of their own: it runs over every pixel and must stay this small to be quick.
+    count = 0
+    for r in range(h):
+        for c in range(w):
+            if z[r, c] > seed or (standing[r, c] and z[r, c] > stay):
+                count += 1
+    seeds = np.empty(count, dtype=np.int64)
+    count = 0
+    for r in range(h):
+        for c in range(w):
+            if z[r, c] > seed or (standing[r, c] and z[r, c] > stay):
+                seeds[count] = r * w + c
+                count += 1
     stack = np.empty(h * w, dtype=np.int64)
-    found = np.empty((64, 5), dtype=np.int32)
+    found = np.empty((count, 5), dtype=np.int32)
     n = 0
-    for r0 in range(h):
-        for c0 in range(w):
-            if z[r0, c0] <= seed and not (standing[r0, c0] and z[r0, c0] > stay):
-                continue
-            if labels[r0, c0] != 0 or added[r0, c0] <= least:
-                continue
-            if n == found.shape[0]:
-                more = np.empty((2 * n, 5), dtype=np.int32)
-                more[:n] = found
-                found = more
-            left, top, right, bottom, area = c0, r0, c0, r0, 0
-            labels[r0, c0] = n + 1
-            stack[0] = r0 * w + c0
-            size = 1
-            while size > 0:
-                size -= 1
-                r = stack[size] // w
-                c = stack[size] % w
-                area += 1
-                left = min(left, c)
-                right = max(right, c)
-                top = min(top, r)
-                bottom = max(bottom, r)
-                for k in range(4):
-                    rr = r + (k == 0) - (k == 1)
-                    cc = c + (k == 2) - (k == 3)
-                    if rr < 0 or rr >= h or cc < 0 or cc >= w or labels[rr, cc] != 0 or added[rr, cc] <= least:
-                        continue
-                    if z[rr, cc] > grow or (standing[rr, cc] and z[rr, cc] > stay):
-                        labels[rr, cc] = n + 1
-                        stack[size] = rr * w + cc
-                        size += 1
-            found[n, 0] = left
-            found[n, 1] = top
-            found[n, 2] = right + 1
-            found[n, 3] = bottom + 1
-            found[n, 4] = area
-            n += 1
+    for first in seeds:
+        r = first // w
+        c = first % w
+        if labels[r, c] != 0 or added[r, c] <= least:
+            continue
+        left, top, right, bottom, area = c, r, c, r, 0
+        labels[r, c] = n + 1
+        stack[0] = first
+        size = 1
+        while size > 0:
+            size -= 1
+            r = stack[size] // w
+            c = stack[size] % w
+            area += 1
+            left = min(left, c)
+            right = max(right, c)
+            top = min(top, r)
+            bottom = max(bottom, r)
+            for rr, cc in ((r - 1, c), (r + 1, c), (r, c - 1), (r, c + 1)):
+                if rr < 0 or rr >= h or cc < 0 or cc >= w or labels[rr, cc] != 0 or added[rr, cc] <= least:
+                    continue
+                if z[rr, cc] > grow or (standing[rr, cc] and z[rr, cc] > stay):
+                    labels[rr, cc] = n + 1
+                    stack[size] = rr * w + cc
+                    size += 1
+        found[n, 0] = left
+        found[n, 1] = top
+        found[n, 2] = right + 1
+        found[n, 3] = bottom + 1
+        found[n, 4] = area
+        n += 1
     return found[:n].copy()

@@ -1,0 +1,187 @@
+"""Growing cement in small simulated pulses: what is found, what is not taken for it."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from guidance.records import CementDeposit, Needle, Phase
+from guidance.vision.cement import CementWatch
+from tests.unit.vision.absorbers import (
+    MM_PER_PX,
+    PULSE_S,
+    SIDE_PX,
+    Beam,
+    Plane,
+    ball_cm,
+    dice,
+    filled,
+    needle_at,
+    no_steel,
+    nothing,
+    tube_cm,
+)
+
+TIP = (100.0, 110.0)
+BEGINS = 12
+"""The pulse on which the cement phase begins."""
+
+
+def watch(
+    absorber_cm: Callable[[int], Plane],
+    pulses: int = 45,
+    shift_px: Callable[[int], tuple[float, float]] = lambda k: (0.0, 0.0),
+    gain: Callable[[int], float] = lambda k: 1.0,
+    noise: Callable[[int], float] = lambda k: 0.15,
+    needles: tuple[Needle, ...] = (needle_at(TIP),),
+    mm_per_px: float | None = MM_PER_PX,
+    ok: Callable[[int], bool] = lambda k: True,
+    planned: bool = True,
+) -> Iterator[tuple[CementDeposit, ...]]:
+    """What is told after each pulse; ``absorber_cm(k)`` is what lies in the beam on pulse k."""
+    beam, cement = Beam(), CementWatch(phase_inferred=not planned)
+    for k in range(pulses):
+        picture, motion = beam.pulse(absorber_cm(k), shift_px=shift_px(k), gain=gain(k), noise=noise(k))
+        phase = Phase.CEMENT if planned and k >= BEGINS else Phase.NEEDLE
+        there = tuple(needle_at((n.tip_px[0] + shift_px(k)[0], n.tip_px[1] + shift_px(k)[1])) for n in needles)
+        yield cement.update(picture, motion, ok(k), there, no_steel(picture), phase, mm_per_px, k * PULSE_S)
+
+
+def growing(k: int) -> Plane:
+    """From 1 to 5 mm of radius in three seconds, beginning with the phase."""
+    return nothing() if k < BEGINS else ball_cm(*TIP, min(5.0, 1.0 + 0.18 * (k - BEGINS)))
+
+
+def thick(absorber_cm: Plane) -> np.ndarray:
+    """Cement as the truth counts it: at least a millimetre."""
+    return absorber_cm >= 0.1
+
+
+def breathing(k: int) -> tuple[float, float]:
+    return 2.0 * np.sin(k / 5), 8.0 * np.sin(k / 7)
+
+
+def test_a_growing_deposit_is_outlined_and_measured() -> None:
+    for k, deposits in enumerate(watch(growing)):
+        pass
+    truth = thick(growing(k))
+    assert len(deposits) == 1
+    assert dice(filled(deposits[0].polygons_px), truth) > 0.85
+    area_mm2 = deposits[0].area_mm2
+    assert area_mm2 is not None
+    assert area_mm2 == pytest.approx(truth.sum() * MM_PER_PX**2, rel=0.15)
+    assert deposits[0].growth_mm2_per_s is not None
+
+
+def test_a_deposit_is_seen_within_a_second_of_reaching_ten_square_millimetres() -> None:
+    reached = next(k for k in range(45) if thick(growing(k)).sum() * MM_PER_PX**2 >= 10)
+    seen = next(k for k, deposits in enumerate(watch(growing)) if deposits)
+    assert BEGINS < seen <= reached + 7
+
+
+def test_a_deposit_moves_with_the_anatomy() -> None:
+    for k, deposits in enumerate(watch(growing, shift_px=breathing)):
+        pass
+    dx, dy = breathing(k)
+    truth = thick(ball_cm(TIP[0] + dx, TIP[1] + dy, 5.0))
+    assert dice(filled(deposits[0].polygons_px), truth) > 0.85
+
+
+def test_a_deposit_never_shrinks_by_more_than_its_ragged_edge() -> None:
+    largest = 0.0
+    for deposits in watch(growing, shift_px=breathing):
+        area = sum(d.area_mm2 or 0.0 for d in deposits)
+        assert area >= 0.8 * largest
+        largest = max(largest, area)
+
+
+@pytest.mark.parametrize(
+    ("shift_px", "gain", "noise"),
+    [
+        (lambda k: (0.0, 0.0), lambda k: 1.0, lambda k: 0.3),
+        (breathing, lambda k: 1.0, lambda k: 0.2),
+        (lambda k: (0.0, 0.0), lambda k: 1.0 if k < 25 else 1.25, lambda k: 0.25 if k < 25 else 0.12),
+        (breathing, lambda k: 1.0 if k < 25 else 0.7, lambda k: 0.15 if k < 25 else 0.25),
+    ],
+    ids=["still and noisy", "breathing", "brighter at more dose", "darker at less dose, breathing"],
+)
+def test_nothing_is_called_cement_where_nothing_is_injected(
+    shift_px: Callable[[int], tuple[float, float]], gain: Callable[[int], float], noise: Callable[[int], float]
+) -> None:
+    for deposits in watch(lambda k: nothing(), 40, shift_px, gain, noise):
+        assert deposits == ()
+
+
+def test_contrast_that_washes_out_is_not_cement() -> None:
+    root = tube_cm([(60, 60), (95, 105), (110, 160)], 5.0)
+    for deposits in watch(lambda k: root * np.exp(-k / 20)):
+        assert deposits == ()
+
+
+def test_gas_that_moves_on_is_not_cement() -> None:
+    tissue, here, there = 2.0 * np.ones((SIDE_PX, SIDE_PX)), ball_cm(60, 60, 6.0), ball_cm(90, 45, 6.0)
+    for deposits in watch(lambda k: 0.3 * (tissue - (here if k < 25 else there))):
+        assert deposits == ()
+
+
+def test_what_appears_at_once_far_from_a_needle_is_not_cement() -> None:
+    clamp = tube_cm([(20, 30), (70, 30)], 4.0)
+    for deposits in watch(lambda k: clamp if k >= 25 else nothing()):
+        assert deposits == ()
+
+
+def test_a_thin_fast_run_has_a_length_and_a_front() -> None:
+    body = ball_cm(*TIP, 4.0)
+
+    def leaking(k: int) -> Plane:
+        if k < BEGINS:
+            return nothing()
+        run = tube_cm([(108, 112), (150, 140), (180, 150)], 2.5, share=np.clip((k - 25) / 10, 0.01, 1.0))
+        return np.maximum(body * min(1.0, (k - BEGINS) / 8), run if k > 25 else 0.0)
+
+    runs = [d for deposits in watch(leaking, 40) for d in deposits if d.run_mm is not None]
+    assert runs
+    assert max(d.run_mm or 0.0 for d in runs) > 10.0
+    assert max(d.front_mm_per_s or 0.0 for d in runs) > 8.0
+    assert runs[-1].front_px is not None
+    assert runs[-1].front_px[0] > 140
+
+
+def test_a_round_growing_deposit_is_no_run() -> None:
+    for deposits in watch(growing):
+        assert all(d.run_mm is None for d in deposits)
+
+
+def test_two_needles_feed_two_deposits() -> None:
+    other = (50.0, 160.0)
+    both = (needle_at(TIP), needle_at(other))
+
+    def twice(k: int) -> Plane:
+        size = min(3.0, 0.12 * (k - BEGINS))
+        return nothing() if k <= BEGINS else np.maximum(ball_cm(*TIP, size), ball_cm(*other, size))
+
+    for deposits in watch(twice, needles=both):
+        pass
+    assert [d.id for d in deposits] == sorted(d.id for d in deposits)
+    assert len(deposits) == 2
+
+
+def test_without_a_scale_cement_is_outlined_but_not_measured() -> None:
+    for deposits in watch(growing, mm_per_px=None):
+        pass
+    assert len(deposits) == 1
+    assert deposits[0].polygons_px
+    assert deposits[0].area_mm2 is None
+    assert deposits[0].growth_mm2_per_s is None
+
+
+def test_while_registration_is_lost_nothing_new_is_told() -> None:
+    lost = [d for k, d in enumerate(watch(growing, ok=lambda k: k < BEGINS)) if k >= BEGINS]
+    assert all(deposits == () for deposits in lost)
+
+
+def test_growth_at_a_tip_is_seen_without_a_planned_phase() -> None:
+    for deposits in watch(growing, planned=False):
+        pass
+    assert len(deposits) == 1
+    assert dice(filled(deposits[0].polygons_px), thick(growing(44))) > 0.8

@@ -1,0 +1,311 @@
+"""What has become denser: laid on the reference, tone-matched, averaged, weighed; and the kernels' plain twins."""
+
+import heapq
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from guidance.records import FieldKind, FieldOutline
+from guidance.vision.change import Change, ReferenceGrid, opened
+from guidance.vision.field import XrayField
+from guidance.vision.geometry import RigidMotion
+from guidance.vision.kernels import change as kernels
+from guidance.vision.kernels.paths import paths_from
+from guidance.vision.picture import Picture, make_picture
+from tests.unit.vision.absorbers import MM_PER_PX, PER_CM, SIDE_PX, Beam, ball_cm, no_steel, nothing
+
+TOP = np.float32(4.2)
+SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 12))
+
+
+def planes(shape: tuple[int, int], low: float = -2.0, high: float = 2.0) -> st.SearchStrategy[NDArray[np.float32]]:
+    return arrays(np.float32, shape, elements=st.floats(low, high, width=32))
+
+
+def flags(shape: tuple[int, int]) -> st.SearchStrategy[NDArray[np.uint8]]:
+    return arrays(np.uint8, shape, elements=st.sampled_from([0, 255]))
+
+
+def compared(
+    absorber_cm: NDArray[np.float64],
+    learnt: int = 16,
+    pulses: int = 12,
+    gain: float = 1.0,
+    noise: float = 0.15,
+    told_wrong_by_px: tuple[float, float] = (0.0, 0.0),
+) -> Change:
+    """A change after ``learnt`` pulses of nothing and ``pulses`` of an absorber."""
+    beam = Beam(noise)
+    change = Change((SIDE_PX, SIDE_PX))
+    grid = ReferenceGrid(beam.pulse()[0])
+    for k in range(learnt + pulses):
+        after = k >= learnt
+        picture, motion = beam.pulse(absorber_cm if after else 0.0, gain=gain if after else 1.0)
+        if after:
+            motion = replace(motion, shift_px=told_wrong_by_px)
+        placed = grid.place(picture, motion, no_steel(picture), MM_PER_PX)
+        if after:
+            change.compare(placed, MM_PER_PX)
+        else:
+            change.learn(placed, MM_PER_PX)
+    return change
+
+
+def test_added_density_is_the_attenuation_of_what_was_added() -> None:
+    change = compared(ball_cm(120, 60, 5.0), noise=0.1)
+    assert change.added[60, 120] == pytest.approx(PER_CM * 1.0, rel=0.15)
+
+
+def test_significance_of_mere_noise_is_about_normal() -> None:
+    change = compared(nothing())
+    inner = change.z[15:-15, 15:-15]
+    share = float((np.abs(inner) > 2).mean())
+    assert 0.01 < share < 0.12, "a normal distribution has 4.6 % beyond two sigmas"
+    assert float(np.abs(inner).max()) < 6
+
+
+@pytest.mark.parametrize("gain", [0.6, 1.2])
+def test_brightness_control_adds_nothing(gain: float) -> None:
+    change = compared(nothing(), gain=gain)
+    inner = change.broad[15:-15, 15:-15]
+    assert abs(float(np.median(inner))) < 0.01
+    assert float((np.abs(change.z[15:-15, 15:-15]) > 5).mean()) < 1e-3
+
+
+def test_a_registration_that_is_wrong_by_less_than_a_pixel_adds_nothing() -> None:
+    change = compared(nothing(), noise=0.05, told_wrong_by_px=(0.6, -0.4))
+    assert float((np.abs(change.z[15:-15, 15:-15]) > 5).mean()) < 2e-3
+
+
+def test_under_an_instrument_nothing_is_compared() -> None:
+    beam, change = Beam(), Change((SIDE_PX, SIDE_PX))
+    grid = ReferenceGrid(beam.pulse()[0])
+    steel = np.zeros((SIDE_PX, SIDE_PX), np.uint8)
+    steel[50:60, 40:160] = 255
+    for k in range(20):
+        picture, motion = beam.pulse(0.3 * (steel > 0) if k >= 12 else 0.0)
+        placed = grid.place(picture, motion, steel if k >= 12 else no_steel(picture), MM_PER_PX)
+        if k < 12:
+            change.learn(placed, MM_PER_PX)
+        else:
+            change.compare(placed, MM_PER_PX)
+    assert np.abs(change.z[steel > 0]).max() == 0
+
+
+def test_pixels_that_have_left_the_field_are_not_compared() -> None:
+    picture, _ = Beam().pulse()
+    grid = ReferenceGrid(picture)
+    moved = RigidMotion((30.0, 0.0), 0.0, (99.5, 99.5))
+    placed = grid.place(picture, moved, no_steel(picture), MM_PER_PX)
+    assert not placed.valid[:, SIDE_PX - 30 :].any()
+    assert placed.valid[20:-20, 20:150].all()
+
+
+def cropped(pixels: NDArray[np.uint8], box_px: tuple[int, int, int, int]) -> Picture:
+    x0, y0, x1, y1 = (float(v) for v in box_px)
+    corners = np.array([(x0, y0), (x1 - 1, y0), (x1 - 1, y1 - 1), (x0, y1 - 1)])
+    outline = FieldOutline(FieldKind.RECTANGLE, corners, bone_dark=True)
+    return make_picture(pixels, XrayField(outline, (pixels.shape[1], pixels.shape[0])), bits=8)
+
+
+def test_another_collimation_is_laid_on_the_same_grid() -> None:
+    pixels = Beam(noise=0).pulse()[0].pixels
+    whole, part = cropped(pixels, (0, 0, SIDE_PX, SIDE_PX)), cropped(pixels, (40, 30, 170, 150))
+    placed = ReferenceGrid(whole).place(part, RigidMotion(), no_steel(part), MM_PER_PX)
+    seen = placed.valid > 0
+    assert seen[60:120, 70:140].all()
+    assert not seen[:, :40].any()
+    assert np.abs(placed.density - whole.density)[seen].max() < 1e-3
+
+
+def test_outlines_fill_to_the_mask_they_came_from() -> None:
+    pixels = np.zeros((300, 340), np.uint8)
+    picture = cropped(pixels, (20, 10, 320, 290))
+    grid = ReferenceGrid(picture)
+    mask = np.zeros(grid.shape, np.uint8)
+    cv2.circle(mask, (90, 120), 25, 255, -1)
+    (ring,) = grid.outlines(mask, RigidMotion())
+    canvas = np.zeros(pixels.shape, np.uint8)
+    cv2.fillPoly(canvas, [np.round(ring).astype(np.int32)], 255)
+    truth = np.zeros(pixels.shape, np.uint8)
+    truth[10:290, 20:320] = cv2.resize(mask, (300, 280), interpolation=cv2.INTER_NEAREST)
+    assert (canvas != truth).sum() < 0.03 * (truth > 0).sum()
+
+
+def test_points_of_a_frame_come_back_from_the_grid() -> None:
+    grid = ReferenceGrid(cropped(np.zeros((300, 340), np.uint8), (20, 10, 320, 290)))
+    motion = RigidMotion((4.0, -7.0), 3.0, (169.5, 149.5))
+    points = np.array([[50.0, 60.0], [200.0, 250.0]])
+    there = motion.move(grid.to_frame_px(points))
+    assert grid.to_grid(there, motion) == pytest.approx(points)
+
+
+def test_an_opening_keeps_what_a_disc_fits_into() -> None:
+    mask = np.zeros((60, 80), np.uint8)
+    cv2.circle(mask, (25, 30), 14, 255, -1)
+    mask[28:32, 30:75] = 255
+    body = opened(mask, 6.0)
+    assert body[30, 25]
+    assert not body[30, 60]
+    assert not opened(mask, 20.0).any()
+
+
+def test_an_opening_of_a_mask_that_fills_its_array_ends_at_the_array() -> None:
+    assert opened(np.full((9, 9), 255, np.uint8), 3.0)[4, 4]
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_the_difference_equals_its_definition(data: st.DataObject) -> None:
+    shape = data.draw(SHAPES)
+    present, base = data.draw(planes(shape)), data.draw(planes(shape, 0.0, 5.0))
+    valid = data.draw(flags(shape))
+    tone = data.draw(arrays(np.float32, 6, elements=st.floats(-1, 1, width=32)))
+    out = np.full(shape, 9.0, np.float32)
+    kernels.difference(present, base, valid, tone, TOP, out)
+    centres = (np.arange(6) + 0.5) * float(TOP) / 6
+    twin = np.where(valid > 0, present - base - np.interp(base, centres, tone), 9.0)
+    np.testing.assert_allclose(out, twin, atol=2e-5)
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_the_average_over_time_equals_its_definition(data: st.DataObject) -> None:
+    shape = data.draw(SHAPES)
+    base, fine, coarse = data.draw(planes(shape, 0, 4)), data.draw(planes(shape)), data.draw(planes(shape))
+    valid, steep = data.draw(flags(shape)), data.draw(planes(shape, 0.0, 0.5))
+    one = data.draw(arrays(np.float32, 5, elements=st.floats(0.125, 1, width=32)))
+    settled = (one * np.float32(0.5)).astype(np.float32)
+    mean_fine, mean = data.draw(planes(shape)), data.draw(planes(shape))
+    count = data.draw(planes(shape, 0.0, 16.0))
+    got = [mean_fine.copy(), mean.copy(), count.copy(), np.zeros(shape, np.float32)]
+    longest = np.float32(16)
+    kernels.follow(base, fine, coarse, steep, valid, one, settled, TOP, longest, *got)
+    bin_of = np.clip((base * (np.float32(5) / TOP)).astype(int), 0, 4)
+    s1, s2 = one[bin_of].astype(float) ** 2, settled[bin_of].astype(float) ** 2
+    urge = (coarse - mean) ** 2 / (25.0 * (s1 + steep))
+    weight = np.maximum(np.maximum(1 / (count + 1), 1 / 16), np.minimum(urge, 0.5))
+    new = mean + weight * (coarse - mean)
+    sd = np.sqrt(s2 + (s1 - s2) * (weight - 1 / 16) / (1 - 1 / 16) + steep)
+    use = valid > 0
+    np.testing.assert_allclose(got[1][use], new[use], atol=1e-4)
+    np.testing.assert_allclose(got[0][use], (mean_fine + weight * (fine - mean_fine))[use], atol=1e-4)
+    np.testing.assert_allclose(got[2][use], (1 / weight)[use], rtol=1e-3)
+    firm = use & (np.abs(new) > np.sqrt(s2) * 1.001)
+    np.testing.assert_allclose(got[3][firm], (new / sd)[firm], rtol=1e-3, atol=1e-3)
+    assert np.array_equal(got[1][~use], mean[~use])
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_the_baseline_mean_equals_its_definition(data: st.DataObject) -> None:
+    shape = data.draw(SHAPES)
+    delta, coarse, steep = data.draw(planes(shape)), data.draw(planes(shape)), data.draw(planes(shape, 0.0, 0.5))
+    valid, hold = data.draw(flags(shape)), data.draw(flags(shape))
+    sigma = np.full(4, 0.25, np.float32)
+    base, count = data.draw(planes(shape, 0.0, 4.0)), data.draw(planes(shape, 0.0, 40.0))
+    new_base, new_count = base.copy(), count.copy()
+    kernels.learn(delta, coarse, steep, valid, hold, sigma, TOP, np.float32(32), new_base, new_count)
+    changed = coarse**2 > np.float32(25) * (np.float32(0.0625) + steep)
+    n = np.minimum(np.where(changed, np.minimum(count, 1), count) + 1, 32)
+    use = (valid > 0) & (hold == 0)
+    np.testing.assert_allclose(new_base, np.where(use, base + delta / n, base), atol=1e-5)
+    np.testing.assert_allclose(new_count, np.where(use, n, count))
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_sums_over_cells_and_slip_sums_equal_their_definitions(data: st.DataObject) -> None:
+    shape = data.draw(SHAPES)
+    delta, z, use = data.draw(planes(shape)), data.draw(planes(shape, -4, 4)), data.draw(flags(shape))
+    sums = kernels.cell_sums(delta, z, use, 4, np.float32(2.5))
+    counts = (use > 0) & (np.abs(z) < 2.5)
+    counts[1::2] = False
+    counts[:, 1::2] = False
+    for r in range(sums.shape[1]):
+        for c in range(sums.shape[2]):
+            cell = np.s_[4 * r : 4 * r + 4, 4 * c : 4 * c + 4]
+            assert sums[0, r, c] == pytest.approx(float(delta[cell][counts[cell]].sum()), abs=1e-4)
+            assert sums[1, r, c] == counts[cell].sum()
+    grad_x, grad_y = data.draw(planes(shape)), data.draw(planes(shape))
+    got = kernels.slip_sums(delta, grad_x, grad_y, use, 2, np.float32(0.5))
+    picked = np.s_[1::2, 1::2]
+    on = use[picked] > 0
+    d, gx, gy = np.clip(delta[picked][on], -0.5, 0.5), grad_x[picked][on], grad_y[picked][on]
+    twin = [(a.astype(float) * b).sum() for a, b in ((gx, gx), (gx, gy), (gy, gy), (gx, d), (gy, d))]
+    np.testing.assert_allclose(got, twin, atol=1e-4)
+    moved = delta.copy()
+    kernels.take_slip(moved, grad_x, grad_y, use, np.float32(0.5), np.float32(-0.25))
+    np.testing.assert_allclose(moved, np.where(use > 0, delta + grad_x * 0.5 - grad_y * 0.25, delta), atol=1e-5)
+
+
+def test_quartiles_by_grey_are_those_of_each_class() -> None:
+    rng = np.random.default_rng(3)
+    grey = rng.uniform(0, 4.2, (90, 120)).astype(np.float32)
+    value = rng.normal(0.1, 0.2, grey.shape).astype(np.float32)
+    use = (rng.random(grey.shape) < 0.8).astype(np.uint8)
+    table = kernels.quartiles_by_grey(grey, value, use, 1, 6, TOP, np.float32(0.1), np.float32(1.0))
+    for i in range(6):
+        mine = value[(use > 0) & ((grey * np.float32(6 / 4.2)).astype(int).clip(0, 5) == i)]
+        assert table[i, 3] == len(mine)
+        np.testing.assert_allclose(table[i, :3], np.quantile(mine, [0.25, 0.5, 0.75]), atol=0.01)
+
+
+def test_quartiles_of_nothing_are_zeros() -> None:
+    plane = np.ones((1, 5), np.float32)
+    table = kernels.quartiles_by_grey(plane, plane, np.zeros((1, 5), np.uint8), 1, 4, TOP, np.float32(0), np.float32(1))
+    assert not table.any()
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_regions_are_the_connected_parts_that_hold_a_seed(data: st.DataObject) -> None:
+    shape = data.draw(SHAPES)
+    z, added = data.draw(planes(shape, 0.0, 8.0)), data.draw(planes(shape, 0.0, 1.0))
+    standing = data.draw(flags(shape))
+    labels = np.empty(shape, np.int32)
+    seed, grow, stay, least = (np.float32(v) for v in (5.0, 2.5, 1.5, 0.1))
+    found = kernels.regions(z, added, standing, seed, grow, stay, least, labels)
+    held = (standing > 0) & (z > stay)
+    low = ((z > grow) | held) & (added > least)
+    n, parts = cv2.connectedComponents(low.astype(np.uint8), connectivity=4)
+    kept = {int(i) for i in np.unique(parts[low & ((z > seed) | held)])} if low.any() else set()
+    np.testing.assert_array_equal(labels > 0, np.isin(parts, list(kept)) & low)
+    assert len(found) == len(kept)
+    for i, (left, top, right, bottom, area) in enumerate(found.tolist(), start=1):
+        rows, cols = np.nonzero(labels == i)
+        assert (left, top, right, bottom) == (cols.min(), rows.min(), cols.max() + 1, rows.max() + 1)
+        assert area == len(rows)
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_the_cheapest_paths_are_those_of_a_plain_search(data: st.DataObject) -> None:
+    shape = data.draw(SHAPES)
+    cost = data.draw(planes(shape, 0.125, 2.0))
+    cost[data.draw(flags(shape)) > 0] = np.inf
+    start = (data.draw(st.integers(0, shape[0] - 1)), data.draw(st.integers(0, shape[1] - 1)))
+    cost[start] = 1.0
+    previous = np.empty(shape, np.int32)
+    total = paths_from(cost, *start, previous)
+    twin = {start: 0.0}
+    queue = [(0.0, start)]
+    while queue:
+        here, (r, c) = heapq.heappop(queue)
+        if here > twin[r, c]:
+            continue
+        for rr in range(max(0, r - 1), min(shape[0], r + 2)):
+            for cc in range(max(0, c - 1), min(shape[1], c + 2)):
+                there = here + np.hypot(rr - r, cc - c) * (float(cost[r, c]) + float(cost[rr, cc])) / 2
+                if np.isfinite(there) and there < twin.get((rr, cc), np.inf):
+                    twin[rr, cc] = there
+                    heapq.heappush(queue, (there, (rr, cc)))
+    for at in np.ndindex(shape):
+        assert total[at] == pytest.approx(twin.get(at, np.inf), rel=1e-4, abs=1e-5)
+    assert previous[start] == -1

@@ -1,0 +1,135 @@
+"""Contrast that runs down a root, and contrast that goes elsewhere."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from guidance.records import NerveRoot, Phase
+from guidance.vision.contrast import RootMapper, centre_line
+from tests.unit.vision.absorbers import (
+    MM_PER_PX,
+    PULSE_S,
+    Beam,
+    Plane,
+    ball_cm,
+    dice,
+    filled,
+    no_steel,
+    nothing,
+    tube_cm,
+)
+
+LEFT = [(50.0, 40.0), (70.0, 90.0), (72.0, 120.0), (95.0, 165.0)]
+RIGHT = [(150.0, 40.0), (135.0, 90.0), (140.0, 150.0)]
+BEGINS = 10
+"""The pulse on which contrast begins to run; it has filled its tube a second and a half later."""
+
+
+def map_roots(
+    contrast_cm: Callable[[int], Plane],
+    pulses: int = 34,
+    planned: bool = True,
+    mm_per_px: float | None = MM_PER_PX,
+    shift_px: Callable[[int], tuple[float, float]] = lambda k: (0.0, 0.0),
+    leaves: int = 10**6,
+) -> Iterator[tuple[NerveRoot, ...]]:
+    """What is told after each pulse; from pulse ``leaves`` on the epidurogram is over."""
+    beam, roots = Beam(), RootMapper()
+    for k in range(pulses):
+        picture, motion = beam.pulse(contrast_cm(k), shift_px=shift_px(k))
+        phase = Phase.BASELINE if k < BEGINS or not planned else Phase.EPIDUROGRAM
+        phase = Phase.NEEDLE if k >= leaves else phase
+        yield roots.update(picture, motion, True, (), no_steel(picture), phase, mm_per_px, k * PULSE_S)
+
+
+def running(points_px: list[tuple[float, float]], k: int, diameter_mm: float = 4.0) -> Plane:
+    share = float(np.clip((k - BEGINS) / 12, 0.0, 1.0))
+    return tube_cm(points_px, diameter_mm, share) if share > 0 else nothing()
+
+
+def test_two_roots_are_outlined_at_once_and_keep_their_ids() -> None:
+    names = set()
+    for k, roots in enumerate(map_roots(lambda k: np.maximum(running(LEFT, k), running(RIGHT, k, 5.0)))):
+        names |= {r.id for r in roots}
+    truth = np.maximum(running(LEFT, k), running(RIGHT, k, 5.0)) >= 0.03
+    found = np.any([filled(r.polygons_px) for r in roots], axis=0)
+    assert len(roots) == 2
+    assert names == {r.id for r in roots}
+    assert dice(found, truth) > 0.8
+    for root in roots:
+        area_px = filled(root.polygons_px).sum()
+        assert abs((root.area_mm2 or 0.0) / MM_PER_PX**2 - area_px) < 0.1 * area_px
+
+
+def test_a_centre_line_runs_from_where_contrast_came_from_along_the_middle() -> None:
+    for roots in map_roots(lambda k: running(LEFT, k)):
+        pass
+    (root,) = roots
+    line = root.centerline_px
+    assert np.hypot(*(line[0] - LEFT[0])) * MM_PER_PX < 3
+    assert np.hypot(*(line[-1] - LEFT[-1])) * MM_PER_PX < 3
+    along = np.linspace(0, 1, 400)
+    corners = np.array(LEFT)
+    axis = np.column_stack([np.interp(along * 3, np.arange(4), corners[:, k]) for k in (0, 1)])
+    away = np.min(np.hypot(*(line[:, None, :] - axis[None, :, :]).transpose(2, 0, 1)), axis=1)
+    assert np.median(away) * MM_PER_PX < 0.5
+
+
+def test_the_roadmap_stays_after_the_contrast_has_washed_out_and_moves_with_the_anatomy() -> None:
+    def washed_out(k: int) -> Plane:
+        return running(LEFT, k) * (1.0 if k < 30 else np.exp(-(k - 30) / 3))
+
+    def moved(k: int) -> tuple[float, float]:
+        return (0.0, 0.0) if k < 35 else (6.0, -9.0)
+
+    for roots in map_roots(washed_out, 48, shift_px=moved, leaves=40):
+        pass
+    (root,) = roots
+    truth = tube_cm([(x + 6.0, y - 9.0) for x, y in LEFT], 4.0) >= 0.03
+    assert dice(filled(root.polygons_px), truth) > 0.8
+
+
+def test_a_puddle_is_not_a_root() -> None:
+    for roots in map_roots(lambda k: ball_cm(90, 100, 8.0) * 0.5 if k > BEGINS else nothing()):
+        assert roots == ()
+
+
+def test_a_short_spot_is_not_a_root() -> None:
+    for roots in map_roots(lambda k: ball_cm(90, 100, 2.5) if k > BEGINS else nothing()):
+        assert roots == ()
+
+
+def test_noise_and_breath_alone_make_no_root() -> None:
+    for roots in map_roots(lambda k: nothing(), 40, shift_px=lambda k: (0.0, 8.0 * np.sin(k / 7))):
+        assert roots == ()
+
+
+def test_contrast_is_seen_to_arrive_without_a_planned_phase() -> None:
+    for roots in map_roots(lambda k: running(LEFT, k), planned=False):
+        pass
+    assert len(roots) == 1
+
+
+def test_without_a_scale_roots_are_outlined_but_not_measured() -> None:
+    for roots in map_roots(lambda k: running(LEFT, k), mm_per_px=None):
+        pass
+    assert len(roots) == 1
+    assert roots[0].area_mm2 is None
+
+
+def test_the_centre_line_of_a_bent_bar_stays_in_the_bar() -> None:
+    bar = np.zeros((60, 90), bool)
+    bar[10:17, 5:80] = True
+    bar[10:55, 73:80] = True
+    line = centre_line(bar)
+    assert len(line) > 90
+    rows, cols = line[:, 1].round().astype(int), line[:, 0].round().astype(int)
+    assert bar[rows, cols].all()
+    middle = line[(line[:, 0] > 20) & (line[:, 0] < 60) & (line[:, 1] < 20)]
+    assert np.abs(middle[:, 1] - 13).max() <= 1.0
+
+
+def test_the_centre_line_of_a_single_pixel_is_that_pixel() -> None:
+    dot = np.zeros((3, 5), bool)
+    dot[1, 3] = True
+    assert centre_line(dot).tolist() == [[3.0, 1.0]]
