@@ -16,7 +16,7 @@ from guidance.vision.field import Box, XrayField
 SAMPLES_PER_SIDE = 64
 FIRST_NOISE = 0.3
 """Before any pulse is known, a change beyond this many 8-bit levels between neighbours is a new pulse."""
-REPEAT_SHARE = 0.3
+REPEAT_SHARE = 0.45
 """A change below this share of the pulses' own noise is compression or grabber noise on a repeated picture."""
 LONGEST_INTERVAL_S = 1.1
 """Pulsed fluoroscopy is not slower than one pulse a second."""
@@ -44,9 +44,9 @@ class LivenessWatch:
     minutes only, looks the same held and frozen and is called held; so is a freeze in its first 1.3 s.
     ``no_signal`` is the source's flag, a screen of one colour, vertical bars, or snow.
 
-    A held picture from a noisy analogue grabber is told from live only after a live run has been seen, and while the
-    grabber's noise is below half of REPEAT_SHARE of the pulses'. Where it lies between half and all of that for
-    RELEARN_S without pause, live is believed: analysing a still picture once more does no harm, missing a live one does.
+    Where repeats are compressed anew or an analogue grabber adds noise, held is told from live only after a run of
+    repeated pulses has shown how little repeats change. Pulses that turn much less noisy (a higher dose) are taken
+    for repeats for RELEARN_S. A field that goes evenly black or white counts as ``no_signal``.
     """
 
     def __init__(self) -> None:
@@ -56,6 +56,7 @@ class LivenessWatch:
         self._sample: NDArray[np.float32] | None = None
         self._no_picture = False
         self._pulse_noise: deque[float] = deque(maxlen=15)
+        self._repeat_noise: deque[float] = deque(maxlen=60)
         self._low_noise: list[tuple[float, float]] = []
         self._pulse_intervals_s: deque[float] = deque(maxlen=12)
         self._frame_intervals_s: deque[float] = deque(maxlen=15)
@@ -77,7 +78,6 @@ class LivenessWatch:
         pixels = frame.pixels
         same_size = self._previous is not None and self._previous.shape == pixels.shape
         if same_size and field is self._field and _equal(self._previous, pixels):
-            self._low_noise.clear()
             return self._without_picture(FrameState.NO_SIGNAL) if self._no_picture else self._repeated()
 
         previous, self._previous = self._previous if same_size else None, pixels
@@ -94,22 +94,24 @@ class LivenessWatch:
         return self._new_pulse(t_s) if is_new else self._repeated()
 
     def _is_new(self, noise: float, t_s: float) -> bool:
-        """Whether a difference between two frames is that of two pulses; learns how noisy pulses are."""
+        """Whether a difference between two frames is that of two pulses; learns how noisy pulses and repeats are."""
         least = REPEAT_SHARE * max(self._pulse_noise) if self._pulse_noise else FIRST_NOISE
         if noise > least:
             self._pulse_noise.append(noise)
+            # What changed a little between two pulses was a repeat's compression or the grabber's own noise.
+            self._repeat_noise.extend(low for _, low in self._low_noise)
             self._low_noise.clear()
             return True
-        if self._low_noise and noise < 0.5 * self._low_noise[-1][1]:
-            self._low_noise.clear()
-        if noise > 0.0:
-            self._low_noise.append((t_s, noise))
-        if noise > 0.5 * least and t_s - self._low_noise[0][0] > RELEARN_S:
-            # Every frame of a second changed by much the same: not a still picture's compression, which dies down.
-            self._pulse_noise.clear()
-            self._pulse_noise.append(median(n for _, n in self._low_noise))
-            return True
-        return False
+        if noise <= max(FIRST_NOISE, 1.5 * max(self._repeat_noise, default=0.0)):
+            return False
+        self._low_noise.append((t_s, noise))
+        self._low_noise = [(seen_s, low) for seen_s, low in self._low_noise if t_s - seen_s < 2 * RELEARN_S]
+        if len(self._low_noise) < 4 or t_s - self._low_noise[0][0] < RELEARN_S:
+            return False
+        # Again and again more than a repeat ever changed, and no pulse as noisy as before: the dose has risen.
+        self._pulse_noise = deque((low for _, low in self._low_noise), maxlen=15)
+        self._low_noise.clear()
+        return True
 
     def _new_pulse(self, t_s: float) -> Liveness:
         if self._pulse_t_s is not None:

@@ -79,6 +79,12 @@ def slower_pulses() -> Iterator[tuple[Grey, FrameFlag]]:
     yield from pulsed(300, 15, first=100)
 
 
+def dose_rises() -> Iterator[tuple[Grey, FrameFlag]]:
+    yield from pulsed(60, 2)
+    for i in range(120):
+        yield within(noisy(IMAGE, 500 + i // 2, noise=1.5), INSIDE), FrameFlag.NONE
+
+
 def snow() -> Iterator[tuple[Grey, FrameFlag]]:
     yield from pulsed(10, 1)
     for i in range(10):
@@ -110,6 +116,7 @@ STORIES = {
     "every frame is a new pulse": Story(lambda: pulsed(40, 1), LIVE, 40, (LIVE,)),
     "each pulse is shown four times": Story(lambda: pulsed(80, 4), LIVE, 20, (LIVE,)),
     "the pulse rate drops to two a second": Story(slower_pulses, LIVE, 50),
+    "the pulses turn much less noisy": Story(dose_rises, LIVE, None),
     "the pedal is released": Story(lambda: iter([*pulsed(60, 4), *still(20, pulse(14))]), HELD, 15, (LIVE, HELD)),
     "the last image is held while the clock runs": Story(held_with_a_running_clock, HELD, 25, (LIVE, HELD)),
     "everything stands, the clock too": Story(
