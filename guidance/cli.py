@@ -4,27 +4,28 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from drivers.sources import open_source
 from tqdm import tqdm
 
 import guidance
 from drivers.errors import SourceError
 from drivers.frame import FrameSource, SourceInfo
+from drivers.sources import open_source
 from guidance.bus.publisher import BusError
 from guidance.casebook.case import CaseError
 from guidance.casebook.replay import OutputError, replay
+from guidance.phantom.scenario import ScenarioError
 from guidance.plan import PlanError, check_zones_inside, load_plan
 from guidance.records import CasePlan
 from guidance.settings import SettingsError, load_settings
 
 DEMO = "phantom://demo"
 
-UNUSABLE = (SourceError, PlanError, SettingsError, OutputError, BusError, CaseError)
+UNUSABLE = (SourceError, PlanError, SettingsError, OutputError, BusError, CaseError, ScenarioError)
 """What is wrong with the input or the usage, each told in one line; anything else is a bug and shows its trace."""
 
 
@@ -171,7 +172,14 @@ def _phantom(options: argparse.Namespace) -> int:
         return 0
     if options.out is None:
         raise OutputError("phantom: expected --out CASE, the folder to write the case to")
-    raise NotImplementedError(render_case)
+    with tqdm(unit=" frames", disable=None, desc=options.scenario) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        render_case(options.scenario, options.out, options.seed, progress, options.ct, options.size)
+    return 0
 
 
 def _listen(options: argparse.Namespace) -> int:
@@ -235,6 +243,5 @@ def _progress(info: SourceInfo) -> Iterator[Callable[[int], Any]]:
         yield bar.update
 
 
-def _each(items: Iterable[Any], words: str) -> Iterator[Any]:
-    """The same items, with a bar on a terminal."""
-    yield from tqdm(items, desc=words, disable=None)
+if __name__ == "__main__":
+    sys.exit(main())

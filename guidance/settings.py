@@ -57,6 +57,9 @@ class Settings(BaseModel):
     behind_ms: Annotated[float, Field(ge=20, le=5000, description="age of the findings that is too old, live only")] = (
         250.0
     )
+    behind_grace_s: Annotated[
+        float, Field(ge=0, le=10, description="s of findings that are too old before it is told: one hiccup is none")
+    ] = 0.5
 
     def limits(self) -> Limits:
         """The rules' thresholds as a plain record."""

@@ -26,3 +26,4 @@ class AlarmTiming:
     frozen_grace_s: float = 1.0
     corrupt_grace_s: float = 0.25
     reference_grace_s: float = 0.25
+    behind_grace_s: float = 0.5

@@ -23,6 +23,10 @@ from guidance.safety.shapes import depth_in_px, gap_px, overlap_px2
 APPROACH_MM = 0.2
 """A tip is going towards a zone when it has come this much nearer than it has been: above a still tip's jitter."""
 
+CLOSING_WINDOW_S = 1.0
+CLOSING_PULSES = 3
+"""Cement's approach is measured over this long and at least this many pulses: an edge flickers by half a pixel."""
+
 TRUSTED_NEEDLE = 0.5
 """A tip less likely than this is shown but does not alarm."""
 
@@ -33,6 +37,8 @@ class History:
 
     farthest_mm: dict[tuple[int, str], float] = field(default_factory=dict)
     """How far each tip has recently been from each zone, decaying towards where it is."""
+    gaps_mm: dict[tuple[int, str], tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    """For each view and zone, when cement lately was how far from it."""
     since_s: dict[FrameState | str, float] = field(default_factory=dict)
     """Since when each technical trouble has lasted."""
     clinical: tuple[Condition, ...] = ()
@@ -77,26 +83,32 @@ def _cement_and_zones(findings: Findings, limits: Limits, history: History) -> I
                 zone=zone.id,
             )
             continue
-        near_mm = _nearest_cement_mm(findings, zone, limits, mm)
+        near_mm = _nearest_cement_mm(findings, zone, limits, history)
         if near_mm is not None:
             where = f"Cement at {_name(zone)}" if near_mm == 0 else f"Cement {near_mm:.1f} mm from {_name(zone)}"
             yield Condition(AlertKind.CEMENT_NEAR_ZONE, Priority.MEDIUM, near_mm, "mm", where, zone=zone.id)
 
 
-def _nearest_cement_mm(findings: Findings, zone: Zone, limits: Limits, mm: float) -> float | None:
-    """How far the nearest cement that is near, or soon will be, is from the zone."""
-    near: float | None = None
-    for deposit in findings.cement:
-        gap_mm = gap_px(deposit.polygons_px, zone.polygon_px) * mm
-        is_near = gap_mm <= (limits.cement_near_zone_mm if zone.kind is ZoneKind.FORBIDDEN else 0.0)
-        front_mm = gap_mm
-        if deposit.front_px is not None:
-            front_mm = max(0.0, -depth_in_px(deposit.front_px, zone.polygon_px)) * mm
-        reach_mm = (deposit.front_mm_per_s or 0.0) * limits.cement_arrival_s
-        arrives = zone.kind is ZoneKind.FORBIDDEN and front_mm <= reach_mm
-        if is_near or arrives:
-            near = gap_mm if near is None else min(near, gap_mm)
-    return near
+def _nearest_cement_mm(findings: Findings, zone: Zone, limits: Limits, history: History) -> float | None:
+    """How far the nearest cement is from the zone, where that is near or soon will be; None where it is not."""
+    if not findings.cement:
+        return None
+    gap_mm = min(gap_px(d.polygons_px, zone.polygon_px) for d in findings.cement) * _mm_per_px(findings)
+    if zone.kind is ZoneKind.CAUTION:
+        return gap_mm if gap_mm == 0 else None
+    arrives = gap_mm <= _closing_mm_per_s(zone, gap_mm, findings, history) * limits.cement_arrival_s
+    return gap_mm if arrives or gap_mm <= limits.cement_near_zone_mm else None
+
+
+def _closing_mm_per_s(zone: Zone, gap_mm: float, findings: Findings, history: History) -> float:
+    """How fast cement has come nearer to the zone over the last moments; 0 until that can be told."""
+    key = (findings.view_id, zone.id)
+    past = [(t_s, gap) for t_s, gap in history.gaps_mm.get(key, ()) if findings.t_s - t_s <= CLOSING_WINDOW_S]
+    history.gaps_mm[key] = (*past, (findings.t_s, gap_mm))
+    if len(past) < CLOSING_PULSES:
+        return 0.0
+    then_s, then_mm = past[0]
+    return max(0.0, (then_mm - gap_mm) / (findings.t_s - then_s))
 
 
 def _cement_escapes(findings: Findings, limits: Limits, history: History) -> Iterator[Condition]:
@@ -200,7 +212,9 @@ def _technical(findings: Findings, limits: Limits, timing: AlarmTiming, history:
     if lasted_s is not None and lasted_s >= timing.reference_grace_s:
         text = f"Anatomy not recognised for {lasted_s:.1f} s: zones are not watched"
         yield Condition(AlertKind.REFERENCE_LOST, Priority.MEDIUM, lasted_s, "s", text)
-    if findings.latency_ms is not None and findings.latency_ms > limits.behind_ms:
+    behind = findings.latency_ms is not None and findings.latency_ms > limits.behind_ms
+    lasted_s = _lasted_s("analysis", behind, findings.t_s, history)
+    if findings.latency_ms is not None and lasted_s is not None and lasted_s >= timing.behind_grace_s:
         text = f"Analysis is {findings.latency_ms:.0f} ms behind the picture"
         yield Condition(AlertKind.ANALYSIS_BEHIND, Priority.MEDIUM, findings.latency_ms, "ms", text)
 

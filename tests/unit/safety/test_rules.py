@@ -49,8 +49,19 @@ def test_cement_far_from_a_zone_is_no_condition() -> None:
 
 
 def test_a_fast_front_warns_while_it_is_still_far() -> None:
-    far = deposit(20, 100, 48, 10, front_mm_per_s=5.0, front_px=(68.0, 105.0))
-    assert kinds(findings(cement=(far,))) == {AlertKind.CEMENT_NEAR_ZONE}
+    # 20 px a pulse of 0.25 mm, 7.5 pulses a second: 37 mm/s
+    frames = [findings(pulse, cement=(deposit(-100, 100, 60 + 20 * pulse, 10),)) for pulse in range(1, 5)]
+    (near,) = conditions(*frames)
+    assert near.kind is AlertKind.CEMENT_NEAR_ZONE
+    assert near.value == pytest.approx(15.0)
+
+
+def test_a_fast_front_that_runs_away_from_a_zone_does_not_warn() -> None:
+    frames = [
+        findings(pulse, cement=(deposit(80 - 20 * pulse, 200, 60 + 20 * pulse, 10, front_mm_per_s=37.0),))
+        for pulse in range(1, 5)
+    ]
+    assert not conditions(*frames)
 
 
 def test_a_target_zone_never_alarms() -> None:
