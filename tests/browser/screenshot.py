@@ -73,7 +73,8 @@ def _dashboard(address: str | None, scenario: str) -> Iterator[str]:
     if address is not None:
         yield address
         return
-    command = [sys.executable, "-u", "-c", DEMO, "demo", "--scenario", scenario]
+    ports = ["--port", "0", "--bus-port", "0"]  # any free ones
+    command = [sys.executable, "-u", "-c", DEMO, "demo", "--scenario", scenario, *ports]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
         try:
             assert demo.stdout is not None
