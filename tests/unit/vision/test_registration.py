@@ -1,0 +1,221 @@
+"""The anatomy's motion against its reference, and the views that come back."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from guidance.records import FieldKind, FieldOutline
+from guidance.vision.field import XrayField
+from guidance.vision.geometry import RigidMotion
+from guidance.vision.kernels.registration import BLOCK_PX, SUMS, block_sums
+from guidance.vision.picture import Mask, Picture, make_picture
+from guidance.vision.registration import Registrar
+from tests.unit.vision.xray_pictures import anatomy, disc, noisy, within
+
+W, H = 560, 512
+CENTRE = ((W - 1) / 2, (H - 1) / 2)
+INSIDE = disc((W, H), (280, 256), 240)
+TURN = np.linspace(0, 2 * np.pi, 90, endpoint=False)
+FIELD = XrayField(
+    FieldOutline(FieldKind.CIRCLE, np.column_stack([280 + 240 * np.cos(TURN), 256 + 240 * np.sin(TURN)]), True), (W, H)
+)
+WIDE = {seed: anatomy(800, seed) for seed in (0, 1)}
+
+
+def pulse(motion: RigidMotion, number: int, view: int = 0, gain: float = 1.0, cover: float = 0.0) -> Picture:
+    """A pulse of the anatomy moved by ``motion``; ``cover``: height share that something else, moving freely, hides."""
+    inset = np.array([[1.0, 0, -(800 - W) / 2], [0, 1.0, -(800 - H) / 2], [0, 0, 1.0]])
+    matrix = np.vstack([motion.matrix, [0, 0, 1.0]]) @ inset
+    image = cv2.warpAffine(WIDE[view], matrix[:2], (W, H), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    if cover:
+        rows = int(cover * H)
+        image[:rows] = cv2.resize(WIDE[1], (W, H))[(number * 37) % 200 :][:rows]
+    shown = within(noisy(np.asarray(image * gain, dtype=np.float32), number), INSIDE)
+    return make_picture(shown, FIELD, 8)
+
+
+def still() -> RigidMotion:
+    return RigidMotion((0.0, 0.0), 0.0, CENTRE)
+
+
+def moved(x: float, y: float, turn_deg: float = 0.0) -> RigidMotion:
+    return RigidMotion((x, y), turn_deg, CENTRE)
+
+
+def error_px(found: RigidMotion, truth: RigidMotion) -> float:
+    points = np.array([[280.0, 256], [150, 256], [280, 130], [380, 350]])
+    return float(np.hypot(*(found.move(points) - truth.move(points)).T).max())
+
+
+def started(view: int = 0) -> Registrar:
+    registrar = Registrar(0.25)
+    registrar.update(pulse(still(), 0, view), None, 0, 0.0)
+    return registrar
+
+
+def test_the_first_picture_is_the_reference_and_has_not_moved() -> None:
+    registrar = Registrar()
+    first = pulse(still(), 0)
+    placement = registrar.update(first, None, 7, 0.0)
+    assert placement.view_id == 0
+    assert not placement.view_changed
+    assert placement.reference_frame == 7
+    assert placement.registration.ok
+    assert placement.motion == still()
+    assert registrar.reference is first
+
+
+def test_there_is_no_reference_before_the_first_picture() -> None:
+    with pytest.raises(AttributeError, match="no picture"):
+        _ = Registrar().reference
+
+
+@pytest.mark.parametrize(
+    "truth",
+    [moved(3.3, -1.7), moved(0, 0, 1.5), moved(-14, 9, -2), moved(60, -45, 3), moved(-70, 70, -5)],
+    ids=["a breath", "a turn", "a push", "the table", "25 mm and 5 degrees"],
+)
+def test_a_rigid_motion_is_measured_to_half_a_pixel(truth: RigidMotion) -> None:
+    placement = started().update(pulse(truth, 1), None, 1, 0.1)
+    assert placement.registration.ok
+    assert error_px(placement.motion, truth) < 0.5
+    assert placement.registration.shift_px == placement.motion.shift_px
+
+
+def test_motion_is_followed_pulse_by_pulse() -> None:
+    registrar = started()
+    for number in range(1, 12):
+        truth = moved(4.0 * number, 8 * np.sin(number), 0.4 * number)
+        placement = registrar.update(pulse(truth, number), None, number, 0.1 * number)
+        assert placement.registration.ok
+        assert error_px(placement.motion, truth) < 0.5
+
+
+@pytest.mark.parametrize("gain", [0.55, 1.08])
+def test_a_step_in_brightness_is_not_a_motion(gain: float) -> None:
+    placement = started().update(pulse(moved(6, 2), 1, gain=gain), None, 1, 0.1)
+    assert placement.registration.ok
+    assert error_px(placement.motion, moved(6, 2)) < 0.5
+
+
+def test_a_third_of_the_picture_may_be_hidden_by_something_that_moves_by_itself() -> None:
+    registrar = started()
+    for number in range(1, 5):
+        truth = moved(2.0 * number, -1.0 * number)
+        placement = registrar.update(pulse(truth, number, cover=0.33), None, number, 0.1 * number)
+        assert placement.registration.ok
+        assert error_px(placement.motion, truth) < 0.6
+
+
+def test_what_is_to_be_ignored_pulls_nothing() -> None:
+    registrar = started()
+    truth = moved(5, 5)
+    picture = pulse(truth, 1)
+    ignore: Mask = np.zeros_like(picture.mask)
+    cv2.line(ignore, (100, 400), (330, 200), 255, 25)
+    spoilt = picture.density.copy()
+    spoilt[ignore > 0] += 2.0
+    covered = Picture(
+        picture.pixels, spoilt, picture.mask, picture.field, picture.origin_px, picture.factor, picture.full_scale
+    )
+    placement = registrar.update(covered, ignore, 1, 0.1)
+    assert placement.registration.ok
+    assert error_px(placement.motion, truth) < 0.5
+
+
+def test_a_picture_without_structure_is_not_ok() -> None:
+    flat = np.full((H, W), 120, np.float32)
+    placement = started().update(make_picture(within(noisy(flat, 1), INSIDE), FIELD, 8), None, 1, 0.1)
+    assert not placement.registration.ok
+
+
+def test_another_view_is_not_ok_at_once_then_new_and_recognised_when_it_returns() -> None:
+    registrar = started()
+    for number in range(1, 4):
+        registrar.update(pulse(still(), number), None, number, 0.1 * number)
+    placements = [registrar.update(pulse(still(), n, view=1), None, n, 0.1 * n) for n in range(10, 16)]
+    assert not placements[0].registration.ok
+    opened = next(p for p in placements if p.view_changed)
+    assert opened.view_id == 1
+    assert opened.registration.ok
+    assert placements[-1].view_id == 1
+    assert placements[-1].registration.ok
+    truth = moved(12, -8, 1.0)
+    placements = [registrar.update(pulse(truth, n), None, n, 0.1 * n) for n in range(20, 26)]
+    assert not placements[0].registration.ok
+    assert placements[-1].view_id == 0
+    assert placements[-1].reference_frame == 0
+    assert error_px(placements[-1].motion, truth) < 0.5
+    assert sum(p.view_changed for p in placements) == 1
+
+
+def test_no_view_is_opened_in_mid_swing() -> None:
+    registrar = started()
+    for number in range(1, 4):
+        registrar.update(pulse(still(), number), None, number, 0.1 * number)
+    for number in range(10, 20):
+        swinging = moved(45.0 * (number % 3), 30.0 * number - 450, 9.0 * (number % 4) - 13)
+        placement = registrar.update(pulse(swinging, number, view=1), None, number, 0.1 * number)
+        assert placement.view_id == 0
+        assert not placement.view_changed
+        assert not placement.registration.ok
+
+
+def plain_sums(
+    reference: NDArray[np.float32],
+    reference_mask: Mask,
+    present: NDArray[np.float32],
+    present_mask: Mask,
+    matrix: NDArray[np.float64],
+    corner: tuple[int, int],
+) -> NDArray[np.float64]:
+    """``block_sums`` for one block, restated."""
+    rows, columns = np.mgrid[corner[1] : corner[1] + BLOCK_PX, corner[0] : corner[0] + BLOCK_PX]
+    x, y = columns.ravel(), rows.ravel()
+    px, py = matrix[:, :2] @ np.array([x, y], dtype=np.float64) + matrix[:, 2:]
+    h, w = present.shape
+    use = (reference_mask[y, x] > 0) & (px >= 0) & (py >= 0) & (px < w - 1) & (py < h - 1)
+    x, y, px, py = x[use], y[use], px[use], py[use]
+    ix, iy = px.astype(int), py.astype(int)
+    use = (present_mask[iy, ix] > 0) & (present_mask[iy + 1, ix + 1] > 0)
+    x, y, px, py, ix, iy = x[use], y[use], px[use], py[use], ix[use], iy[use]
+    fx, fy = px - ix, py - iy
+    image = present.astype(np.float64)
+    c = (image[iy, ix] * (1 - fx) + image[iy, ix + 1] * fx) * (1 - fy)
+    c += (image[iy + 1, ix] * (1 - fx) + image[iy + 1, ix + 1] * fx) * fy
+    wide = reference.astype(np.float64)
+    t = wide[y, x]
+    jx, jy = (wide[y, x + 1] - wide[y, x - 1]) / 2, (wide[y + 1, x] - wide[y - 1, x]) / 2
+    middle_x, middle_y = (reference.shape[1] - 1) / 2, (reference.shape[0] - 1) / 2
+    ja = (jy * (x - middle_x) - jx * (y - middle_y)) * 4 / reference.shape[1]
+    j = np.array([jx, jy, ja])
+    products = [jx @ jx, jx @ jy, jx @ ja, jy @ jy, jy @ ja, ja @ ja]
+    return np.array([len(c), c.sum(), t.sum(), c @ c, t @ t, c @ t, *j.sum(axis=1), *(j @ c), *(j @ t), *products])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    height=st.integers(BLOCK_PX + 2, 60),
+    width=st.integers(BLOCK_PX + 2, 60),
+    shift=st.floats(-20, 20),
+    turn_deg=st.floats(-20, 20),
+)
+def test_the_kernel_sums_what_the_plain_definition_sums(
+    seed: int, height: int, width: int, shift: float, turn_deg: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    reference = rng.standard_normal((height, width), dtype=np.float32)
+    present = rng.standard_normal((width, height), dtype=np.float32)
+    reference_mask = (rng.random(reference.shape) > 0.2).astype(np.uint8) * 255
+    present_mask = (rng.random(present.shape) > 0.2).astype(np.uint8) * 255
+    matrix = RigidMotion((shift, -shift / 2), turn_deg, (width / 2, height / 2)).matrix
+    corner = (int(rng.integers(1, width - BLOCK_PX)), int(rng.integers(1, height - BLOCK_PX)))
+    sums = np.empty((1, SUMS))
+    blocks = np.array([corner], dtype=np.int32)
+    block_sums(reference, reference_mask, present, present_mask, np.ascontiguousarray(matrix), blocks, sums)
+    expected = plain_sums(reference, reference_mask, present, present_mask, matrix, corner)
+    np.testing.assert_allclose(sums[0], expected, rtol=1e-5, atol=1e-4)
