@@ -28,12 +28,14 @@ class DetectorSettings:
     pixel_mm: float
     focal_blur_mm: float = 0.36
     """Standard deviation of the focal spot's penumbra, before the quanta are counted."""
-    detector_blur_mm: float = 0.24
+    detector_blur_mm: float = 0.14
     """Standard deviation of the scintillator's spread, after the quanta are counted."""
-    scatter_per_depth: float = 0.17
+    readout_blur_px: float = 0.45
+    """The same of digitising and scan conversion: real pictures of 512 and of 980 pixels have the same grain."""
+    scatter_per_depth: float = 0.20
     """Scatter over primary for each unit of optical depth: once-scattered photons grow with the depth crossed.
 
-    A depth of 4 (AP through the pelvis) gives 1.0, one of 7 (lateral) 1.75.
+    A depth of 5 (AP through the pelvis) gives 1.0; sideways it is more, up to twice that where bone is thickest.
     """
     scatter_spread: float = 0.09
     """Standard deviation of the scatter's blur, as a share of the picture's side."""
@@ -83,7 +85,8 @@ class Detector:
             quanta_at_one *= (1 + s.lag) / (1 - s.lag)
         noise *= np.sqrt(reaching * np.float32(1.0 / quanta_at_one))
         noise += reaching
-        counted = _blur(np.maximum(noise, 0, out=noise), s.detector_blur_mm * pixels_per_mm)
+        spread_px = float(np.hypot(s.detector_blur_mm * pixels_per_mm, s.readout_blur_px))
+        counted = _blur(np.maximum(noise, 0, out=noise), spread_px)
 
         if self._past is None:
             self._past = counted

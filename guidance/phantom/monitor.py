@@ -44,14 +44,14 @@ class LostVideo(StrEnum):
 class DisplayCurve:
     """Signal to grey: the signal's logarithm, harmonised, on a line that is rounded off at both ends."""
 
-    latitude: float = 1.6
+    latitude: float = 1.85
     """Natural logarithm of the signal's ratio from black to white."""
     middle: float = 0.56
     """Grey (0 to 1) of a signal of 1, which is where brightness control holds the central field."""
-    harmonise: float = 0.4
+    harmonise: float = 0.3
     """Share of the picture's coarse differences in brightness that the machine takes out, so that thick and thin
     parts are seen at once (dynamic range compression)."""
-    edge_gain: float = 0.55
+    edge_gain: float = 0.45
     """Edge enhancement: how much of the difference from a blurred copy is added."""
     edge_sigma_px: float = 1.6
     inverted: bool = False

@@ -62,6 +62,8 @@ PEDAL_UP_S = 1.5
 """No pulse for longer than this: the pedal was up, and the machine starts its recursive filter afresh."""
 
 SPILL_ML = 1.5
+RAIL_MM, RAIL_METAL = 1.6, 0.12
+"""An aluminium edge: its share of steel's attenuation makes it as faint as the table lines of real pictures."""
 
 CEMENT_TRUTH_CM, ROOT_TRUTH_CM = 0.1, 0.03
 SOFT_EDGE_SHARE, HARD_EDGE_PX = 0.022, 1.8
@@ -251,7 +253,7 @@ class Procedure:
         """What casts a shadow besides the patient: steel, cement, contrast in the body, contrast on the skin."""
         steel = [needle.steel_cm(carm) for needle in self._needles(t_s)]
         things = [d for d in self.scenario.distractors if d.start_s <= t_s < d.end_s]
-        steel += [_metal(thing).steel_cm(carm) for thing in things if thing.kind != "spill"]
+        steel += [metal.steel_cm(carm) for thing in things for metal in _metals(thing)]
         cement = [s.cement_cm(carm) for s, ml in zip(self._spreads, self._injected, strict=True) if ml > 0]
         iodine = []
         for run, injection in zip(self._runs, self.scenario.contrast, strict=True):
@@ -464,16 +466,23 @@ def _widened(carm: CArm, margin_px: int, multiple: int) -> CArm:
     return replace(carm, side_px=side, detector_side_mm=carm.pitch_mm * side)
 
 
-def _metal(thing: Distractor) -> Clamp | Screw | Cable:
+def _metals(thing: Distractor) -> tuple[Clamp | Screw | Cable, ...]:
     at, a = np.array(thing.at_mm), radians(thing.angle_deg)
     along = np.array([cos(a), 0.0, sin(a)])
     across = np.array([-sin(a), 0.0, cos(a)])
-    if thing.kind == "clamp":
-        return Clamp(at, along, across)
-    if thing.kind == "screw":
-        return Screw(at, along)
     s = np.linspace(-120, 120, 40)[:, None]
-    return Cable(at + s * along + 6 * np.sin(s / 22) * across)
+    match thing.kind:
+        case "clamp":
+            return (Clamp(at, along, across),)
+        case "screw":
+            return (Screw(at, along),)
+        case "cable":
+            return (Cable(at + s * along + 6 * np.sin(s / 22) * across),)
+        case "rail":
+            sides = (at - 24 * across, at + 24 * across)
+            return tuple(Cable(side + s[[0, -1]] * along, RAIL_MM, RAIL_METAL) for side in sides)
+        case "spill":
+            return ()
 
 
 def _turn(angle_deg: float, centre_px: float) -> Matrix:

@@ -74,8 +74,8 @@ class Display(_Strict):
     inverted: bool = False
     text: bool = True
     rotation_deg: Annotated[float, Field(ge=-180, le=180)] = 0.0
-    edge_gain: Annotated[float, Field(ge=0, le=3)] = 0.55
-    latitude: Annotated[float, Field(ge=0.8, le=6)] = 1.6
+    edge_gain: Annotated[float, Field(ge=0, le=3)] = 0.45
+    latitude: Annotated[float, Field(ge=0.8, le=6)] = 1.85
 
 
 class Pose(_Strict):
@@ -184,9 +184,12 @@ class DoseStep(_Strict):
 
 
 class Distractor(_Strict):
-    """Something radiopaque that is no needle, there between ``start_s`` and ``end_s``. spill: contrast on the skin."""
+    """Something radiopaque that is no needle, there between ``start_s`` and ``end_s``.
 
-    kind: Literal["clamp", "screw", "cable", "spill"]
+    rail: two faint straight lines across the whole picture, the table's frame. spill: contrast on the skin.
+    """
+
+    kind: Literal["clamp", "screw", "cable", "rail", "spill"]
     at_mm: Vector
     angle_deg: Annotated[float, Field(ge=-180, le=180)] = 30.0
     start_s: Seconds = 0.0

@@ -11,7 +11,9 @@ PIXEL_MM = 0.3
 
 def bare(**changes: float) -> DetectorSettings:
     """A detector that does nothing but count quanta."""
-    nothing = {"focal_blur_mm": 0, "detector_blur_mm": 0, "scatter_per_depth": 0, "glare": 0, "lag": 0}
+    nothing = dict.fromkeys(
+        ("focal_blur_mm", "detector_blur_mm", "readout_blur_px", "scatter_per_depth", "glare", "lag"), 0.0
+    )
     return DetectorSettings(pixel_mm=PIXEL_MM, **(nothing | changes))
 
 
