@@ -135,7 +135,8 @@ class _Sculptor:
 
     def _upright_x(self, block: _Block) -> Volume:
         """x as if the pelvis lay straight on the table."""
-        return block.x - self.build.shear_per_z * block.z - self.build.shear_per_y * block.y
+        lean = self.build.shear_per_z * block.z + self.build.shear_per_y * block.y
+        return np.asarray(block.x - lean, dtype=np.float32)
 
     def _leant(self, point: Point) -> Point:
         x, y, z = point

@@ -51,16 +51,33 @@ def grains_cm(carm: CArm, points_mm: NDArray[np.float64], grain_mm: float, share
 
     Each grain is drawn as a pyramid twice its width, parallel to the detector, with the grain's volume.
     """
-    if len(points_mm) == 0:
-        return (0, 0, 0, 0), np.zeros((0, 0), dtype=np.float32)
-    centres_px = carm.project(points_mm)
-    half_width_px = carm.px_per_mm_at(points_mm) * grain_mm
-    reach = float(half_width_px.max())
-    box = clip_box(centres_px.min(axis=0) - reach, centres_px.max(axis=0) + reach, carm.side_px)
+    box = grains_box(carm, points_mm, grain_mm)
     patch = np.zeros((box[3] - box[1], box[2] - box[0]), dtype=np.float32)
-    weight = np.asarray(share, dtype=np.float64) * (grain_mm / 10)
-    add_grains(np.ascontiguousarray(centres_px), half_width_px, weight, box[0], box[1], patch)
+    draw_grains(patch, (box[0], box[1]), carm, points_mm, grain_mm, share)
     return box, patch
+
+
+def grains_box(carm: CArm, points_mm: NDArray[np.float64], grain_mm: float) -> Box:
+    """The part of the detector that grains can shade."""
+    if len(points_mm) == 0:
+        return 0, 0, 0, 0
+    centres_px = carm.project(points_mm)
+    reach_px = float(carm.px_per_mm_at(points_mm).max()) * grain_mm
+    return clip_box(centres_px.min(axis=0) - reach_px, centres_px.max(axis=0) + reach_px, carm.side_px)
+
+
+def draw_grains(
+    patch: Volume,
+    corner_px: tuple[int, int],
+    carm: CArm,
+    points_mm: NDArray[np.float64],
+    grain_mm: float,
+    share: NDArray[np.float64],
+) -> None:
+    """Add grains, as ``grains_cm`` draws them, to the patch whose first pixel is the detector's ``corner_px``."""
+    half_width_px = carm.px_per_mm_at(points_mm) * grain_mm
+    weight = np.asarray(share, dtype=np.float64) * (grain_mm / 10)
+    add_grains(np.ascontiguousarray(carm.project(points_mm)), half_width_px, weight, *corner_px, patch)
 
 
 def clip_box(low_px: NDArray[np.float64], high_px: NDArray[np.float64], side_px: int) -> Box:

@@ -11,8 +11,8 @@ from scipy.ndimage import binary_closing, gaussian_filter, map_coordinates
 from scipy.spatial import cKDTree
 
 from guidance.phantom.carm import CArm, Vector
-from guidance.phantom.patient import Landmarks, Patient, Points
-from guidance.phantom.projector import Shadow, grains_cm
+from guidance.phantom.patient import Landmarks, Patient, Points, Volume
+from guidance.phantom.projector import Box, Shadow, draw_grains, grains_box, grains_cm
 
 Leak = Literal["foramen", "canal", "anterior", "vein"]
 
@@ -27,6 +27,20 @@ _CORTEX = 0.55
 
 _LEAK_SHARE = 0.6
 """Part of what is injected that takes the leak once it is open: the way of least resistance."""
+
+
+_LONGEST_RUN_MM = 75.0
+"""A leak's way ends here: it holds some 3 mL, more than is ever injected."""
+
+
+@dataclass(slots=True, eq=False)
+class _Drawn:
+    """What has been drawn of a deposit in one view so far."""
+
+    carm: CArm
+    picture: Volume
+    voxels: int = 0
+    box: Box = (0, 0, 0, 0)
 
 
 class CementSpread:
@@ -51,7 +65,7 @@ class CementSpread:
         self._resistance = self._resistance_of_bone(patient, rng, side)
         # BaSO4 clumps in the powder, so a deposit is mottled.
         clumps = gaussian_filter(rng.standard_normal((side, side, side), dtype=np.float32), 1.2, mode="wrap")
-        self._opacity = 1 + 0.22 * clumps / clumps.std()
+        self._opacity = (1 + 0.22 * clumps / clumps.std()).astype(np.float64)
         self._front: list[tuple[float, int, int, int]] = []
         self._seen: set[tuple[int, int, int]] = set()
         self._filled: set[tuple[int, int, int]] = set()
@@ -62,6 +76,7 @@ class CementSpread:
         self._run = [] if leak is None else self._leak_run(leak_way(patient.landmarks, self.tip_mm, leak), leak, rng)
         self._run_at = 0
         self._owed = 0.0
+        self._drawn: _Drawn | None = None
 
     @property
     def injected_ml(self) -> float:
@@ -96,10 +111,22 @@ class CementSpread:
                 self._grow()
 
     def cement_cm(self, carm: CArm) -> Shadow:
-        """Its shadow: box and float32 patch of cement thickness in cm, mottled by up to a fifth."""
-        order = np.array(self._order, dtype=np.int64).reshape(-1, 3)
-        index = tuple(np.clip(order + _REACH_VOXELS, 0, 2 * _REACH_VOXELS).T)
-        return grains_cm(carm, self.points_mm, GRAIN_MM, self._opacity[index].astype(np.float64))
+        """Its shadow: box and float32 patch of cement thickness in cm, mottled by up to a fifth.
+
+        While the view stays the same only what is new is drawn.
+        """
+        if self._drawn is None or self._drawn.carm != carm:
+            self._drawn = _Drawn(carm, np.zeros((carm.side_px, carm.side_px), dtype=np.float32))
+        drawn = self._drawn
+        fresh = np.array(self._order[drawn.voxels :], dtype=np.int64).reshape(-1, 3)
+        if len(fresh):
+            index = tuple(np.clip(fresh + _REACH_VOXELS, 0, 2 * _REACH_VOXELS).T)
+            points_mm = self.tip_mm + GRAIN_MM * fresh
+            draw_grains(drawn.picture, (0, 0), carm, points_mm, GRAIN_MM, self._opacity[index])
+            drawn.box = _around(drawn.box, grains_box(carm, points_mm, GRAIN_MM))
+            drawn.voxels += len(fresh)
+        x0, y0, x1, y1 = drawn.box
+        return drawn.box, drawn.picture[y0:y1, x0:x1].copy()
 
     def _resistance_of_bone(self, patient: Patient, rng: np.random.Generator, side: int) -> NDArray[np.float32]:
         offsets = GRAIN_MM * (np.arange(side) - _REACH_VOXELS)
@@ -149,12 +176,15 @@ class CementSpread:
         slim = float(rng.uniform(0.75, 1.5))
         wide = {"vein": slim, "foramen": 3.8, "canal": 3.6, "anterior": 5.0}[leak]
         path, at = _resampled(way_mm, GRAIN_MM / 2)
+        path, at = path[at < _LONGEST_RUN_MM], at[at < _LONGEST_RUN_MM]
         # A breach is narrow where it leaves the bone and pools behind it; a vein stays a vein.
         radius = np.clip(1.1 + 0.22 * (at - 0.35 * at[-1]), 1.1, wide) if leak != "vein" else np.full(len(at), wide)
         reach = int(np.ceil(radius.max() / GRAIN_MM)) + 1
-        core = {tuple(v) for v in np.round((path - self.tip_mm) / GRAIN_MM).astype(int)}
-        ball = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
-        near = np.unique((np.array(sorted(core))[:, None, :] + ball).reshape(-1, 3), axis=0)
+        low, high = ((edge - self.tip_mm) / GRAIN_MM for edge in (path.min(axis=0), path.max(axis=0)))
+        spans = [np.arange(round(a) - reach, round(b) + reach + 1) for a, b in zip(low, high, strict=True)]
+        near = np.stack(np.meshgrid(*spans, indexing="ij"), axis=-1).reshape(-1, 3)
+        distance, _ = cKDTree(path).query(self.tip_mm + GRAIN_MM * near, distance_upper_bound=reach * GRAIN_MM)
+        near = near[np.isfinite(distance)]
         distance, i = cKDTree(path).query(self.tip_mm + GRAIN_MM * near)
         ragged = rng.normal(0, 0.25, len(near)) * (leak != "vein")
         within = distance <= radius[i] + ragged
@@ -230,7 +260,7 @@ class ContrastRun:
         points = np.vstack([sheath, film])
         arrival = np.concatenate([from_opening, from_root + opening])
         order = np.argsort(arrival + rng.normal(0, 1.2, len(arrival)), kind="stable")
-        share = np.clip(rng.normal(0.85, 0.25, len(points)), 0.3, 1.2)[order]
+        share = np.clip(rng.normal(0.85, 0.1, len(points)), 0.3, 1.2)[order]
         filled_ml = np.cumsum(share) * self.grain_mm**3 / 1000
         holds = filled_ml <= ml
         self._points = points[order][holds]
@@ -268,7 +298,7 @@ class ContrastRun:
         points, along = points[film], at[i[film]]
         home = at[np.argmin(np.linalg.norm(line - start, axis=1))]
         around = np.abs(points[:, 0] - start[0])
-        streaks = np.sin(along / 3.1 + rng.uniform(0, 6)) + rng.normal(0, 0.5, len(points))
+        streaks = np.sin(along / 3.1 + rng.uniform(0, 6)) + rng.normal(0, 0.15, len(points))
         kept = streaks > -0.4
         return points[kept], (0.7 * np.abs(along - home) + 1.6 * around)[kept]
 
@@ -286,6 +316,13 @@ def skin_spill(centre_mm: Vector, ml: float, seed: int) -> ContrastCloud:
     centre = np.asarray(centre_mm, dtype=np.float64)
     points = centre + np.column_stack([x[wet], np.zeros(int(wet.sum())), z[wet]])
     return ContrastCloud(points, height[wet] * (height.sum() / height[wet].sum()), grain)
+
+
+def _around(a: Box, b: Box) -> Box:
+    """The smallest box around two, of which the first may be empty."""
+    if a[0] == a[2] or a[1] == a[3]:
+        return b
+    return min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
 
 
 def _resampled(line: Points, step_mm: float) -> tuple[Points, NDArray[np.float64]]:

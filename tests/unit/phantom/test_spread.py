@@ -65,6 +65,17 @@ def test_the_picture_holds_the_volume_too(patient: Patient, tip_mm: np.ndarray):
     assert patch.sum() / scale**2 / 100 == pytest.approx(1.0, abs=0.05)
 
 
+def test_a_picture_drawn_stroke_by_stroke_is_the_picture_drawn_at_once(patient: Patient, tip_mm: np.ndarray):
+    at_once, in_strokes = (CementSpread(patient, tip_mm, 7, "foramen", 0.3) for _ in range(2))
+    at_once.inject(0.8)
+    for _ in range(8):
+        in_strokes.inject(0.1)
+        in_strokes.cement_cm(VIEW)
+    (box, patch), (other_box, other_patch) = at_once.cement_cm(VIEW), in_strokes.cement_cm(VIEW)
+    assert box == other_box
+    np.testing.assert_array_equal(patch, other_patch)
+
+
 @pytest.mark.parametrize("leak", LEAKS)
 def test_a_leak_starts_when_told_and_reaches_where_it_is_named_for(patient: Patient, tip_mm: np.ndarray, leak: str):
     cement = CementSpread(patient, tip_mm, 3, leak, leak_after_ml=0.5)
