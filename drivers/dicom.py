@@ -237,7 +237,7 @@ def _shown_frames(path: Path, header: Dataset) -> Iterator[tuple[Pixels, int]]:
             expected = _frame_count(header)
             curve = _DisplayCurve(header)
             coded, vr = _coded_frames(file, header, expected)
-        while True:
+        while frames < expected:
             with _told_by(f"{path}: frame {frames}", "expected a whole picture"):
                 data = next(coded, None)
                 if data is None:
@@ -325,6 +325,10 @@ def _decoded(data: bytes, header: Dataset, vr: str) -> NDArray[Any]:
         stored, _ = luma_of(decode_picture(data, _CODECS[syntax]))
         if stored.shape != (header.Rows, header.Columns):
             raise ValueError(f"{stored.shape[1]}x{stored.shape[0]} pixels instead of {header.Columns}x{header.Rows}")
+        if syntax in (JPEGBaseline8Bit, JPEGExtended12Bit) and stored.dtype != np.uint8:
+            raise ValueError("lossy JPEG of more than 8 bits can't be decoded")
+        if stored.dtype == np.uint8 and header.BitsStored > 8:
+            raise ValueError(f"8-bit pixels instead of {header.BitsStored}-bit ones")
         return _as_stored(stored, data) if _CODECS[syntax] == "jpeg2000" else stored
     native = not syntax.is_encapsulated
     options = as_pixel_options(header, number_of_frames=1, pixel_keyword="PixelData", pixel_vr=vr)

@@ -113,9 +113,10 @@ class VideoFile(Recording):
 
     ``pixels`` are luma (see ``drivers.luma``), ``t_s`` the stream's presentation timestamps, ``sequence`` counts
     from 0. Where timestamps jump back (recordings joined end to end) or are missing, time goes on at the nominal rate.
-    A picture that the decoder could only patch up carries FrameFlag.CORRUPT.
+    A picture that the decoder says it could only patch up carries FrameFlag.CORRUPT, and reading goes on.
 
-    Raises SourceError for what is not a video, and after the last sound frame of one that is damaged or cut short.
+    Raises SourceError for what is not a video, and after the last picture before damage that can't be decoded or the
+    point where the file was cut.
     Misses: FFmpeg conceals much damage without a word (a flipped bit in H.264, even in FFV1 with its checksums), and a
     Matroska file that was never finished can't be told from a whole one.
 

@@ -62,7 +62,7 @@ def _open_files(name: str, paths: list[Path]) -> FrameSource:
     if len(files) == 1:
         return _open_file(files[0])
     if dicom := [path for path in files if is_dicom(path)]:
-        return DicomFolder(name, dicom)
+        return DicomFolder(name, dicom) if len(dicom) > 1 else DicomFile(dicom[0])
     if images := [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]:
         return ImageFolder(name, images)
     raise SourceError(f"{name}: {len(files)} files, none of them an image or DICOM; expected images, DICOM or a case")

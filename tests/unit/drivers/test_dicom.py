@@ -113,6 +113,13 @@ def test_a_lossless_jpeg_that_ffmpeg_would_get_wrong_is_refused(tmp_path: Path) 
         _read(path)
 
 
+def test_jpeg_extended_of_twelve_bits_is_refused_and_not_shown_too_dark(tmp_path: Path) -> None:
+    deep = pictures(1, dtype=np.uint16, top=4095)
+
+    with pytest.raises(SourceError, match="frame 0"):
+        _read(recode(write_dicom(tmp_path / "r.dcm", deep, 12), "JPEGExtendedProcess2_4"))
+
+
 def test_what_an_old_overlay_left_in_the_upper_bits_is_not_shown(tmp_path: Path) -> None:
     shown = pictures(2, dtype=np.uint16, top=4095)
     marked = shown | (pictures(2, dtype=np.uint16, top=15) << 12)
@@ -345,6 +352,16 @@ def test_more_frames_promised_than_stored_are_told_after_those_there_are(tmp_pat
 
     assert frames == 3
     assert "expected 5 frames" in error
+
+
+@pytest.mark.parametrize("syntax", [None, "JPEGLSLossless"])
+def test_more_frames_stored_than_promised_are_left_out(syntax: str | None, tmp_path: Path) -> None:
+    path = write_dicom(tmp_path / "r.dcm", pictures(4))
+    made = dcmread(recode(path, syntax) if syntax else path)
+    made.NumberOfFrames = 2
+    made.save_as(path)
+
+    assert len(_read(path)) == 2
 
 
 def test_an_unknown_transfer_syntax_is_one_clear_error(tmp_path: Path) -> None:

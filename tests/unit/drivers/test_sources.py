@@ -55,6 +55,14 @@ def test_a_path_finds_the_source_that_reads_it(spec: str, kind: type, shelf: Pat
         assert next(iter(source)).pixels.shape == (48, 70)
 
 
+def test_a_run_beside_other_papers_is_the_folders_run(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "run.dcm", pictures(3))
+    (tmp_path / "notes.md").write_text("words")
+
+    with open_source(str(tmp_path)) as source:
+        assert len(list(source)) == 3
+
+
 def test_a_file_whose_name_looks_like_a_glob_or_a_protocol_is_still_a_file(shelf: Path) -> None:
     for name in ("run[1].avi", "concat:a.avi", "run?.avi"):
         (shelf / "run.avi").rename(shelf / name)
