@@ -44,9 +44,9 @@ class LivenessWatch:
     minutes only, looks the same held and frozen and is called held; so is a freeze in its first 1.3 s.
     ``no_signal`` is the source's flag, a screen of one colour, vertical bars, or snow.
 
-    Where repeats are compressed anew or an analogue grabber adds noise, held is told from live only after a run of
-    repeated pulses has shown how little repeats change. Pulses that turn much less noisy (a higher dose) are taken
-    for repeats for RELEARN_S. A field that goes evenly black or white counts as ``no_signal``.
+    Where repeats are compressed anew or an analogue grabber adds noise, they count as pulses until three pulses have
+    shown how little repeats change: analysing a still picture once more does no harm, missing a live one does. A
+    field that goes evenly black or white counts as ``no_signal``.
     """
 
     def __init__(self) -> None:
@@ -56,8 +56,8 @@ class LivenessWatch:
         self._sample: NDArray[np.float32] | None = None
         self._no_picture = False
         self._pulse_noise: deque[float] = deque(maxlen=15)
-        self._repeat_noise: deque[float] = deque(maxlen=60)
-        self._low_noise: list[tuple[float, float]] = []
+        self._repeat_noise: deque[float] = deque(maxlen=15)
+        self._low_noise: deque[tuple[float, float]] = deque(maxlen=200)
         self._pulse_intervals_s: deque[float] = deque(maxlen=12)
         self._frame_intervals_s: deque[float] = deque(maxlen=15)
         self._last_gap_s = 0.0
@@ -95,23 +95,30 @@ class LivenessWatch:
 
     def _is_new(self, noise: float, t_s: float) -> bool:
         """Whether a difference between two frames is that of two pulses; learns how noisy pulses and repeats are."""
-        least = REPEAT_SHARE * max(self._pulse_noise) if self._pulse_noise else FIRST_NOISE
-        if noise > least:
+        if not self._pulse_noise or noise > REPEAT_SHARE * max(self._pulse_noise):
+            if noise <= FIRST_NOISE:
+                return False
+            self._learn_repeats(t_s)
             self._pulse_noise.append(noise)
-            # What changed a little between two pulses was a repeat's compression or the grabber's own noise.
-            self._repeat_noise.extend(low for _, low in self._low_noise)
-            self._low_noise.clear()
             return True
-        if noise <= max(FIRST_NOISE, 1.5 * max(self._repeat_noise, default=0.0)):
-            return False
         self._low_noise.append((t_s, noise))
-        self._low_noise = [(seen_s, low) for seen_s, low in self._low_noise if t_s - seen_s < 2 * RELEARN_S]
-        if len(self._low_noise) < 4 or t_s - self._low_noise[0][0] < RELEARN_S:
+        if noise <= FIRST_NOISE or noise <= 1.5 * self._known_repeat_noise():
             return False
-        # Again and again more than a repeat ever changed, and no pulse as noisy as before: the dose has risen.
-        self._pulse_noise = deque((low for _, low in self._low_noise), maxlen=15)
-        self._low_noise.clear()
+        if t_s - self._low_noise[0][0] > RELEARN_S:
+            # No pulse as noisy as before for a second: the dose has risen.
+            self._pulse_noise = deque((low for _, low in self._low_noise), maxlen=15)
+            self._low_noise.clear()
         return True
+
+    def _learn_repeats(self, t_s: float) -> None:
+        """What changed a little between two noisy pulses was compression or the grabber's own noise."""
+        if self._low_noise and t_s - self._low_noise[0][0] < LONGEST_INTERVAL_S:
+            self._repeat_noise.append(max(low for _, low in self._low_noise))
+        self._low_noise.clear()
+
+    def _known_repeat_noise(self) -> float:
+        """How much repeats have been seen to change; 0 until three pulses in a row told."""
+        return max(self._repeat_noise) if len(self._repeat_noise) >= 3 else 0.0
 
     def _new_pulse(self, t_s: float) -> Liveness:
         if self._pulse_t_s is not None:

@@ -1,6 +1,7 @@
 """One x-ray pulse, prepared once for every stage that looks at it."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -60,6 +61,18 @@ def density_of(pixels: NDArray[np.generic], full_scale: float, bone_dark: bool) 
     return np.asarray(-np.log((share + floor) / (1.0 + floor)), dtype=np.float32)
 
 
+@lru_cache(maxsize=2)
+def _density_table(bone_dark: bool) -> Density:
+    """Density of every 8-bit value: looking it up costs less than half of the logarithm."""
+    return density_of(np.arange(256), 255.0, bone_dark)
+
+
+def _density_by_table(pixels: Pixels, full_scale: float, bone_dark: bool) -> Density:
+    if pixels.dtype == np.uint8 and full_scale == 255.0:
+        return np.asarray(cv2.LUT(pixels, _density_table(bone_dark)), dtype=np.float32)
+    return density_of(pixels, full_scale, bone_dark)
+
+
 def make_picture(pixels: Pixels, field: XrayField, bits: int) -> Picture:
     """The field's part of a frame at work scale."""
     full_scale = float(2**bits - 1)
@@ -73,7 +86,7 @@ def make_picture(pixels: Pixels, field: XrayField, bits: int) -> Picture:
         mask = np.where(cv2.resize(mask, (w, h), interpolation=cv2.INTER_AREA) == 255, 255, 0).astype(np.uint8)
     return Picture(
         pixels=pixels,
-        density=density_of(small, full_scale, field.bone_dark),
+        density=_density_by_table(small, full_scale, field.bone_dark),
         mask=np.ascontiguousarray(mask),
         field=field,
         origin_px=(x0, y0),
