@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil, exp, hypot, log
+from math import ceil, cos, exp, hypot, log, pi, sin
 
 import cv2
 import numpy as np
@@ -27,6 +27,8 @@ LEAST_CONTRAST = 0.15
 """In log density. 2.4 mm of steel behind as much scatter as primary gives 0.6; cortical lines give 0.1 to 0.3."""
 LEAST_NOISE = 0.05
 """Noisier pictures, in log density from pixel to pixel, are averaged over 3 x 3 pixels."""
+LEAST_DOT_CONTRAST = 0.45
+"""Of a needle end-on: its whole length in the beam leaves nothing but scatter, 0.7 where that equals the primary."""
 DARKEST = 2.5
 """Denser than this the display's last grey levels, or their dither, would count as structure."""
 OUTSIDE = np.float32(9.0)
@@ -78,18 +80,25 @@ class _Shaft:
 
 
 def find_needles(picture: Picture, diameter_px: tuple[float, float] | None = None) -> tuple[NeedleSighting, ...]:
-    """Every straight steel shaft that ends inside the field, best first.
+    """Every straight steel shaft that ends inside the field, and every needle seen end-on, the most certain first.
 
     ``diameter_px``: the least and greatest diameter in input-frame pixels, where scale and gauge are known.
+    A shaft is a dark ribbon of constant width between two lighter flanks (antiparallel edges: Steger, "An unbiased
+    detector of curvilinear structures", 1998, without the scale space), followed both ways until it ends; its tip is
+    fitted at full resolution. What it misses: needles whose edges merge with a neighbour's for their whole length, tips
+    inside other metal, shafts shorter than about four diameters; a smooth pin, a screw of a needle's width or one
+    arm of an open clamp looks the same.
     """
     search = _search_image(picture)
     widths = WIDTH_RANGE_PX
     if diameter_px is not None:
         widths = (max(1.5, 0.6 * diameter_px[0] / picture.factor), 1.6 * diameter_px[1] / picture.factor)
+    steep, flat = _runs(search, widths, flat=False), _runs(search, widths, flat=True)
+    lines = _lines(steep, False, widths) + _lines(flat, True, widths)
     shafts: list[_Shaft] = []
     sightings: list[NeedleSighting] = []
     tried = 0
-    for line in _lines(search, widths):
+    for line in sorted(lines, key=lambda line: -line.weight):
         if any(_lies_on(line, shaft) for shaft in shafts):
             continue
         tried += 1
@@ -100,9 +109,13 @@ def find_needles(picture: Picture, diameter_px: tuple[float, float] | None = Non
             continue
         shafts.append(shaft)
         sighting = _sighting(picture, shaft)
-        if sighting is not None and _has_diameter(sighting, diameter_px):
+        if sighting is not None:
             sightings.append(sighting)
-    return _without_doubles(_without_jaws(picture, [s for s in sightings if s.confidence >= LEAST_CONFIDENCE]))
+    on_shafts = shaft_mask(picture, sightings, 4.0)
+    dots = [dot for dot in _dots(search, steep, flat) if on_shafts[round(dot[0][1]), round(dot[0][0])] == 0]
+    sightings += [_dot_sighting(picture, dot) for dot in dots]
+    likely = [s for s in sightings if s.confidence >= LEAST_CONFIDENCE and _has_diameter(s, diameter_px)]
+    return _without_doubles(_without_jaws(picture, likely))
 
 
 def _has_diameter(sighting: NeedleSighting, allowed_px: tuple[float, float] | None) -> bool:
@@ -169,33 +182,90 @@ def _noise_of(density: Density, mask: Mask) -> float:
     return float(np.median(bends)) / (0.6745 * 6**0.5) if bends.size else 0.0
 
 
-def _lines(search: Density, widths: tuple[float, float]) -> list[_Line]:
-    """Straight runs of ribbon sections on rows and on columns, the most evident first."""
-    found = []
+def _runs(search: Density, widths: tuple[float, float], flat: bool) -> Floats:
+    """Runs of ribbon sections on rows, or on columns where ``flat``, as ``ridge.run_lines`` gives them."""
     wanted = [width for width in SECTION_WIDTHS_PX if 0.6 * widths[0] <= width <= 1.8 * widths[1]]
-    sections = np.array(wanted, dtype=np.int32)
-    for flat in (False, True):
-        image = cv2.transpose(search) if flat else search
-        points = ridge.ribbon_points(image, BAND_PX, sections, LEAST_CONTRAST, MOST_POINTS)
-        if len(points) == 0:
+    image = cv2.transpose(search) if flat else search
+    points = ridge.ribbon_points(image, BAND_PX, np.array(wanted, dtype=np.int32), LEAST_CONTRAST, MOST_POINTS)
+    if len(points) == 0:
+        return np.empty((0, 8))
+    run_of = ridge.straight_runs(points, float(BAND_PX), LONGEST_GAP_BANDS)
+    return ridge.run_lines(points, run_of, int(run_of.max()) + 1)
+
+
+def _lines(runs: Floats, flat: bool, widths: tuple[float, float]) -> list[_Line]:
+    """The runs that are long, straight and unbroken enough to be followed as shafts."""
+    found = []
+    for n, first, last, x0, slope, rms, width, contrast in runs[runs[:, 0] >= 5]:
+        slant = 1.0 / hypot(1.0, slope / BAND_PX)
+        length = (last - first) * BAND_PX / slant
+        across = width * slant
+        if length < LEAST_LENGTH_PX or not widths[0] <= across <= widths[1]:
             continue
-        run_of = ridge.straight_runs(points, float(BAND_PX), LONGEST_GAP_BANDS)
-        runs = ridge.run_lines(points, run_of, int(run_of.max()) + 1)
-        runs = runs[runs[:, 0] >= 5]
-        for n, first, last, x0, slope, rms, width, contrast in runs:
-            cos = 1.0 / hypot(1.0, slope / BAND_PX)
-            length = (last - first) * BAND_PX / cos
-            across = width * cos
-            if length < LEAST_LENGTH_PX or not widths[0] <= across <= widths[1]:
+        if rms * slant > max(0.8, 0.15 * across) or n < 0.5 * (last - first + 1):
+            continue
+        ends = [(x0 + slope * band, band * BAND_PX + (BAND_PX - 1) / 2) for band in (first, last)]
+        along = (slope / BAND_PX * slant, slant)
+        if flat:
+            ends, along = [(y, x) for x, y in ends], (along[1], along[0])
+        found.append(_Line(ends[0], ends[1], along, across, contrast, n * min(contrast, 1.0)))
+    return found
+
+
+def _dots(search: Density, steep: Floats, flat: Floats) -> list[tuple[PointPx, float, float]]:
+    """Centre, diameter and contrast of the dark discs, in work pixels: ribbon both ways, and as long as wide.
+
+    ``steep``, ``flat``: the runs on rows and on columns.
+    """
+    found = []
+    for runs in (steep, flat):
+        length = (runs[:, 2] - runs[:, 1] + 1) * BAND_PX
+        ratio = length / np.maximum(runs[:, 6], 1.0)
+        runs = runs[(runs[:, 0] >= 2) & (ratio > 0.4) & (ratio < 1.7) & (runs[:, 7] > 0.7 * LEAST_DOT_CONTRAST)]
+        band = 0.5 * (runs[:, 1] + runs[:, 2])
+        found.append(np.column_stack([runs[:, 3] + runs[:, 4] * band, band * BAND_PX + (BAND_PX - 1) / 2, runs[:, 6]]))
+    dots = []
+    for x, y, width in found[0]:
+        for other_y, other_x, other_width in found[1]:
+            if hypot(x - other_x, y - other_y) > 0.35 * width or not 0.6 < width / other_width < 1.6:
                 continue
-            if rms * cos > max(0.8, 0.15 * across) or n < 0.5 * (last - first + 1):
-                continue
-            ends = [(x0 + slope * band, band * BAND_PX + (BAND_PX - 1) / 2) for band in (first, last)]
-            along = (slope / BAND_PX * cos, cos)
-            if flat:
-                ends, along = [(y, x) for x, y in ends], (along[1], along[0])
-            found.append(_Line(ends[0], ends[1], along, across, contrast, n * min(contrast, 1.0)))
-    return sorted(found, key=lambda line: -line.weight)
+            disc = _disc(search, 0.5 * (x + other_x), 0.5 * (y + other_y), 0.5 * (width + other_width))
+            if disc is not None:
+                dots.append(disc)
+    return dots
+
+
+def _disc(search: Density, x: float, y: float, width: float) -> tuple[PointPx, float, float] | None:
+    """The disc near a place: centre, diameter, contrast; None where its edge is no circle against light all round."""
+    for _ in range(2):
+        rays = [
+            ridge.straighten(search, x, y, cos(angle), sin(angle), ceil(1.1 * width) + 3, 1).mean(axis=1)
+            for angle in np.arange(16) * (pi / 8)
+        ]
+        profiles = np.array(rays, dtype=np.float64)
+        if not np.isfinite(profiles).all():
+            return None
+        core, around = float(profiles[:, :2].mean()), profiles[:, -3:].mean(axis=1)
+        contrast = core - float(around.max())
+        if contrast < LEAST_DOT_CONTRAST:
+            return None
+        radii = np.array([_falls_to(p, 0.5 * (core + a)) for p, a in zip(profiles, around, strict=True)], dtype=float)
+        if not np.isfinite(radii).all() or radii.std() > 0.25 * radii.mean():
+            return None
+        angles = np.arange(16) * (pi / 8)
+        x += float(2 * np.mean(radii * np.cos(angles)))
+        y += float(2 * np.mean(radii * np.sin(angles)))
+    if radii.std() > 0.12 * radii.mean() + 0.15:
+        return None
+    return (x, y), 2.0 * float(radii.mean()), contrast
+
+
+def _dot_sighting(picture: Picture, dot: tuple[PointPx, float, float]) -> NeedleSighting:
+    """A needle seen end-on. Of a single dark disc one cannot be very sure: a bone screw looks the same."""
+    centre, diameter, contrast = dot
+    x, y = picture.to_frame_px(np.array(centre))
+    confidence = min(0.9, 0.6 + 0.4 * (contrast - LEAST_DOT_CONTRAST))
+    return NeedleSighting((float(x), float(y)), None, None, diameter * picture.factor, confidence)
 
 
 def _lies_on(line: _Line, shaft: _Shaft) -> bool:
@@ -270,7 +340,7 @@ class _Tip:
 def _sighting(picture: Picture, shaft: _Shaft) -> NeedleSighting | None:
     """The shaft with the better of its free ends as the tip; None where no end lies free inside the field."""
     quality = _Quality.of(shaft)
-    if not quality.is_worth_a_look:
+    if not quality.is_worth_a_look or _confidence(quality, 1.0, 0.0, False) < LEAST_CONFIDENCE:
         return None
     free = [i for i in (0, 1) if shaft.kinds[i] == ridge.FREE]
     tips = [(i, tip) for i in free if (tip := _tip(picture, shaft, i)) is not None]
@@ -285,7 +355,7 @@ def _sighting(picture: Picture, shaft: _Shaft) -> NeedleSighting | None:
         shaft_px=(tip.apex_xy, back_xy),
         angle_deg=angle_deg(tip.apex_xy, back_xy),
         diameter_px=tip.diameter_px,
-        confidence=_confidence(quality, tip, len(free) == 2),
+        confidence=_confidence(quality, tip.drop, tip.dark_ahead, len(free) == 2),
         tip_hidden=tip.dark_ahead > MOST_DARK_AHEAD,
     )
 
@@ -310,11 +380,11 @@ def _axis_at(shaft: _Shaft, end: int) -> tuple[Floats, Floats]:
     shaft pull single centres aside, so those far off the line lose their weight.
     """
     centres = shaft.sections[shaft.first : shaft.last + 1, 0].astype(np.float64)
-    rows = shaft.first + np.nonzero(np.isfinite(centres))[0]
+    rows = shaft.first + np.nonzero(np.isfinite(centres))[0].astype(np.float64)
     centres = centres[np.isfinite(centres)]
     reach = max(20, min(len(rows), int(max(40.0, 8.0 * shaft.width))))
     chosen = slice(0, reach) if end == 0 else slice(-reach, None)
-    rows, centres = rows[chosen].astype(np.float64), centres[chosen]
+    rows, centres = rows[chosen], centres[chosen]
     weight = np.ones(len(rows))
     slope = offset = 0.0
     for _ in range(3):
@@ -463,9 +533,9 @@ PIXELS_A_SAMPLE = 6.0
 def _fit_end(folded: Floats, expected: float, diameter: float, blur: float) -> tuple[float, float, float] | None:
     """The apex along the axis, and the contrast of the shaft and of what lies beyond with what lies beside.
 
-    ``folded``: density above the flank, rows along the shaft, columns from its axis outwards. It is compared with points
-    of several tapers seen through the shaft's own blur and scatter, for every place of the apex, with free level
-    and contrast; the apex is the mean over all of them, each weighted by its likelihood. Steel is dark even
+    ``folded``: density above the flank, rows along the shaft, columns from its axis outwards. It is compared with
+    points of several tapers seen through the shaft's own blur and scatter, for every place of the apex, with free
+    level and contrast; the apex is the mean over all of them, each weighted by its likelihood. Steel is dark even
     where it is thin, so the point at half contrast lies behind the apex by a third of the taper.
     """
     core = max(1, round(0.22 * diameter))
@@ -565,9 +635,9 @@ class _Quality:
         return self.contrast >= 0.22 and self.lengths >= 3.0 and self.wobble <= 0.25 and self.fill >= 0.5
 
 
-def _confidence(quality: _Quality, tip: _Tip, both_ends_free: bool) -> float:
+def _confidence(quality: _Quality, drop: float, dark_ahead: float, both_ends_free: bool) -> float:
     """The share of such sightings that are right: a logistic model of shaft and tip."""
-    drop_misfit = abs(log(max(tip.drop, 0.05)))
+    drop_misfit = abs(log(max(drop, 0.05)))
     z = (
         1.5
         + 3.5 * log(quality.contrast / 0.45)
@@ -576,7 +646,7 @@ def _confidence(quality: _Quality, tip: _Tip, both_ends_free: bool) -> float:
         - 15.0 * (quality.wobble - 0.06)
         - 15.0 * (quality.rough - 0.03)
         - 2.0 * max(0.0, drop_misfit - 0.4)
-        - 4.0 * tip.dark_ahead
+        - 4.0 * dark_ahead
         - (1.0 if both_ends_free else 0.0)
     )
     return 1.0 / (1.0 + exp(-z))

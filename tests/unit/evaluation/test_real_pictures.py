@@ -19,25 +19,25 @@ def sighting(x: float, y: float) -> NeedleSighting:
     return NeedleSighting((x, y), ((x, y), (x + 200, y)), 0.0, 10.0, 0.9)
 
 
-def test_each_tip_is_paired_once_with_the_nearest_sighting():
+def test_each_tip_is_paired_once_with_the_nearest_sighting() -> None:
     score = score_picture("a", [instrument(0, 0), instrument(0, 12)], [sighting(0, 3), sighting(0, 14)])
     assert score.errors_px == (3.0, 2.0)
     assert score.false_count == 0
 
 
-def test_a_sighting_too_far_from_a_tip_is_a_miss_and_a_false_one():
+def test_a_sighting_too_far_from_a_tip_is_a_miss_and_a_false_one() -> None:
     score = score_picture("a", [instrument(0, 0)], [sighting(0, 11)])
     assert score.errors_px == (None,)
     assert score.false_count == 1
 
 
-def test_a_sighting_on_an_unscored_shaft_is_neither_right_nor_wrong():
+def test_a_sighting_on_an_unscored_shaft_is_neither_right_nor_wrong() -> None:
     score = score_picture("a", [instrument(0, 0, scored=False)], [sighting(90, 4)])
     assert score.errors_px == ()
     assert score.false_count == 0
 
 
-def test_the_table_ends_with_the_totals():
+def test_the_table_ends_with_the_totals() -> None:
     scores = [score_picture("a", [instrument(0, 0)], [sighting(0, 7)]), score_picture("b", [], [sighting(5, 5)])]
     last = as_table(scores).splitlines()[-1]
     assert "100% within 10 px, 0% within 5 px" in last
@@ -45,7 +45,7 @@ def test_the_table_ends_with_the_totals():
 
 
 @pytest.mark.skipif(not FOLDER.is_dir(), reason="the labelled real pictures lie outside the project")
-def test_most_wires_of_the_real_pictures_are_found(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+def test_most_wires_of_the_real_pictures_are_found(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main([str(FOLDER), "--draw", str(tmp_path)]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     within_10, within_5 = (float(word.rstrip("%")) for word in last.split() if word.endswith("%"))

@@ -26,7 +26,7 @@ def soft_tissue(height: int, width: int, rng: np.random.Generator) -> NDArray[np
         stroke = np.zeros((height, width))
         cv2.line(stroke, tuple(map(int, ends[:2])), tuple(map(int, ends[2:])), 1.0, int(rng.integers(2, 9)))
         lines *= 1.0 - 0.15 * cv2.GaussianBlur(stroke, (0, 0), 2.0)
-    return np.clip(field, 0.2, 1.1) * lines
+    return np.asarray(np.clip(field, 0.2, 1.1) * lines, dtype=np.float64)
 
 
 def steel_mm(

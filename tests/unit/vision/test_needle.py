@@ -26,7 +26,7 @@ def nearest(sightings: tuple[NeedleSighting, ...], tip: tuple[float, float]) -> 
 
 
 @pytest.mark.parametrize("angle_deg", [-170.0, -90.0, -44.0, 3.0, 45.0, 90.0, 133.0])
-def test_a_needle_is_found_at_any_angle_with_its_tip_within_a_millimetre(angle_deg: float):
+def test_a_needle_is_found_at_any_angle_with_its_tip_within_a_millimetre(angle_deg: float) -> None:
     tip = (240.0, 190.0)
     found = find_needles(one_needle(tip, angle_deg))
     error_px, sighting = nearest(found, tip)
@@ -37,7 +37,7 @@ def test_a_needle_is_found_at_any_angle_with_its_tip_within_a_millimetre(angle_d
     assert sighting.confidence > 0.8
 
 
-def test_the_shaft_runs_from_the_tip_backwards():
+def test_the_shaft_runs_from_the_tip_backwards() -> None:
     tip = (240.0, 190.0)
     _, sighting = nearest(find_needles(one_needle(tip, 30.0)), tip)
     assert sighting.shaft_px is not None
@@ -45,7 +45,7 @@ def test_the_shaft_runs_from_the_tip_backwards():
     assert sighting.shaft_px[1][0] > 400
 
 
-def test_an_inverted_picture_gives_the_same_needle():
+def test_an_inverted_picture_gives_the_same_needle() -> None:
     tip = (200.0, 210.0)
     dark, light = one_needle(tip, 60.0), one_needle(tip, 60.0, bone_dark=False)
     (a,), (b,) = find_needles(dark), find_needles(light)
@@ -53,19 +53,19 @@ def test_an_inverted_picture_gives_the_same_needle():
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_tissue_with_straight_cortical_lines_holds_no_needle(seed: int):
+def test_tissue_with_straight_cortical_lines_holds_no_needle(seed: int) -> None:
     rng = np.random.default_rng(seed)
     pixels = expose(soft_tissue(*SHAPE, rng), np.zeros(SHAPE), QUANTA, rng)
     assert find_needles(picture_of(pixels)) == ()
 
 
-def test_a_bar_across_the_whole_field_has_no_tip():
+def test_a_bar_across_the_whole_field_has_no_tip() -> None:
     rng = np.random.default_rng(2)
     steel = steel_mm(SHAPE, (-300.0, 150.0), -10.0, 2000.0, DIAMETER_PX, 0.8)
     assert find_needles(picture_of(expose(soft_tissue(*SHAPE, rng), steel, QUANTA, rng))) == ()
 
 
-def test_crossing_needles_are_both_found():
+def test_crossing_needles_are_both_found() -> None:
     rng = np.random.default_rng(3)
     tips = (200.0, 150.0), (290.0, 160.0)
     steel = steel_mm(SHAPE, tips[0], -40.0, 900.0, DIAMETER_PX, 0.8)
@@ -75,7 +75,7 @@ def test_crossing_needles_are_both_found():
     assert all(nearest(found, tip)[0] < 3.0 for tip in tips)
 
 
-def test_the_mask_covers_the_shaft_and_its_margin_only():
+def test_the_mask_covers_the_shaft_and_its_margin_only() -> None:
     tip = (240.0, 190.0)
     picture = one_needle(tip, 30.0)
     found = find_needles(picture)
@@ -85,5 +85,16 @@ def test_the_mask_covers_the_shaft_and_its_margin_only():
     assert (mask == 255).sum() < 2.2 * steel.sum()
 
 
-def test_the_mask_of_no_needle_is_empty():
+def test_the_mask_of_no_needle_is_empty() -> None:
     assert not shaft_mask(one_needle((240.0, 190.0), 30.0), (), 3.0).any()
+
+
+def test_a_needle_seen_end_on_is_a_dot_without_a_shaft() -> None:
+    rng = np.random.default_rng(4)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    steel = np.where(np.hypot(x - 222.0, y - 187.0) < DIAMETER_PX / 2, 40.0, 0.0)
+    (dot,) = find_needles(picture_of(expose(soft_tissue(*SHAPE, rng), steel, QUANTA, rng)))
+    assert dot.shaft_px is None
+    assert dot.angle_deg is None
+    assert dot.tip_px == pytest.approx((222.0, 187.0), abs=1.0)
+    assert dot.diameter_px == pytest.approx(DIAMETER_PX, rel=0.25)

@@ -21,18 +21,18 @@ def ids(needles: tuple[Needle, ...]) -> list[int]:
     return [needle.id for needle in needles]
 
 
-def test_a_single_picture_tells_its_needles_at_once():
+def test_a_single_picture_tells_its_needles_at_once() -> None:
     assert ids(NeedleTracker().update((seen(100, 100), seen(300, 100)), 0.0, STILL, 0)) == [1, 2]
 
 
-def test_a_later_needle_is_told_on_its_second_pulse():
+def test_a_later_needle_is_told_on_its_second_pulse() -> None:
     tracker = NeedleTracker()
     tracker.update((), 0.0, STILL, 0)
     assert tracker.update((seen(100, 100),), 0.1, STILL, 0) == ()
     assert ids(tracker.update((seen(100, 100),), 0.2, STILL, 0)) == [1]
 
 
-def test_a_flicker_of_one_pulse_is_never_told():
+def test_a_flicker_of_one_pulse_is_never_told() -> None:
     tracker = NeedleTracker()
     tracker.update((), 0.0, STILL, 0)
     tracker.update((seen(100, 100),), 0.1, STILL, 0)
@@ -40,7 +40,7 @@ def test_a_flicker_of_one_pulse_is_never_told():
     assert tracker.update((seen(100, 100),), 0.3, STILL, 0) == ()
 
 
-def test_a_needle_not_seen_is_predicted_for_half_a_second_and_then_ends():
+def test_a_needle_not_seen_is_predicted_for_half_a_second_and_then_ends() -> None:
     tracker = NeedleTracker()
     tracker.update((seen(100, 100),), 0.0, STILL, 0)
     (needle,) = tracker.update((), 0.4, STILL, 0)
@@ -49,7 +49,7 @@ def test_a_needle_not_seen_is_predicted_for_half_a_second_and_then_ends():
     assert tracker.update((), 0.6, STILL, 0) == ()
 
 
-def test_a_needle_keeps_its_id_through_a_second_of_occlusion_and_through_reentry():
+def test_a_needle_keeps_its_id_through_a_second_of_occlusion_and_through_reentry() -> None:
     tracker = NeedleTracker()
     tracker.update((seen(100, 100),), 0.0, STILL, 0)
     for t in (0.5, 1.0, 1.5):
@@ -57,14 +57,14 @@ def test_a_needle_keeps_its_id_through_a_second_of_occlusion_and_through_reentry
     assert ids(tracker.update((seen(150, 50),), 2.0, STILL, 0)) == [1]
 
 
-def test_a_needle_elsewhere_is_a_new_one():
+def test_a_needle_elsewhere_is_a_new_one() -> None:
     tracker = NeedleTracker()
     tracker.update((seen(100, 100),), 0.0, STILL, 0)
     tracker.update((seen(100, 100), seen(180, 100)), 0.1, STILL, 0)
     assert ids(tracker.update((seen(100, 100), seen(180, 100)), 0.2, STILL, 0)) == [1, 2]
 
 
-def test_crossing_needles_keep_their_ids():
+def test_crossing_needles_keep_their_ids() -> None:
     tracker = NeedleTracker()
     for pulse in range(30):
         a, b = seen(100 + 3 * pulse, 100 - 3 * pulse, -135.0), seen(190 - 3 * pulse, 100 - 3 * pulse, -45.0)
@@ -76,7 +76,7 @@ def test_crossing_needles_keep_their_ids():
     assert by_id[first].tip_px[0] > 180
 
 
-def test_a_stored_view_brings_its_needles_back():
+def test_a_stored_view_brings_its_needles_back() -> None:
     tracker = NeedleTracker()
     tracker.update((seen(100, 100),), 0.0, STILL, 0)
     other = tracker.update((seen(100, 100, confidence=0.99),), 60.0, STILL, 1)
@@ -84,7 +84,7 @@ def test_a_stored_view_brings_its_needles_back():
     assert ids(tracker.update((seen(102, 99),), 120.0, STILL, 0)) == [1]
 
 
-def test_needles_move_with_the_anatomy():
+def test_needles_move_with_the_anatomy() -> None:
     tracker = NeedleTracker()
     tracker.update((seen(100, 100),), 0.0, STILL, 0)
     moved = RigidMotion(shift_px=(60.0, 40.0))
@@ -93,7 +93,7 @@ def test_needles_move_with_the_anatomy():
     assert ids(tracker.update((seen(160, 140),), 0.3, moved, 0)) == [1]
 
 
-def test_a_still_needle_jitters_less_than_its_sightings():
+def test_a_still_needle_jitters_less_than_its_sightings() -> None:
     rng = np.random.default_rng(5)
     tracker = NeedleTracker()
     noisy = 100 + rng.normal(0, 0.8, (80, 2))
@@ -101,7 +101,7 @@ def test_a_still_needle_jitters_less_than_its_sightings():
     assert np.std(np.array(tips[10:]), axis=0).max() < 0.75 * np.std(noisy[10:], axis=0).max()
 
 
-def test_cement_growing_ahead_does_not_advance_a_still_tip_but_a_long_stroke_does():
+def test_cement_growing_ahead_does_not_advance_a_still_tip_but_a_long_stroke_does() -> None:
     tracker = NeedleTracker()
     for k in range(5):
         tracker.update((seen(100, 100),), k / 7.5, STILL, 0)
@@ -116,7 +116,7 @@ def test_cement_growing_ahead_does_not_advance_a_still_tip_but_a_long_stroke_doe
 @pytest.mark.parametrize(
     ("back", "angle"), [((10, 0), 0.0), ((0, -10), 90.0), ((-10, 0), 180.0), ((0, 10), -90.0), ((10, -10), 45.0)]
 )
-def test_angles_are_counter_clockwise_with_y_up(back: tuple[float, float], angle: float):
+def test_angles_are_counter_clockwise_with_y_up(back: tuple[float, float], angle: float) -> None:
     assert angle_deg((0.0, 0.0), back) == pytest.approx(angle)
 
 
@@ -124,11 +124,11 @@ BODY = Zone("S1", ZoneKind.BODY, np.array([[100.0, 100], [200, 100], [200, 160],
 
 
 @pytest.mark.parametrize(("x", "share"), [(200, 0.0), (150, 0.5), (133, 0.67), (100, 1.0), (90, 1.1)])
-def test_depth_counts_from_the_posterior_wall_where_the_needle_comes_from(x: float, share: float):
+def test_depth_counts_from_the_posterior_wall_where_the_needle_comes_from(x: float, share: float) -> None:
     assert depth_share((x, 130.0), (x + 150.0, 150.0), (BODY,)) == pytest.approx(share)
 
 
-def test_a_tip_off_every_body_has_no_depth():
+def test_a_tip_off_every_body_has_no_depth() -> None:
     assert depth_share((150.0, 300.0), (300.0, 320.0), (BODY,)) is None
     assert depth_share((400.0, 130.0), (550.0, 150.0), (BODY,)) is None
     assert depth_share((150.0, 130.0), (300.0, 150.0), ()) is None

@@ -23,7 +23,9 @@ def contrast_twin(line: NDArray[np.float64], section: int, x: int) -> float:
 
 @settings(max_examples=60, deadline=None)
 @given(IMAGES, st.integers(1, 3))
-def test_ribbon_points_are_the_local_maxima_of_core_above_the_darker_flank(image: NDArray[np.float32], band_px: int):
+def test_ribbon_points_are_the_local_maxima_of_core_above_the_darker_flank(
+    image: NDArray[np.float32], band_px: int
+) -> None:
     widths = np.array([3, 5, 8], dtype=np.int32)
     points = ridge.ribbon_points(image, band_px, widths, 0.1, 1000)
     for band, x, width, contrast in points:
@@ -38,7 +40,9 @@ def test_ribbon_points_are_the_local_maxima_of_core_above_the_darker_flank(image
 
 @settings(max_examples=60, deadline=None)
 @given(IMAGES, st.floats(-3, 20), st.floats(-3, 20), st.floats(0, 6.28))
-def test_a_strip_is_the_image_interpolated_along_the_line(image: NDArray[np.float32], x: float, y: float, angle: float):
+def test_a_strip_is_the_image_interpolated_along_the_line(
+    image: NDArray[np.float32], x: float, y: float, angle: float
+) -> None:
     ux, uy = np.cos(angle), np.sin(angle)
     strip = ridge.straighten(image, x, y, ux, uy, 7, 2)
     height, width = image.shape
@@ -57,7 +61,7 @@ def test_a_strip_is_the_image_interpolated_along_the_line(image: NDArray[np.floa
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 200), st.integers(0, 3)), min_size=1, max_size=60))
-def test_a_run_has_the_least_squares_line_of_its_points(rows: list[tuple[int, int, int]]):
+def test_a_run_has_the_least_squares_line_of_its_points(rows: list[tuple[int, int, int]]) -> None:
     rows.sort()
     points = np.array([(band, x / 4, 5.0, 0.5) for band, x, _ in rows], dtype=np.float32)
     run_of = np.array([run for *_, run in rows], dtype=np.int32)
@@ -74,12 +78,10 @@ def test_a_run_has_the_least_squares_line_of_its_points(rows: list[tuple[int, in
         assert (lines[run, 1], lines[run, 2]) == (mine[:, 0].min(), mine[:, 0].max())
 
 
-def test_two_crossing_lines_are_two_runs():
+def test_two_crossing_lines_are_two_runs() -> None:
     bands = np.arange(60)
-    points = np.concatenate(
-        [np.column_stack([bands, 20.0 + 0.9 * bands, np.full(60, 5.0), np.full(60, 0.6)])]
-        + [np.column_stack([bands, 74.0 - 0.9 * bands, np.full(60, 5.0), np.full(60, 0.6)])]
-    ).astype(np.float32)
+    x = np.concatenate([20.0 + 0.9 * bands, 74.0 - 0.9 * bands])
+    points = np.column_stack([np.tile(bands, 2), x, np.full(120, 5.0), np.full(120, 0.6)]).astype(np.float32)
     order = np.argsort(points[:, 0], kind="stable")
     run_of = ridge.straight_runs(points[order], 3.0, 6)
     lines = np.array([0, 1] * 60)
@@ -88,7 +90,7 @@ def test_two_crossing_lines_are_two_runs():
         assert longest > 50
 
 
-def test_a_bowed_pin_is_one_run():
+def test_a_bowed_pin_is_one_run() -> None:
     bands = np.arange(100)
     points = np.column_stack([bands, 50 + 0.002 * (bands - 50.0) ** 2, np.full(100, 5.0), np.full(100, 0.6)])
     assert (ridge.straight_runs(points.astype(np.float32), 3.0, 6) == 0).all()
@@ -100,7 +102,7 @@ def strip_of(contrast: float, rows: int, shaft_rows: int, width: int) -> NDArray
     return strip
 
 
-def test_sections_measure_centre_width_and_contrast():
+def test_sections_measure_centre_width_and_contrast() -> None:
     sections = ridge.cross_sections(strip_of(0.8, 80, 50, 7), 20, 15.0, 7.0, 0.15)
     shaft = sections[5:45]
     assert np.allclose(shaft[:, 0], 15.0, atol=0.05)
@@ -109,7 +111,7 @@ def test_sections_measure_centre_width_and_contrast():
     assert np.isnan(sections[55:, 0]).all()
 
 
-def test_a_shaft_ends_free_in_light_dark_in_metal_and_at_the_border_of_the_field():
+def test_a_shaft_ends_free_in_light_dark_in_metal_and_at_the_border_of_the_field() -> None:
     def end_of(strip: NDArray[np.float32]) -> tuple[int, int]:
         sections = ridge.cross_sections(strip, 20, 15.0, 7.0, 0.15)
         ends = ridge.shaft_ends(sections, 10, 40, 0.8, 7.0, 0.15, 8)
