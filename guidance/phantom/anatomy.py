@@ -165,7 +165,7 @@ class _Sculptor:
 
     def _add_sacrum(self, hips: list[tuple[_Block, Volume]]) -> None:
         k = self.size
-        block = self._block((-74 * k, -50 * k, -115 * k), (74 * k, 68 * k, 35 * k))
+        block = self._block((-74 * k, -50 * k, -115 * k), (74 * k, 72 * k, 48 * k))
         p, s = (v[:, :, None] / k for v in self.curve.straight(block.y.ravel(), block.z.ravel()))
         x = self._upright_x(block) / k
         distance = sacrum_distance(x, p, s, self.build.sacrum) * np.float32(k)
