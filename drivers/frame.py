@@ -78,7 +78,7 @@ class FrameSource(Protocol):
 
 def freeze(pixels: Pixels) -> Pixels:
     """The same pixels, C-contiguous and not writeable, copied only if they must be."""
-    frozen = np.ascontiguousarray(pixels)
+    frozen: Pixels = np.require(pixels, requirements="C")
     if frozen is pixels and frozen.flags.writeable:
         frozen = frozen.view()
     frozen.flags.writeable = False

@@ -64,6 +64,7 @@ class ImageFolder(Recording):
         self._header = Header(None if has_pages else len(self._paths), self._rate_hz)
         numbers = count()
         for path in self._paths:
+            self._file = str(path)
             for pixels in _pictures(path):
                 sequence = next(numbers)
                 bits = 8 if pixels.dtype == np.uint8 else 16

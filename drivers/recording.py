@@ -45,6 +45,7 @@ class Recording(ABC):
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._file = name
         self._header = Header()
         self._info: SourceInfo | None = None
         self._reading: Generator[Frame, None, None] | None = None
@@ -52,7 +53,10 @@ class Recording(ABC):
 
     @abstractmethod
     def _read(self) -> Generator[Frame, None, None]:
-        """Frames from the first on. Sets ``_header`` before it; what it opens, it closes when it is closed."""
+        """Frames from the first on. Sets ``_header`` before it; what it opens, it closes when it is closed.
+
+        A recording of several files sets ``_file`` to the one being read, for what is told of a frame.
+        """
 
     @property
     def info(self) -> SourceInfo:
@@ -102,7 +106,7 @@ class Recording(ABC):
             h, w = frame.pixels.shape
             if (h, w, frame.bits) != (height_px, width_px, first.bits):
                 raise SourceChanged(
-                    f"{self._name}: frame {frame.sequence}: {w}x{h} pixels of {frame.bits} bits; "
+                    f"{self._file}: frame {frame.sequence}: {w}x{h} pixels of {frame.bits} bits; "
                     f"expected {width_px}x{height_px} of {first.bits} as in the first frame"
                 )
             yield frame
