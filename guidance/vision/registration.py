@@ -93,9 +93,13 @@ class _Fit:
     expected: bool = False
 
     @property
+    def confidence(self) -> float:
+        """The share of blocks that agree; 0 where they are too few or leave the motion undetermined."""
+        return self.share if self.blocks >= LEAST_BLOCKS and self.error_px <= LEAST_CERTAINTY_PX else 0.0
+
+    @property
     def ok(self) -> bool:
-        enough = self.share >= (KEEP_SHARE if self.expected else OK_SHARE)
-        return enough and self.blocks >= LEAST_BLOCKS and self.error_px <= LEAST_CERTAINTY_PX
+        return self.confidence >= (KEEP_SHARE if self.expected else OK_SHARE)
 
 
 class Registrar:
@@ -211,7 +215,7 @@ class Registrar:
     def _placement(self, picture: Picture, fit: _Fit, changed: bool) -> Placement:
         assert self._view is not None
         motion = _rigid_motion(self._motion, _centre(picture))
-        registration = Registration(motion.shift_px, motion.rotation_deg, fit.share, fit.ok)
+        registration = Registration(motion.shift_px, motion.rotation_deg, fit.confidence, fit.ok)
         return Placement(self._view.id, changed, motion, registration, self._view.frame)
 
 
