@@ -131,6 +131,7 @@ class DicomFolder(Recording):
             times_s, rate_hz = _run_times([header for _, header in headers])
             self._header = Header(len(headers), rate_hz, mm_per_px_of(first))
         for sequence, (path, header) in enumerate(headers):
+            self._file = str(path)
             for pixels, bits in _shown_frames(path, header):
                 yield Frame(pixels, times_s[sequence], sequence, bits)
 
