@@ -75,7 +75,7 @@ class Pipeline:
         self._on_stage = on_stage
         self._liveness = LivenessWatch()
         self._field_watch = FieldWatch()
-        self._registrar = Registrar(self._mm_per_px)
+        self._registrar = Registrar()
         self._tracker = NeedleTracker()
         self._phases = PhaseClock(plan.phases)
         self._contexts: dict[int, _ViewContext] = {}
@@ -91,8 +91,13 @@ class Pipeline:
         t_s = self._seconds(frame.t_s)
         liveness = self._liveness.update(frame, t_s, self._field)
         self._on_stage("liveness")
+        if liveness.state not in (FrameState.NO_SIGNAL, FrameState.CORRUPT):
+            # Repeats too: which of two pictures on a monitor is the live one shows between the pulses.
+            self._field = self._field_watch.update(frame.pixels, frame.bits)
+        self._on_stage("field")
         if liveness.state is FrameState.LIVE and liveness.new_pulse:
-            self._last = self._analyse(frame, t_s)
+            assert self._field is not None
+            self._last = self._analyse(frame, self._field, t_s)
         else:
             self._last = self._repeat(liveness.state, t_s)
         return self._last
@@ -123,11 +128,9 @@ class Pipeline:
             scale=None,
         )
 
-    def _analyse(self, frame: Frame, t_s: float) -> Findings:
+    def _analyse(self, frame: Frame, field: XrayField, t_s: float) -> Findings:
         number, pulse = (0, 1) if self._last is None else (self._last.frame + 1, self._last.pulse + 1)
-        self._field = self._field_watch.update(frame.pixels, frame.bits)
-        self._on_stage("field")
-        picture = make_picture(frame.pixels, self._field, frame.bits)
+        picture = make_picture(frame.pixels, field, frame.bits)
         self._on_stage("picture")
 
         sightings = find_needles(picture, self._needle_diameters_px())
@@ -142,7 +145,7 @@ class Pipeline:
         zones = tuple(replace(zone, polygon_px=placement.motion.move(zone.polygon_px)) for zone in context.zones)
         bodies = tuple(zone for zone in zones if zone.kind is ZoneKind.BODY)
         needles = self._tracker.update(sightings, t_s, placement.motion, placement.view_id, bodies)
-        scale = self._scale(needles)
+        scale = self._scale(needles, field)
         self._on_stage("tracking")
 
         phase = self._phases.at(t_s)
@@ -163,7 +166,7 @@ class Pipeline:
             phase_inferred=self._phases.is_inferred,
             view=context.view,
             view_id=placement.view_id,
-            field=self._field.outline,
+            field=field.outline,
             registration=placement.registration,
             scale=scale,
             zones=zones,
@@ -212,7 +215,7 @@ class Pipeline:
             return None
         return THINNEST_NEEDLE_MM / self._mm_per_px, THICKEST_NEEDLE_MM / self._mm_per_px
 
-    def _scale(self, needles: Iterable[Needle]) -> Scale:
+    def _scale(self, needles: Iterable[Needle], field: XrayField) -> Scale:
         """Millimetres from the best that is known: plan, header, a needle's width, the field's usual size."""
         if self._mm_per_px is not None:
             return Scale(self._mm_per_px, self._mm_per_px_source)
@@ -220,8 +223,7 @@ class Pipeline:
         if self._needle_widths_px:
             diameter_mm = self._plan.needle_diameter_mm or USUAL_NEEDLE_MM
             return Scale(diameter_mm / float(np.median(self._needle_widths_px)), ScaleSource.NEEDLE)
-        assert self._field is not None
-        x0, y0, x1, y1 = self._field.box_px
+        x0, y0, x1, y1 = field.box_px
         return Scale(USUAL_FIELD_MM / max(x1 - x0, y1 - y0), ScaleSource.ASSUMED)
 
 

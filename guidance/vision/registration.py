@@ -113,11 +113,10 @@ class Registrar:
     Method: inverse compositional alignment (Baker and Matthews, Lucas-Kanade 20 Years On, 2004) with weights for each
     block; start by phase correlation (Kuglin and Hines, The phase correlation image alignment method, 1975).
     Misses: motion out of the plane (a small turn of the C-arm passes as a shift until too few blocks agree),
-    magnification, and anatomy that is hidden or featureless. ``mm_per_px`` limits nothing here; motion is in pixels.
+    magnification, and anatomy that is hidden or featureless.
     """
 
-    def __init__(self, mm_per_px: float | None = None) -> None:
-        self.mm_per_px = mm_per_px
+    def __init__(self) -> None:
         self._views: list[_View] = []
         self._view: _View | None = None
         self._motion = np.eye(3)

@@ -51,7 +51,7 @@ def error_px(found: RigidMotion, truth: RigidMotion) -> float:
 
 
 def started(view: int = 0) -> Registrar:
-    registrar = Registrar(0.25)
+    registrar = Registrar()
     registrar.update(pulse(still(), 0, view), None, 0, 0.0)
     return registrar
 

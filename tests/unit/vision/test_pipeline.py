@@ -1,0 +1,120 @@
+"""The whole pipeline on drawn pictures: what it repeats, what it measures, and in whose pixels it speaks."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from drivers.frame import Frame, FrameFlag, SourceInfo, freeze
+from guidance.records import CasePlan, FrameState, Phase, PhaseMark, ScaleSource, View, ViewMark, Zone, ZoneKind
+from guidance.vision.pipeline import Pipeline
+
+SIDE_PX = 320
+PULSE_S = 1 / 7.5
+SQUARE = np.array([[140.0, 140.0], [180.0, 140.0], [180.0, 180.0], [140.0, 180.0]])
+INFO = SourceInfo("drawn", SIDE_PX, SIDE_PX, 8, live=False)
+
+
+def anatomy(view: int, shift_xy: tuple[float, float] = (0.0, 0.0)) -> NDArray[np.float64]:
+    """A round field with bone-like edges, different for each view, moved by ``shift_xy``."""
+    rng = np.random.default_rng(100 + view)
+    y, x = np.mgrid[:SIDE_PX, :SIDE_PX].astype(np.float64)
+    x, y = x - shift_xy[0], y - shift_xy[1]
+    level = np.full((SIDE_PX, SIDE_PX), 150.0)
+    for cx, cy, radius, depth in zip(
+        rng.uniform(40, 280, 24), rng.uniform(40, 280, 24), rng.uniform(8, 40, 24), rng.uniform(8, 25, 24), strict=True
+    ):
+        level -= depth / (1 + np.exp((np.hypot(x - cx, y - cy) - radius) / 1.5))
+    return np.clip(level, 20, 230)
+
+
+def frame(number: int, level: NDArray[np.float64], flags: FrameFlag = FrameFlag.NONE) -> Frame:
+    """One pulse: quantum noise on the level, black outside the round field."""
+    noisy = level + np.random.default_rng(number).normal(0, 4, level.shape)
+    y, x = np.mgrid[:SIDE_PX, :SIDE_PX]
+    noisy[np.hypot(x - 160, y - 160) > 150] = 2
+    return Frame(freeze(np.clip(noisy, 0, 255).astype(np.uint8)), 5.0 + number * PULSE_S, number, flags=flags)
+
+
+def zone(kind: ZoneKind = ZoneKind.FORBIDDEN, view: View | None = None) -> Zone:
+    return Zone(f"zone_{view}", kind, SQUARE, view)
+
+
+def test_time_counts_from_the_first_frame() -> None:
+    pipeline = Pipeline(CasePlan(), INFO)
+    assert [pipeline.step(frame(i, anatomy(0))).t_s for i in range(3)] == pytest.approx([0, PULSE_S, 2 * PULSE_S])
+
+
+def test_a_repeated_picture_repeats_its_findings_and_is_no_new_pulse() -> None:
+    pipeline = Pipeline(CasePlan(), INFO)
+    pulse = frame(0, anatomy(0))
+    first = pipeline.step(pulse)
+    again = pipeline.step(Frame(pulse.pixels, pulse.t_s + 1 / 60, 1))
+    assert (again.frame, again.pulse) == (1, first.pulse)
+    assert again.registration is first.registration
+    assert pipeline.step(frame(2, anatomy(0))).pulse == first.pulse + 1
+
+
+def test_what_the_source_calls_damaged_is_never_analysed() -> None:
+    pipeline = Pipeline(CasePlan(), INFO)
+    first = pipeline.step(frame(0, anatomy(0)))
+    damaged = pipeline.step(frame(1, anatomy(1), FrameFlag.CORRUPT))
+    assert damaged.state is FrameState.CORRUPT
+    assert (damaged.pulse, damaged.field) == (first.pulse, first.field)
+
+
+def test_no_frame_is_no_signal_with_the_last_findings() -> None:
+    pipeline = Pipeline(CasePlan(zones=(zone(),)), INFO)
+    first = pipeline.step(frame(0, anatomy(0)))
+    nothing = pipeline.no_frame(9.0)
+    assert nothing.state is FrameState.NO_SIGNAL
+    assert nothing.t_s == pytest.approx(4.0)
+    assert nothing.zones == first.zones
+
+
+def test_a_case_without_any_picture_has_findings_all_the_same() -> None:
+    assert Pipeline(CasePlan(), INFO).no_frame(0.0).state is FrameState.NO_SIGNAL
+
+
+def test_zones_move_with_the_anatomy() -> None:
+    pipeline = Pipeline(CasePlan(mm_per_px=0.3, zones=(zone(),)), INFO)
+    pipeline.step(frame(0, anatomy(0)))
+    moved = pipeline.step(frame(1, anatomy(0, (6.0, -4.0))))
+    assert moved.registration is not None
+    assert moved.registration.ok
+    assert moved.zones[0].polygon_px == pytest.approx(np.add(SQUARE, (6.0, -4.0)), abs=0.5)
+
+
+def test_each_planned_view_has_the_zones_drawn_on_its_own_reference() -> None:
+    plan = CasePlan(
+        mm_per_px=0.3,
+        zones=(zone(view=View.AP), zone(view=View.LATERAL)),
+        views=(ViewMark(View.AP, 0.0), ViewMark(View.LATERAL, 14 * PULSE_S)),
+    )
+    pipeline = Pipeline(plan, INFO)
+    ap = [pipeline.step(frame(i, anatomy(0))) for i in range(4)][-1]
+    lateral = [pipeline.step(frame(i, anatomy(1))) for i in range(4, 20)][-1]
+    back = [pipeline.step(frame(i, anatomy(0))) for i in range(20, 32)][-1]
+    assert (ap.view, [z.id for z in ap.zones]) == (View.AP, ["zone_ap"])
+    assert (lateral.view, [z.id for z in lateral.zones]) == (View.LATERAL, ["zone_lateral"])
+    assert (back.view, back.view_id) == (View.AP, ap.view_id)
+    assert back.zones[0].polygon_px == pytest.approx(SQUARE, abs=0.7)
+
+
+def test_the_scale_comes_from_the_best_that_is_known() -> None:
+    header = SourceInfo("drawn", SIDE_PX, SIDE_PX, 8, live=False, mm_per_px=0.31)
+    picture = frame(0, anatomy(0))
+    for plan, info, source in (
+        (CasePlan(mm_per_px=0.3), header, ScaleSource.PLAN),
+        (CasePlan(), header, ScaleSource.HEADER),
+        (CasePlan(), INFO, ScaleSource.ASSUMED),
+    ):
+        scale = Pipeline(plan, info).step(picture).scale
+        assert scale is not None
+        assert scale.source is source
+
+
+def test_the_plans_phases_are_told_as_planned() -> None:
+    pipeline = Pipeline(CasePlan(phases=(PhaseMark(0, Phase.NEEDLE), PhaseMark(0.2, Phase.CEMENT))), INFO)
+    seen = [pipeline.step(frame(i, anatomy(0))) for i in range(3)]
+    assert [findings.phase for findings in seen] == [Phase.NEEDLE, Phase.NEEDLE, Phase.CEMENT]
+    assert not any(findings.phase_inferred for findings in seen)
