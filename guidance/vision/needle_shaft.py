@@ -1,0 +1,238 @@
+"""Dark straight ribbons of constant width on a picture, each followed to both of its ends; and dark discs."""
+
+from dataclasses import dataclass
+from math import ceil, cos, hypot, pi, sin
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from guidance.records import PointPx
+from guidance.vision.kernels import ridge
+from guidance.vision.picture import Density, Mask, Picture
+
+Floats = NDArray[np.float64]
+
+BAND_PX = 3
+"""Rows averaged to one scan line: quantum noise falls, and a section at 45° smears by less than a needle's width."""
+SECTION_WIDTHS_PX = (3, 5, 8, 12, 16)
+LEAST_CONTRAST = 0.15
+"""In log density. 2.4 mm of steel behind as much scatter as primary gives 0.6; cortical lines give 0.1 to 0.3."""
+LEAST_NOISE = 0.05
+"""Noisier pictures, in log density from pixel to pixel, are averaged over 3 x 3 pixels."""
+LEAST_DOT_CONTRAST = 0.45
+"""Of a needle end-on: its whole length in the beam leaves nothing but scatter, 0.7 where that equals the primary."""
+DARKEST = 2.5
+"""Denser than this the display's last grey levels, or their dither, would count as structure."""
+OUTSIDE = np.float32(9.0)
+MOST_POINTS = 6000
+LEAST_LENGTH_PX = 18.0
+LONGEST_GAP_BANDS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A straight run of ribbon sections, in work pixels: ends, unit direction, width across, contrast."""
+
+    start_xy: PointPx
+    end_xy: PointPx
+    along_xy: PointPx
+    width: float
+    contrast: float
+    weight: float
+
+    @property
+    def length(self) -> float:
+        return hypot(self.end_xy[0] - self.start_xy[0], self.end_xy[1] - self.start_xy[1])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shaft:
+    """A run followed to both of its ends, in work pixels.
+
+    ``origin_xy`` + i * ``along_xy`` is row i of ``sections``; ``first`` and ``last`` are its rows; ``kinds``: how
+    each ends.
+    """
+
+    origin_xy: PointPx
+    along_xy: PointPx
+    sections: Density
+    first: int
+    last: int
+    kinds: tuple[int, int]
+    width: float
+    contrast: float
+
+    def at(self, row: float, across: float) -> PointPx:
+        """The point of a strip's row and its offset across, in work pixels."""
+        (x, y), (ux, uy) = self.origin_xy, self.along_xy
+        return x + row * ux - across * uy, y + row * uy + across * ux
+
+
+@dataclass(frozen=True, slots=True)
+class Disc:
+    """A dark disc with light all round it, in work pixels."""
+
+    centre_xy: PointPx
+    diameter: float
+    contrast: float
+
+
+def search_image(picture: Picture) -> Density:
+    """Density with the display's blackest levels cut, quantum noise and dither averaged, and no flank outside."""
+    search = np.minimum(picture.density, np.float32(DARKEST))
+    if _noise_of(search, picture.mask) > LEAST_NOISE:
+        search = cv2.blur(search, (3, 3))
+    search[picture.mask == 0] = OUTSIDE
+    return search
+
+
+def _noise_of(density: Density, mask: Mask) -> float:
+    """The standard deviation of the noise from one pixel to the next, by the median of second differences."""
+    rows = density[4::8]
+    bends = np.abs(rows[:, 2:] - 2 * rows[:, 1:-1] + rows[:, :-2])[mask[4::8, 1:-1] > 0]
+    return float(np.median(bends)) / (0.6745 * 6**0.5) if bends.size else 0.0
+
+
+def ribbon_runs(search: Density, widths: tuple[float, float], flat: bool) -> Floats:
+    """Runs of ribbon sections on rows, or on columns where ``flat``, as ``ridge.run_lines`` gives them."""
+    wanted = [width for width in SECTION_WIDTHS_PX if 0.6 * widths[0] <= width <= 1.8 * widths[1]]
+    image = cv2.transpose(search) if flat else search
+    points = ridge.ribbon_points(image, BAND_PX, np.array(wanted, dtype=np.int32), LEAST_CONTRAST, MOST_POINTS)
+    if len(points) == 0:
+        return np.empty((0, 8))
+    run_of = ridge.straight_runs(points, float(BAND_PX), LONGEST_GAP_BANDS)
+    return ridge.run_lines(points, run_of, int(run_of.max()) + 1)
+
+
+def straight_lines(runs: Floats, flat: bool, widths: tuple[float, float]) -> list[Line]:
+    """The runs that are long, straight and unbroken enough to be followed as shafts."""
+    found = []
+    for n, first, last, x0, slope, rms, width, contrast in runs[runs[:, 0] >= 5]:
+        slant = 1.0 / hypot(1.0, slope / BAND_PX)
+        length = (last - first) * BAND_PX / slant
+        across = width * slant
+        if length < LEAST_LENGTH_PX or not widths[0] <= across <= widths[1]:
+            continue
+        if rms * slant > max(0.8, 0.15 * across) or n < 0.5 * (last - first + 1):
+            continue
+        ends = [(x0 + slope * band, band * BAND_PX + (BAND_PX - 1) / 2) for band in (first, last)]
+        along = (slope / BAND_PX * slant, slant)
+        if flat:
+            ends, along = [(y, x) for x, y in ends], (along[1], along[0])
+        found.append(Line(ends[0], ends[1], along, across, contrast, n * min(contrast, 1.0)))
+    return found
+
+
+def _middle(line: Line) -> PointPx:
+    return (line.start_xy[0] + line.end_xy[0]) / 2, (line.start_xy[1] + line.end_xy[1]) / 2
+
+
+def lies_on(line: Line, shaft: Shaft) -> bool:
+    """The line is a piece of a shaft that has been followed already."""
+    (ux, uy), (x0, y0) = shaft.along_xy, shaft.origin_xy
+    if abs(ux * line.along_xy[1] - uy * line.along_xy[0]) > 0.14:
+        return False
+    for x, y in (line.start_xy, line.end_xy, _middle(line)):
+        row = (x - x0) * ux + (y - y0) * uy
+        across = (y - y0) * ux - (x - x0) * uy
+        near = int(min(max(row, shaft.first), shaft.last))
+        centre = shaft.sections[near, 0]
+        if abs(across - (centre if np.isfinite(centre) else 0.0)) > 0.7 * shaft.width + 1:
+            return False
+    return True
+
+
+def follow(search: Density, line: Line) -> Shaft | None:
+    """The line extended both ways to where its ribbon ends; None where it is no ribbon of constant width."""
+    height, width = search.shape
+    (x, y), (ux, uy) = _middle(line), line.along_xy
+    before = _room(x, y, -ux, -uy, width, height)
+    after = _room(x, y, ux, uy, width, height)
+    rows = before + after + 1
+    half = ceil(1.35 * line.width) + 9
+    origin = (x - before * ux, y - before * uy)
+    strip = ridge.straighten(search, *origin, ux, uy, rows, half)
+    sections = ridge.cross_sections(strip, before, float(half), line.width, LEAST_CONTRAST)
+    sections[:, 0] -= half
+    low = max(0, before - int(line.length / 2))
+    high = min(rows - 1, before + int(line.length / 2))
+    seed = sections[low : high + 1]
+    ribbon = seed[np.isfinite(seed[:, 0])]
+    if len(ribbon) < 0.5 * len(seed) or len(ribbon) < 8:
+        return None
+    contrast, shaft_width = float(np.median(ribbon[:, 2])), float(np.median(ribbon[:, 1]))
+    gap = int(max(6.0, 1.2 * shaft_width))
+    first, last, kind0, kind1 = ridge.shaft_ends(sections, low, high, contrast, shaft_width, LEAST_CONTRAST, gap)
+    return Shaft(origin, (ux, uy), sections, int(first), int(last), (int(kind0), int(kind1)), shaft_width, contrast)
+
+
+def _room(x: float, y: float, ux: float, uy: float, width: int, height: int) -> int:
+    """How many whole steps of (ux, uy) from (x, y) stay inside the image."""
+    steps = [float(width + height)]
+    for at, step, size in ((x, ux, width), (y, uy, height)):
+        if step > 1e-9:
+            steps.append((size - 1 - at) / step)
+        elif step < -1e-9:
+            steps.append(-at / step)
+    return max(0, int(min(steps)))
+
+
+def dark_discs(search: Density, steep: Floats, flat: Floats) -> list[Disc]:
+    """The dark discs: ribbon on rows and on columns, and as long as wide.
+
+    ``steep``, ``flat``: the runs on rows and on columns.
+    """
+    found = []
+    for runs in (steep, flat):
+        length = (runs[:, 2] - runs[:, 1] + 1) * BAND_PX
+        ratio = length / np.maximum(runs[:, 6], 1.0)
+        runs = runs[(runs[:, 0] >= 2) & (ratio > 0.4) & (ratio < 1.7) & (runs[:, 7] > 0.7 * LEAST_DOT_CONTRAST)]
+        band = 0.5 * (runs[:, 1] + runs[:, 2])
+        found.append(np.column_stack([runs[:, 3] + runs[:, 4] * band, band * BAND_PX + (BAND_PX - 1) / 2, runs[:, 6]]))
+    discs = []
+    for x, y, width in found[0]:
+        for other_y, other_x, other_width in found[1]:
+            if hypot(x - other_x, y - other_y) > 0.35 * width or not 0.6 < width / other_width < 1.6:
+                continue
+            disc = _disc(search, 0.5 * (x + other_x), 0.5 * (y + other_y), 0.5 * (width + other_width))
+            if disc is not None:
+                discs.append(disc)
+    return discs
+
+
+def _disc(search: Density, x: float, y: float, width: float) -> Disc | None:
+    """The disc near a place; None where its edge is no circle against light all round."""
+    for _ in range(2):
+        rays = [
+            ridge.straighten(search, x, y, cos(angle), sin(angle), ceil(1.1 * width) + 3, 1).mean(axis=1)
+            for angle in np.arange(16) * (pi / 8)
+        ]
+        profiles = np.array(rays, dtype=np.float64)
+        if not np.isfinite(profiles).all():
+            return None
+        core, around = float(profiles[:, :2].mean()), profiles[:, -3:].mean(axis=1)
+        contrast = core - float(around.max())
+        if contrast < LEAST_DOT_CONTRAST:
+            return None
+        radii = np.array([falls_to(p, 0.5 * (core + a)) for p, a in zip(profiles, around, strict=True)], dtype=float)
+        if not np.isfinite(radii).all() or radii.std() > 0.25 * radii.mean():
+            return None
+        angles = np.arange(16) * (pi / 8)
+        x += float(2 * np.mean(radii * np.cos(angles)))
+        y += float(2 * np.mean(radii * np.sin(angles)))
+    if radii.std() > 0.12 * radii.mean() + 0.15:
+        return None
+    return Disc((x, y), 2.0 * float(radii.mean()), contrast)
+
+
+def falls_to(values: Floats, level: float) -> float | None:
+    """Where the values first fall to the level, sub-sample; None where they never do."""
+    below = np.nonzero(values <= level)[0]
+    if len(below) == 0:
+        return None
+    i = int(below[0])
+    if i == 0:
+        return 0.0
+    drop = values[i - 1] - values[i]
+    return float(i - 1 + (values[i - 1] - level) / drop)
