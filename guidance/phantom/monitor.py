@@ -109,8 +109,8 @@ def _coarse(grey: Signal) -> Signal:
 
 
 def _rounded_ends(grey: Signal) -> Signal:
-    """The same line, but bent into exponentials that never quite reach black below 0.16, white above 0.84."""
-    foot, shoulder = np.float32(0.16), np.float32(0.84)
+    """The same line, but bent into exponentials that never quite reach black below 0.16, white above 0.9."""
+    foot, shoulder = np.float32(0.16), np.float32(0.9)
     dark, bright = grey < foot, grey > shoulder
     grey[dark] = foot * np.exp((grey[dark] - foot) / foot)
     room = 1 - shoulder

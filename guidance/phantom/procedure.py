@@ -61,6 +61,9 @@ Matrix = NDArray[np.float64]
 PEDAL_UP_S = 1.5
 """No pulse for longer than this: the pedal was up, and the machine starts its recursive filter afresh."""
 
+SEEN_STEEL_CM = 0.03
+"""Steel this thick takes a fifth of the beam: less is lost in the noise."""
+
 SPILL_ML = 1.5
 RAIL_MM, RAIL_METAL = 1.6, 0.12
 """An aluminium edge: its share of steel's attenuation makes it as faint as the table lines of real pictures."""
@@ -431,7 +434,8 @@ class Procedure:
             if path.appears_s > t_s:
                 continue
             needle = self._needle(path, t_s)
-            tip, back = _moved(to_frame, wide.project(np.stack([needle.tip_mm, needle.back_mm])))
+            ends = np.stack([_visible_apex_px(needle, wide), np.array(needle.back_px(wide))])
+            tip, back = _moved(to_frame, ends)
             visible = _inside(field, (float(tip[0]), float(tip[1])))
             tips.append(
                 TipTruth(id=number, tip_px=_points(tip[None])[0], back_px=_points(back[None])[0], visible=visible)
@@ -483,6 +487,28 @@ def _metals(thing: Distractor) -> tuple[Clamp | Screw | Cable, ...]:
             return tuple(Cable(side + s[[0, -1]] * along, RAIL_MM, RAIL_METAL) for side in sides)
         case "spill":
             return ()
+
+
+def _visible_apex_px(needle: BoneNeedle, carm: CArm) -> NDArray[np.float64]:
+    """Where the needle's shadow ends on its axis, shape (2,).
+
+    Seen obliquely from behind, an edge of the trocar stands out beyond its point; seen from the side, the point's
+    last third of a millimetre is too thin to be seen.
+    """
+    apex, back = np.array(needle.tip_px(carm)), np.array(needle.back_px(carm))
+    length = float(np.linalg.norm(back - apex))
+    (x0, y0, _, _), patch = needle.steel_cm(carm)
+    if patch.size == 0 or length < 1:
+        return apex
+    along = (back - apex) / length
+    across = np.array([-along[1], along[0]])
+    s_mm = np.arange(-2.0, 2.0, 0.05)
+    aside_mm = np.linspace(-0.25, 0.25, 5) * needle.diameter_mm
+    spots_mm = s_mm[:, None, None] * along + aside_mm[:, None] * across
+    spots = (apex + spots_mm / carm.mm_per_px - (x0, y0)).astype(np.float32)
+    steel_cm = cv2.remap(patch, spots[..., 0], spots[..., 1], cv2.INTER_LINEAR)
+    seen = np.flatnonzero((steel_cm >= SEEN_STEEL_CM).any(axis=1))
+    return apex if seen.size == 0 else np.asarray(apex + s_mm[seen[0]] / carm.mm_per_px * along)
 
 
 def _turn(angle_deg: float, centre_px: float) -> Matrix:
