@@ -11,7 +11,7 @@ What it misses: cement that was there before the baseline (a view first seen dur
 """
 
 from dataclasses import dataclass
-from math import inf
+from math import hypot, inf
 from typing import Final
 
 import cv2
@@ -25,7 +25,7 @@ from guidance.vision.kernels.change import regions
 from guidance.vision.picture import Density, Mask, Picture
 
 SEED_SIGMA: Final = 5.0
-"""One false seed in 10⁶ pixels and ten minutes would take 5.5 independent sigmas; two pulses in a row make up for it."""
+"""About one chance seed in ten minutes of 10⁴ independent looks a pulse; two pulses in a row rule out the rest."""
 GROW_SIGMA: Final = 2.5
 STAY_SIGMA: Final = 1.5
 LEAST_DENSITY: Final = 0.04
@@ -37,16 +37,24 @@ EDGE_SHARE: Final = 0.5
 LEAST_AREA_MM2: Final = 2.0
 TIP_REACH_MM: Final = 5.0
 """Cement leaves a needle within its bevel and the blur of where the tip was measured."""
+STILL_MM: Final = 1.5
+STILL_PULSES: Final = 3
 DEPOSIT_REACH_MM: Final = 10.0
 """A run of cement may be lost in noise or behind a shaft for this long and be seen again."""
 LONE_AREA_MM2: Final = 8.0
 LONE_PULSES: Final = 8
 LONE_GROWTH: Final = 1.5
+EMERGING_PULSES: Final = 4
 """Far from any tip or deposit: an area this large that stood this long and has grown by this factor."""
 BODY_RADIUS_MM: Final = 2.5
 """A run is what is thinner than twice this: veins and fracture lines are 1 to 4 mm wide."""
 SHAFT_MM: Final = 2.6
-"""Half of a shaft with its blurred flanks: cement on both sides is taken to lie across it, on one side, up to its axis."""
+"""Half of a shaft with its flanks: cement on both sides is taken to lie across it, on one side up to its axis."""
+SUDDEN_MM2: Final = 60.0
+SUDDEN_MM2_PER_S: Final = 400.0
+"""Twice what a run 2 mm wide at 10 cm/s would add: a clamp, a shutter or a table edge comes faster than cement."""
+PAUSE_S: Final = 1.0
+"""After so long without a pulse of this view a deposit may rightly have grown by any amount."""
 RATE_WINDOW_S: Final = 2.0
 FRONT_WINDOW_S: Final = 0.6
 
@@ -56,7 +64,7 @@ class _Candidate:
     """Something that has become denser and is not called cement, at least not yet."""
 
     area_px: int
-    first_area_px: int
+    early_area_px: int
     pulses: int
 
 
@@ -80,10 +88,13 @@ class CementWatch:
         self._started = False
         self._candidates: dict[int, _Candidate] = {}
         self._labels: Mask = np.zeros((0, 0), np.uint8)
+        self._foreign: Mask = np.zeros((0, 0), np.uint8)
         self._regions: NDArray[np.int32] = np.zeros((0, 0), np.int32)
         self._since_s: NDArray[np.float32] = np.zeros((0, 0), np.float32)
         self._areas: dict[int, list[tuple[float, float]]] = {}
         self._next_id = 1
+        self._last_t_s = 0.0
+        self._earlier_tips: list[list[PointPx]] = []
 
     def update(
         self,
@@ -108,6 +119,7 @@ class CementWatch:
             self._grid = ReferenceGrid(picture)
             self._change = Change(self._grid.shape)
             self._labels = np.zeros(self._grid.shape, np.uint8)
+            self._foreign = np.zeros(self._grid.shape, np.uint8)
             self._regions = np.zeros(self._grid.shape, np.int32)
             self._since_s = np.zeros(self._grid.shape, np.float32)
         grid, change = self._grid, self._change
@@ -133,12 +145,24 @@ class CementWatch:
         t_s: float,
     ) -> None:
         watching = phase is Phase.CEMENT or self._started
+        if not watching and change.pulses_learnt < 8:
+            self._last_t_s = t_s
         if (watching and change.pulses_learnt >= 4) or (self._phase_inferred and change.pulses_learnt >= 8):
             change.compare(placed, work_mm, self._known(work_mm))
-            self._find(change, placed, tips, work_mm, t_s)
+            self._find(change, placed, self._resting(tips, work_mm), work_mm, t_s)
             self._started = self._started or watching or bool(self._labels.any())
+        self._earlier_tips = [*self._earlier_tips, tips][-STILL_PULSES:]
         if not self._started or change.pulses_learnt < 4:
             change.learn(placed, work_mm, self._held(change, tips, work_mm) if self._phase_inferred else None)
+
+    def _resting(self, tips: list[PointPx], work_mm: float) -> list[PointPx]:
+        """The tips that have not moved lately: nobody injects through a needle while driving it."""
+        within = STILL_MM / work_mm
+        return [
+            (x, y)
+            for x, y in tips
+            if all(any(hypot(x - u, y - v) <= within for u, v in earlier) for earlier in self._earlier_tips)
+        ]
 
     def _known(self, work_mm: float) -> Mask:
         """Where density has been added or seems to be: no part of tone, slip or noise."""
@@ -161,16 +185,21 @@ class CementWatch:
     def _find(self, change: Change, placed: Placed, tips: list[PointPx], work_mm: float, t_s: float) -> None:
         """Update what is cement with one pulse."""
         before = self._regions.copy()
-        found = regions(
-            change.z, change.broad, self._labels, SEED_SIGMA, GROW_SIGMA, STAY_SIGMA, LEAST_DENSITY, self._regions
-        )
+        broad = change.broad
+        if self._foreign.any():
+            self._foreign[change.z < GROW_SIGMA] = 0
+            broad = np.where(self._foreign > 0, np.float32(0.0), broad)
+        found = regions(change.z, broad, self._labels, SEED_SIGMA, GROW_SIGMA, STAY_SIGMA, LEAST_DENSITY, self._regions)
+        pause_s, self._last_t_s = t_s - self._last_t_s, t_s
+        most_px = inf if pause_s > PAUSE_S else max(SUDDEN_MM2, SUDDEN_MM2_PER_S * pause_s) / work_mm**2
         cement = np.zeros(change.shape, np.uint8)
         followed: dict[int, _Candidate] = {}
         for name, (left, top, right, bottom, area) in enumerate(found.tolist(), start=1):
             box = _box(left, top, right, bottom)
             part = self._regions[box] == name
+            part &= ~self._laid_in(box, part, before[box], most_px, work_mm)
             if not (self._labels[box][part] > 0).any():
-                if area * work_mm**2 < LEAST_AREA_MM2:
+                if not part.any() or area * work_mm**2 < LEAST_AREA_MM2:
                     continue
                 seen = self._followed(before[box][part], area)
                 if not self._is_cement(change, box, part, seen, tips, work_mm):
@@ -180,6 +209,37 @@ class CementWatch:
         self._candidates = followed
         self._relabel(_outlined(change, cement, work_mm, cv2.bitwise_or(placed.steel, change.base_steel)), work_mm, t_s)
 
+    def _laid_in(
+        self,
+        box: tuple[slice, slice],
+        part: NDArray[np.bool_],
+        before: NDArray[np.int32],
+        most_px: float,
+        work_mm: float,
+    ) -> NDArray[np.bool_]:
+        """What of a region is no growth but an object or a shutter: more at once than flows, or its blurred rim."""
+        standing = self._labels[box] > 0
+        fresh = part & (before == 0) & ~standing
+        rim = max(1, round(1.0 / work_mm))
+        rows, cols = box
+        wide = _box(cols.start - rim, rows.start - rim, cols.stop + rim, rows.stop + rim)
+        mark = np.zeros(self._foreign[wide].shape, np.uint8)
+        inner = mark[rows.start - wide[0].start :, cols.start - wide[1].start :][: part.shape[0], : part.shape[1]]
+        if int(fresh.sum()) > most_px:
+            laid = fresh
+        elif not (part & standing).any():
+            inner[part] = 255
+            if not (cv2.dilate(mark, _square(rim)) & self._foreign[wide]).any():
+                return np.zeros(part.shape, np.bool_)
+            laid = part
+        else:
+            return np.zeros(part.shape, np.bool_)
+        inner[laid] = 255
+        rimmed = cv2.dilate(mark, _square(rim))
+        rimmed[self._labels[wide] > 0] = 0
+        self._foreign[wide] |= rimmed
+        return np.asarray(laid, dtype=np.bool_)
+
     def _followed(self, before: NDArray[np.int32], area_px: int) -> _Candidate:
         """The candidate that lay under this part on the last pulse, brought up to date; or a new one."""
         counts = np.bincount(before)
@@ -187,7 +247,9 @@ class CementWatch:
         old = self._candidates.get(int(counts.argmax()))
         if old is None:
             return _Candidate(area_px, area_px, 1)
-        return _Candidate(area_px, old.first_area_px, old.pulses + 1)
+        # What appears at once needs some pulses to stand out of the noise in full: growth counts from then on.
+        early = max(area_px, old.early_area_px) if old.pulses < EMERGING_PULSES else old.early_area_px
+        return _Candidate(area_px, early, old.pulses + 1)
 
     def _is_cement(
         self,
@@ -206,6 +268,8 @@ class CementWatch:
         to_tip_mm = min((float(np.hypot(cols - x, rows - y).min()) * work_mm for x, y in tips), default=inf)
         if to_tip_mm <= TIP_REACH_MM:
             return True
+        if not self._started:
+            return False
         if _fills_a_gap(change, box, part, work_mm):
             return False
         if to_tip_mm <= DEPOSIT_REACH_MM or self._names_near(box, part, work_mm):
@@ -213,7 +277,7 @@ class CementWatch:
         return (
             seen.pulses >= LONE_PULSES
             and seen.area_px * work_mm**2 >= LONE_AREA_MM2
-            and seen.area_px >= LONE_GROWTH * seen.first_area_px
+            and seen.area_px >= LONE_GROWTH * seen.early_area_px
         )
 
     def _names_near(self, box: tuple[slice, slice], part: NDArray[np.bool_], work_mm: float) -> list[int]:
@@ -330,7 +394,7 @@ def _outlined(change: Change, found: Mask, work_mm: float, steel: Mask) -> Mask:
     reach = cv2.dilate(inside, _square(1))
     if hidden.any():
         added = _behind(added, hidden, work_mm)
-        reach |= cv2.dilate(inside, _disc(round(2 * SHAFT_MM / work_mm))) & hidden
+        reach |= cv2.dilate(inside, _square(round(2 * SHAFT_MM / work_mm))) & hidden
     level = np.clip(EDGE_SHARE * _plateau(change.broad[box], inside, work_mm), LEAST_DENSITY, MILLIMETRE_DENSITY)
     part = np.where(added > level, reach, 0).astype(np.uint8)
     part = cv2.morphologyEx(part, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
@@ -355,10 +419,6 @@ def _behind(added: Density, hidden: Mask, work_mm: float) -> Density:
 
 def _square(reach: int) -> Mask:
     return np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-
-
-def _disc(reach: int) -> Mask:
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1)), np.uint8)
 
 
 def _fills_a_gap(change: Change, box: tuple[slice, slice], part: NDArray[np.bool_], work_mm: float) -> bool:

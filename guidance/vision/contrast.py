@@ -1,7 +1,7 @@
 """Nerve roots filled by the epidurogram: what became denser than the baseline, long and tubular.
 
-The roadmap keeps the densest that each pixel has been, so a root stays after its contrast has washed out. What is wider than
-a root (a puddle on the skin, a pool in the canal) is cut off; what is left must be several times longer than wide.
+The roadmap keeps the densest that each pixel has been, so a root stays after its contrast has washed out. What is
+wider than a root (a puddle on the skin, a pool in the canal) is cut off; the rest must be much longer than wide.
 The centre-line is the cheapest path between the root's far ends where cost falls with the distance to its edge
 (Deschamps & Cohen, Fast extraction of minimal paths in 3D images, 2001).
 
@@ -35,7 +35,9 @@ WIDTH_MM: Final = (1.5, 8.5)
 """Roots with their sheath are 2 to 8 mm wide; a smoothing of 0.6 mm blurs that by a few tenths."""
 POOL_MM: Final = 10.0
 LEAST_LENGTH_MM: Final = 10.0
-LEAST_ELONGATION: Final = 2.5
+LEAST_ELONGATION: Final = 3.5
+LEAST_FILLING_S: Final = 0.2
+"""Contrast runs along a root, at most some 10 cm/s; an instrument laid into the field is there all at once."""
 LEAST_SPAN: Final = 0.6
 """From end to end over length: roots bend by less than a half circle (0.64), chains of noise curl."""
 
@@ -163,7 +165,7 @@ class RootMapper:
         return [pieces == i for i in range(1, n) if stats[i, cv2.CC_STAT_AREA] >= least]
 
     def _root(self, tube: NDArray[np.bool_], offset_xy: tuple[int, int], work_mm: float) -> _Root | None:
-        """The root that a region is; None where it is neither long nor tubular, or lies on a shaft."""
+        """The root that a region is; None where it is not long and tubular, lies on a shaft or came all at once."""
         assert self._grid is not None
         x, y = offset_xy
         h, w = tube.shape
@@ -182,18 +184,14 @@ class RootMapper:
             return None
         mask = np.zeros(self._grid.shape, np.uint8)
         mask[box][tube] = 255
-        line = self._from_its_source(line + (x, y))
+        line = line + np.array(offset_xy)
+        arrived = self._arrived_s[line[:, 1].round().astype(int), line[:, 0].round().astype(int)]
+        seen = arrived[np.isfinite(arrived)]
+        if not len(seen) or float(np.subtract(*np.quantile(seen, [0.9, 0.1]))) < LEAST_FILLING_S:
+            return None
+        line = _from_its_source(line, arrived)
         still = RigidMotion()
         return _Root(mask, self._grid.outlines(mask, still), self._grid.to_frame_px(line), area)
-
-    def _from_its_source(self, line_xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The line turned so that it begins where contrast arrived first; at once everywhere, at the upper end."""
-        rows, cols = line_xy[:, 1].round().astype(int), line_xy[:, 0].round().astype(int)
-        arrived = self._arrived_s[rows, cols]
-        quarter = max(1, len(line_xy) // 4)
-        head, tail = float(np.median(arrived[:quarter])), float(np.median(arrived[-quarter:]))
-        turned = tail < head if head != tail else line_xy[-1, 1] < line_xy[0, 1]
-        return line_xy[::-1].copy() if turned else line_xy
 
     def _name(self, found: list[_Root]) -> None:
         """Give each root the id of the one it overlaps most; a root that is no longer found is dropped."""
@@ -239,6 +237,14 @@ def centre_line(region: NDArray[np.bool_]) -> NDArray[np.float64]:
     taps = np.ones(5) / 5
     middle = np.column_stack([np.convolve(line[:, k], taps, "valid") for k in (0, 1)])
     return np.vstack([line[:1], middle, line[-1:]])
+
+
+def _from_its_source(line_xy: NDArray[np.float64], arrived_s: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The line turned so that it begins where contrast arrived first; at once everywhere, at the upper end."""
+    quarter = max(1, len(line_xy) // 4)
+    head, tail = float(np.median(arrived_s[:quarter])), float(np.median(arrived_s[-quarter:]))
+    turned = tail < head if head != tail else line_xy[-1, 1] < line_xy[0, 1]
+    return line_xy[::-1].copy() if turned else line_xy
 
 
 def _farthest(total: NDArray[np.float32]) -> tuple[int, int]:

@@ -162,7 +162,7 @@ def follow(
                 weight = max(np.float32(1.0) / (count[r, c] + np.float32(1.0)), last)
                 urge = departs * departs * np.float32(1.0 / 25.0)
                 if urge > weight * (one + steep[r, c]):
-                    weight = min(urge / (one + steep[r, c]), np.float32(0.5))
+                    weight = max(weight, min(urge / (one + steep[r, c]), np.float32(0.5)))
                 mean = mean_coarse[r, c] + weight * departs
                 mean_coarse[r, c] = mean
                 mean_fine[r, c] += weight * (fine[r, c] - mean_fine[r, c])

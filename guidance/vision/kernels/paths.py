@@ -14,7 +14,8 @@ def paths_from(cost: Plane, row: int, column: int, previous: Steps) -> Plane:
     """The cheapest way from one pixel to every other (Dijkstra, 1959): total cost, infinite where unreachable.
 
     ``cost``: (h, w) float32, a pixel's cost for each unit of way through it; infinite outside. A step to one of the
-    eight neighbours costs its length times the mean of both. ``previous``, filled: the flat index of the pixel before, -1.
+    eight neighbours costs its length times the mean of both. ``previous``, filled: the flat index of the pixel
+    before, -1 where there is none.
     """
     h, w = cost.shape
     total = np.full((h, w), np.inf, dtype=np.float32)

@@ -62,9 +62,8 @@ def breathing(k: int) -> tuple[float, float]:
 
 
 def test_a_growing_deposit_is_outlined_and_measured() -> None:
-    for k, deposits in enumerate(watch(growing)):
-        pass
-    truth = thick(growing(k))
+    deposits = list(watch(growing))[-1]
+    truth = thick(growing(44))
     assert len(deposits) == 1
     assert dice(filled(deposits[0].polygons_px), truth) > 0.85
     area_mm2 = deposits[0].area_mm2
@@ -80,9 +79,8 @@ def test_a_deposit_is_seen_within_a_second_of_reaching_ten_square_millimetres() 
 
 
 def test_a_deposit_moves_with_the_anatomy() -> None:
-    for k, deposits in enumerate(watch(growing, shift_px=breathing)):
-        pass
-    dx, dy = breathing(k)
+    deposits = list(watch(growing, shift_px=breathing))[-1]
+    dx, dy = breathing(44)
     truth = thick(ball_cm(TIP[0] + dx, TIP[1] + dy, 5.0))
     assert dice(filled(deposits[0].polygons_px), truth) > 0.85
 
@@ -124,10 +122,31 @@ def test_gas_that_moves_on_is_not_cement() -> None:
         assert deposits == ()
 
 
-def test_what_appears_at_once_far_from_a_needle_is_not_cement() -> None:
-    clamp = tube_cm([(20, 30), (70, 30)], 4.0)
+@pytest.mark.parametrize("y", [30.0, 105.0], ids=["far from the needle", "across its tip"])
+def test_an_instrument_laid_into_the_field_is_not_cement(y: float) -> None:
+    clamp = tube_cm([(40, y), (150, y)], 5.0)
     for deposits in watch(lambda k: clamp if k >= 25 else nothing()):
         assert deposits == ()
+
+
+def test_a_shutter_that_closes_is_not_cement() -> None:
+    shutter = nothing()
+    shutter[:, :110] = 2.0
+    for deposits in watch(lambda k: shutter if k >= 25 else nothing()):
+        assert sum(filled(d.polygons_px).sum() for d in deposits) == 0
+
+
+def test_cement_that_grew_while_the_c_arm_was_elsewhere_is_seen_on_return() -> None:
+    beam, cement = Beam(), CementWatch()
+    for k in [*range(BEGINS + 4), *range(60, 70)]:
+        absorber = ball_cm(*TIP, 6.0) if k >= 60 else nothing()
+        picture, motion = beam.pulse(absorber)
+        phase = Phase.CEMENT if k >= BEGINS else Phase.NEEDLE
+        deposits = cement.update(
+            picture, motion, True, (needle_at(TIP),), no_steel(picture), phase, MM_PER_PX, k * PULSE_S
+        )
+    assert len(deposits) == 1
+    assert dice(filled(deposits[0].polygons_px), thick(ball_cm(*TIP, 6.0))) > 0.85
 
 
 def test_a_thin_fast_run_has_a_length_and_a_front() -> None:
@@ -160,15 +179,13 @@ def test_two_needles_feed_two_deposits() -> None:
         size = min(3.0, 0.12 * (k - BEGINS))
         return nothing() if k <= BEGINS else np.maximum(ball_cm(*TIP, size), ball_cm(*other, size))
 
-    for deposits in watch(twice, needles=both):
-        pass
+    deposits = list(watch(twice, needles=both))[-1]
     assert [d.id for d in deposits] == sorted(d.id for d in deposits)
     assert len(deposits) == 2
 
 
 def test_without_a_scale_cement_is_outlined_but_not_measured() -> None:
-    for deposits in watch(growing, mm_per_px=None):
-        pass
+    deposits = list(watch(growing, mm_per_px=None))[-1]
     assert len(deposits) == 1
     assert deposits[0].polygons_px
     assert deposits[0].area_mm2 is None
@@ -181,7 +198,6 @@ def test_while_registration_is_lost_nothing_new_is_told() -> None:
 
 
 def test_growth_at_a_tip_is_seen_without_a_planned_phase() -> None:
-    for deposits in watch(growing, planned=False):
-        pass
+    deposits = list(watch(growing, planned=False))[-1]
     assert len(deposits) == 1
     assert dice(filled(deposits[0].polygons_px), thick(growing(44))) > 0.8

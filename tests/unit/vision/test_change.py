@@ -274,7 +274,7 @@ def test_regions_are_the_connected_parts_that_hold_a_seed(data: st.DataObject) -
     found = kernels.regions(z, added, standing, seed, grow, stay, least, labels)
     held = (standing > 0) & (z > stay)
     low = ((z > grow) | held) & (added > least)
-    n, parts = cv2.connectedComponents(low.astype(np.uint8), connectivity=4)
+    _, parts = cv2.connectedComponents(low.astype(np.uint8), connectivity=4)
     kept = {int(i) for i in np.unique(parts[low & ((z > seed) | held)])} if low.any() else set()
     np.testing.assert_array_equal(labels > 0, np.isin(parts, list(kept)) & low)
     assert len(found) == len(kept)

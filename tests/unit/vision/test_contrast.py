@@ -49,9 +49,9 @@ def running(points_px: list[tuple[float, float]], k: int, diameter_mm: float = 4
 
 def test_two_roots_are_outlined_at_once_and_keep_their_ids() -> None:
     names = set()
-    for k, roots in enumerate(map_roots(lambda k: np.maximum(running(LEFT, k), running(RIGHT, k, 5.0)))):
+    for roots in map_roots(lambda k: np.maximum(running(LEFT, k), running(RIGHT, k, 5.0))):
         names |= {r.id for r in roots}
-    truth = np.maximum(running(LEFT, k), running(RIGHT, k, 5.0)) >= 0.03
+    truth = np.maximum(running(LEFT, 33), running(RIGHT, 33, 5.0)) >= 0.03
     found = np.any([filled(r.polygons_px) for r in roots], axis=0)
     assert len(roots) == 2
     assert names == {r.id for r in roots}
@@ -62,8 +62,7 @@ def test_two_roots_are_outlined_at_once_and_keep_their_ids() -> None:
 
 
 def test_a_centre_line_runs_from_where_contrast_came_from_along_the_middle() -> None:
-    for roots in map_roots(lambda k: running(LEFT, k)):
-        pass
+    roots = list(map_roots(lambda k: running(LEFT, k)))[-1]
     (root,) = roots
     line = root.centerline_px
     assert np.hypot(*(line[0] - LEFT[0])) * MM_PER_PX < 3
@@ -82,8 +81,7 @@ def test_the_roadmap_stays_after_the_contrast_has_washed_out_and_moves_with_the_
     def moved(k: int) -> tuple[float, float]:
         return (0.0, 0.0) if k < 35 else (6.0, -9.0)
 
-    for roots in map_roots(washed_out, 48, shift_px=moved, leaves=40):
-        pass
+    roots = list(map_roots(washed_out, 48, shift_px=moved, leaves=40))[-1]
     (root,) = roots
     truth = tube_cm([(x + 6.0, y - 9.0) for x, y in LEFT], 4.0) >= 0.03
     assert dice(filled(root.polygons_px), truth) > 0.8
@@ -99,20 +97,24 @@ def test_a_short_spot_is_not_a_root() -> None:
         assert roots == ()
 
 
+def test_a_clamp_that_is_there_all_at_once_is_not_a_root() -> None:
+    clamp = tube_cm([(40, 60), (120, 130)], 4.0)
+    for roots in map_roots(lambda k: clamp if k > BEGINS else nothing()):
+        assert roots == ()
+
+
 def test_noise_and_breath_alone_make_no_root() -> None:
     for roots in map_roots(lambda k: nothing(), 40, shift_px=lambda k: (0.0, 8.0 * np.sin(k / 7))):
         assert roots == ()
 
 
 def test_contrast_is_seen_to_arrive_without_a_planned_phase() -> None:
-    for roots in map_roots(lambda k: running(LEFT, k), planned=False):
-        pass
+    roots = list(map_roots(lambda k: running(LEFT, k), planned=False))[-1]
     assert len(roots) == 1
 
 
 def test_without_a_scale_roots_are_outlined_but_not_measured() -> None:
-    for roots in map_roots(lambda k: running(LEFT, k), mm_per_px=None):
-        pass
+    roots = list(map_roots(lambda k: running(LEFT, k), mm_per_px=None))[-1]
     assert len(roots) == 1
     assert roots[0].area_mm2 is None
 
