@@ -30,7 +30,9 @@ WIDTH_RANGE_PX = (2.0, 13.0)
 """A shaft's width at work scale where scale and gauge are unknown."""
 MOST_CANDIDATES = 16
 LEAST_CONFIDENCE = 0.5
-MOST_DARK_AHEAD = 0.3
+MOST_DARK_AHEAD = 0.45
+MOST_RAGGED = 0.3
+"""Beyond either of these the tip lies in something as dark as itself, and its place along the axis is uncertain."""
 
 
 def find_needles(picture: Picture, diameter_px: tuple[float, float] | None = None) -> tuple[NeedleSighting, ...]:
@@ -93,7 +95,7 @@ def _sighting(picture: Picture, shaft: Shaft) -> NeedleSighting | None:
         angle_deg=angle_deg(tip.apex_xy, back_xy),
         diameter_px=tip.diameter_px,
         confidence=_confidence(quality, tip.drop, tip.dark_ahead, len(free) == 2),
-        tip_hidden=tip.dark_ahead > MOST_DARK_AHEAD,
+        tip_hidden=tip.dark_ahead > MOST_DARK_AHEAD or tip.ragged > MOST_RAGGED,
     )
 
 

@@ -32,7 +32,8 @@ class Tip:
     """A shaft's end, measured at full resolution, in input-frame pixels.
 
     ``drop``: how much of the shaft's contrast is gone beyond it; ``dark_ahead``: the share of the patch in front of
-    it that is as dark as the shaft, which then bends or goes on in something else.
+    it that is as dark as the shaft, which then bends or goes on in something else; ``ragged``: the share of its last
+    stretch that has not the shaft's width.
     """
 
     apex_xy: PointPx
@@ -40,6 +41,7 @@ class Tip:
     diameter_px: float
     drop: float
     dark_ahead: float
+    ragged: float
 
 
 def find_tip(picture: Picture, shaft: Shaft, end: int) -> Tip | None:
@@ -79,7 +81,16 @@ def find_tip(picture: Picture, shaft: Shaft, end: int) -> Tip | None:
         diameter_px=diameter,
         drop=(contrast - beyond) / shaft.contrast,
         dark_ahead=float(np.mean(dark)),
+        ragged=_ragged(shaft, end),
     )
+
+
+def _ragged(shaft: Shaft, end: int) -> float:
+    """The share of the shaft's last stretch before its taper that has not the shaft's width: cement or metal is there."""
+    near, far = int(0.8 * shaft.width), max(int(2.5 * shaft.width), int(0.8 * shaft.width) + 3)
+    rows = slice(shaft.first + near, shaft.first + far) if end == 0 else slice(shaft.last - far, shaft.last - near)
+    widths = shaft.sections[rows, 1]
+    return 1.0 - float(np.mean(np.abs(widths - shaft.width) < 0.2 * shaft.width)) if len(widths) else 1.0
 
 
 def _axis_at(shaft: Shaft, end: int) -> tuple[Floats, Floats]:

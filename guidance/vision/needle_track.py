@@ -25,7 +25,7 @@ FASTEST_DIAMETERS_PER_S = 20.0
 """Six centimetres a second for an 11-gauge needle: a hand on a mallet, not a swing of the C-arm."""
 LINE_GATE_DIAMETERS = 1.5
 STEADY_PULSES = 3
-HIDDEN_ADVANCE_DIAMETERS = 1.7
+HIDDEN_ADVANCE_DIAMETERS = 3.0
 """A tip that advances out of sight is taken for still up to this far, and believed beyond."""
 TURN_GATE_DEG = 10.0
 
@@ -193,7 +193,9 @@ def _take_in(track: _Track, sighting: NeedleSighting, tip: Floats, back: Floats 
     innovation = tip - expected
     if sighting.tip_hidden and back is not None and track.pulses >= STEADY_PULSES:
         # Cement that grows ahead of a needle looks like a needle that advances: keep the tip that was seen bare.
-        ahead = _unit(tip - back)
+        track.velocity = np.zeros(2)
+        expected, ahead = track.tip, _unit(tip - back)
+        innovation = tip - expected
         advance = float(innovation @ ahead)
         if 0.0 < advance <= HIDDEN_ADVANCE_DIAMETERS * track.unit_px:
             innovation = innovation - advance * ahead

@@ -98,3 +98,15 @@ def test_a_needle_seen_end_on_is_a_dot_without_a_shaft() -> None:
     assert dot.angle_deg is None
     assert dot.tip_px == pytest.approx((222.0, 187.0), abs=1.0)
     assert dot.diameter_px == pytest.approx(DIAMETER_PX, rel=0.25)
+
+
+def test_a_tip_in_cement_is_said_to_be_hidden_and_a_bare_one_is_not() -> None:
+    tip = (240.0, 190.0)
+    rng = np.random.default_rng(6)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    # A ball of cement round the tip that attenuates about as 1.2 mm of steel in its middle.
+    cement = 1.2 * np.sqrt(np.maximum(0.0, 1.0 - ((x - 236) ** 2 + (y - 193) ** 2) / 14.0**2))
+    needle = steel_mm(SHAPE, tip, 30.0, 900.0, DIAMETER_PX, 0.8)
+    (in_cement,) = find_needles(picture_of(expose(soft_tissue(*SHAPE, rng), needle + cement, QUANTA, rng)))
+    assert in_cement.tip_hidden
+    assert not nearest(find_needles(one_needle(tip, 30.0)), tip)[1].tip_hidden

@@ -108,7 +108,7 @@ def test_cement_growing_ahead_does_not_advance_a_still_tip_but_a_long_stroke_doe
     ahead = (100 - 12 * cos(radians(45)), 100 + 12 * sin(radians(45)))
     (held,) = tracker.update((seen(*ahead, hidden=True),), 0.8, STILL, 0)
     assert held.tip_px == pytest.approx((100.0, 100.0), abs=0.5)
-    far = (100 - 24 * cos(radians(45)), 100 + 24 * sin(radians(45)))
+    far = (100 - 40 * cos(radians(45)), 100 + 40 * sin(radians(45)))
     (moved,) = tracker.update((seen(*far, hidden=True),), 0.95, STILL, 0)
     assert moved.tip_px == pytest.approx(far, abs=0.5)
 
