@@ -29,6 +29,8 @@ GROW_SIGMA: Final = 3.5
 """A sigma more than for a single look: the greatest of ten or so independent looks lies 1.5 higher."""
 SETTLED_PULSES: Final = 3.0
 """The roadmap takes a pixel's average only when so many pulses stand behind it."""
+TRACE_PULSES: Final = 3
+"""The roadmap is drawn on every pulse, its outlines are traced on every third: contrast runs for seconds."""
 EDGE_SHARE: Final = 0.35
 """A tube ends where its smoothed density falls to about this share of its axis."""
 WIDTH_MM: Final = (1.5, 8.5)
@@ -65,6 +67,7 @@ class RootMapper:
         self._regions: NDArray[np.int32] = np.zeros((0, 0), np.int32)
         self._nowhere: Mask = np.zeros((0, 0), np.uint8)
         self._roots: dict[int, _Root] = {}
+        self._looks = 0
         self._next_id = 1
 
     def update(
@@ -122,7 +125,9 @@ class RootMapper:
         if learnt:
             change.compare(placed, work_mm, (self._peak_z > GROW_SIGMA).astype(np.uint8))
             self._draw(change, placed, t_s)
-            self._trace(work_mm)
+            self._looks += 1
+            if self._looks % TRACE_PULSES == 0:
+                self._trace(work_mm)
         if not learnt or phase is Phase.BASELINE:
             change.learn(placed, work_mm, (change.z > GROW_SIGMA).astype(np.uint8))
 
