@@ -64,6 +64,9 @@ PEDAL_UP_S = 1.5
 SEEN_STEEL_CM = 0.03
 """Steel this thick takes a fifth of the beam: less is lost in the noise."""
 
+ESCAPE_ML = 0.02
+"""What 5 mm of a run 2.2 mm wide hold."""
+
 SPILL_ML = 1.5
 RAIL_MM, RAIL_METAL = 1.6, 0.12
 """An aluminium edge: its share of steel's attenuation makes it as faint as the table lines of real pictures."""
@@ -421,6 +424,7 @@ class Procedure:
                 },
                 "cement_mm2": round(float(np.count_nonzero(cement)) * mm2, 3),
                 "roots_mm2": round(float(np.count_nonzero(roots)) * mm2, 3),
+                "escape": any(spread.leaked_ml >= ESCAPE_ML for spread in self._spreads),
                 "cement": RunLengths.of(cement) if cement.any() else None,
                 "roots": RunLengths.of(roots) if roots.any() else None,
                 "zones": {name: _points(polygon) for name, polygon in zones.items()},
