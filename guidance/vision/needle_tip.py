@@ -13,7 +13,7 @@ from guidance.vision.kernels import ridge
 from guidance.vision.needle_shaft import Floats, Shaft, falls_to
 from guidance.vision.picture import Picture, density_of
 
-TAPERS = (0.2, 0.55, 0.9)
+TAPERS = (0.1, 0.3, 0.6, 0.9)
 """How far behind its apex a point reaches full thickness, in diameters: a trocar (three faces at 22°) across the beam
 0.9, the same foreshortened less."""
 STEEL_DEPTH = 2.4
@@ -86,7 +86,7 @@ def find_tip(picture: Picture, shaft: Shaft, end: int) -> Tip | None:
 
 
 def _ragged(shaft: Shaft, end: int) -> float:
-    """The share of the shaft's last stretch before its taper that has not the shaft's width: cement or metal is there."""
+    """The share of the shaft's last stretch before its taper that has not its width: cement or metal is there."""
     near, far = int(0.8 * shaft.width), max(int(2.5 * shaft.width), int(0.8 * shaft.width) + 3)
     rows = slice(shaft.first + near, shaft.first + far) if end == 0 else slice(shaft.last - far, shaft.last - near)
     widths = shaft.sections[rows, 1]
@@ -245,9 +245,11 @@ def _point_images(diameter: float, blur: float, taper: float, contrast: float, c
     across = np.arange(-fine * (columns + 6), fine * (columns + 6) + 1) / fine
     radius = 0.5 * diameter * np.clip(behind / (taper * diameter), 0.0, 1.0)
     chord = 2.0 * np.sqrt(np.maximum(0.0, radius[:, None] ** 2 - across[None, :] ** 2)) / diameter
-    dark, black = exp(-max(0.3, contrast)), exp(-STEEL_DEPTH)
+    # A darker shaft runs more nearly along the beam: more steel, and a point that is dark from its very apex.
+    depth = max(STEEL_DEPTH, 3.0 * contrast)
+    dark, black = exp(-max(0.3, contrast)), exp(-depth)
     scatter = max(0.0, (dark - black) / (1.0 - dark))
-    signal = (np.exp(-STEEL_DEPTH * chord) + scatter) / (1.0 + scatter)
+    signal = (np.exp(-depth * chord) + scatter) / (1.0 + scatter)
     signal = cv2.GaussianBlur(signal, (0, 0), sigmaX=blur * fine, sigmaY=blur / FIT_STEP_PX)
     middle = len(across) // 2
     return np.ascontiguousarray(-np.log(signal[:, middle : middle + fine * columns : fine]), dtype=np.float32)
