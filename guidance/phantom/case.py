@@ -77,7 +77,8 @@ def _bounds(scenario: Scenario) -> dict[str, Any]:
         absent |= {"tip_median_px", "tip_p95_mm", "missed_share"}
     if not scenario.cement:
         absent.add("dice_cement")
-    if not any(injection.leak for injection in scenario.cement):
+    # A vein leads past the zones: its leak is an escape, not cement in a zone.
+    if not any(injection.leak not in (None, "vein") for injection in scenario.cement):
         absent |= {"leak_delay_frames", "leaks_found_share"}
     if not scenario.contrast:
         absent.add("dice_roots")
