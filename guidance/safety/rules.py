@@ -39,6 +39,8 @@ class History:
     """How far each tip has recently been from each zone, decaying towards where it is."""
     gaps_mm: dict[tuple[int, str], tuple[tuple[float, float], ...]] = field(default_factory=dict)
     """For each view and zone, when cement lately was how far from it."""
+    escaped_mm: dict[tuple[int, int], float] = field(default_factory=dict)
+    """For each view and deposit that cement has escaped from, the longest run seen."""
     since_s: dict[FrameState | str, float] = field(default_factory=dict)
     """Since when each technical trouble has lasted."""
     clinical: tuple[Condition, ...] = ()
@@ -112,10 +114,13 @@ def _closing_mm_per_s(zone: Zone, gap_mm: float, findings: Findings, history: Hi
 
 
 def _cement_escapes(findings: Findings, limits: Limits, history: History) -> Iterator[Condition]:
+    """A thin run that was fast once. It stays a condition: cement that has left the bone does not come back."""
     for deposit in findings.cement:
-        if deposit.run_mm is not None:
-            speed = deposit.front_mm_per_s or 0.0
-            text = f"Cement escapes in a thin run of {deposit.run_mm:.0f} mm, {speed:.0f} mm/s"
+        key, speed = (findings.view_id, deposit.id), deposit.front_mm_per_s or 0.0
+        if deposit.run_mm is not None and speed >= limits.cement_escape_mm_per_s:
+            history.escaped_mm[key] = max(deposit.run_mm, history.escaped_mm.get(key, 0.0))
+        if key in history.escaped_mm:
+            text = f"Cement escapes in a thin run of {history.escaped_mm[key]:.0f} mm, {speed:.0f} mm/s"
             yield Condition(AlertKind.CEMENT_ESCAPE, Priority.HIGH, speed, "mm/s", text)
             return
 

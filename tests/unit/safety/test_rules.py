@@ -80,6 +80,16 @@ def test_a_thin_fast_run_is_an_escape_without_any_zone() -> None:
     assert (escape.kind, escape.value, escape.unit) == (AlertKind.CEMENT_ESCAPE, 12.0, "mm/s")
 
 
+def test_an_escape_stays_a_condition_when_its_front_has_come_to_rest() -> None:
+    running = findings(1, cement=(deposit(0, 0, 10, 10, front_mm_per_s=12.0, run_mm=11.0),), zones=())
+    resting = findings(2, cement=(deposit(0, 0, 10, 10),), zones=())
+    assert kinds(running, resting) == {AlertKind.CEMENT_ESCAPE}
+
+
+def test_a_thin_arm_that_grows_slowly_is_no_escape() -> None:
+    assert not conditions(findings(cement=(deposit(0, 0, 10, 10, front_mm_per_s=1.0, run_mm=11.0),), zones=()))
+
+
 def test_cement_beside_a_mapped_root_warns() -> None:
     near = findings(cement=(deposit(300, 300, 20, 20),), roots=(root(324, 300, 10, 60),))
     assert kinds(near) == {AlertKind.CEMENT_NEAR_ROOT}
