@@ -459,10 +459,12 @@ def test_listening_gives_lines_of_json_and_tells_silence(caplog: pytest.LogCaptu
         lines = listen(publisher.endpoint)
         with ThreadPoolExecutor() as pool:
             line = pool.submit(next, lines)
-            wait_until(lambda: "is the service running?" in caplog.text)
-            while not line.done():
-                publisher.tell_health("case", Health("small", FrameState.LIVE, 0, 0, 0, None, None), [], None)
-                time.sleep(0.02)
+            try:
+                wait_until(lambda: "is the service running?" in caplog.text)
+            finally:
+                while not line.done():
+                    publisher.tell_health("case", Health("small", FrameState.LIVE, 0, 0, 0, None, None), [], None)
+                    time.sleep(0.02)
         assert '"schema":1' in line.result()
         lines.close()
 
