@@ -2,6 +2,9 @@
 
 import json
 import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +158,69 @@ def test_wrong_usage_ends_with_status_2(capsys: pytest.CaptureFixture[str]) -> N
         main(["replay"])
     assert ended.value.code == 2
     assert "usage" in capsys.readouterr().err
+
+
+TINY = """
+title = "A needle in the ala"
+may_alarm = false
+
+[video]
+duration_s = 1.2
+size_px = 192
+
+[[needles]]
+target = "ala_L"
+appears_s = 0
+remaining_mm = 5
+"""
+
+
+def test_a_scenario_becomes_a_case_that_can_be_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scenario = tmp_path / "tiny.toml"
+    scenario.write_text(TINY)
+    case = tmp_path / "case"
+    assert main(["phantom", str(scenario), "--seed", "2", "--out", str(case)]) == 0
+    expect = json.loads((case / "expect.json").read_text())
+    (case / "expect.json").write_text(json.dumps({"schema": 1, "state_accuracy": 1.0}))
+    capsys.readouterr()
+    assert main(["evaluate", str(case), "--json"]) == 0
+    (scores,) = json.loads(capsys.readouterr().out)
+    assert scores["frames"] == 9
+    assert "tip_median_px" in expect
+
+
+def test_a_case_that_falls_short_ends_with_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scenario = tmp_path / "tiny.toml"
+    scenario.write_text(TINY)
+    case = tmp_path / "case"
+    assert main(["phantom", str(scenario), "--out", str(case)]) == 0
+    (case / "expect.json").write_text(json.dumps({"schema": 1, "dice_cement": 0.9}))
+    assert main(["evaluate", str(case)]) == 1
+    assert "dice_cement not measured, expected at least 0.9" in capsys.readouterr().out
+
+
+def test_the_built_in_scenarios_are_listed_with_their_titles(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["phantom", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) >= 12
+    assert any(line.startswith("leak_foramen ") for line in lines)
+
+
+def test_rendering_without_a_folder_to_write_to_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    fails_in_one_line(["phantom", "leak_foramen"], capsys, "--out")
+
+
+def test_a_port_in_use_is_told_in_one_line(recording: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        # In a process of its own: a service tunes its interpreter.
+        command = [sys.executable, "-m", "guidance.cli", "serve", "--source", str(recording), "--bus-port", "0"]
+        ended = subprocess.run([*command, "--port", str(port)], capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    assert str(port) in ended.stderr
+
+
+def test_devices_are_listed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["devices", "--json"]) == 0
+    assert isinstance(json.loads(capsys.readouterr().out), list)
