@@ -6,29 +6,51 @@ a generator that yields conditions and name it in ``RULES``.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from math import inf
+
+import numpy as np
+from numpy.typing import NDArray
 
 from guidance.records import (
     AlertKind,
+    CementDeposit,
     Condition,
     Findings,
     FrameState,
     Needle,
+    PolygonPx,
     Priority,
     Zone,
     ZoneKind,
 )
 from guidance.safety.limits import AlarmTiming, Limits
-from guidance.safety.shapes import depth_in_px, gap_px, overlap_px2
+from guidance.safety.shapes import depth_in_px, gap_px, gap_to_line_px, overlap_px2
 
 APPROACH_MM = 0.2
 """A tip is going towards a zone when it has come this much nearer than it has been: above a still tip's jitter."""
 
 CLOSING_WINDOW_S = 1.0
-CLOSING_PULSES = 3
+CLOSING_PULSES = 4
 """Cement's approach is measured over this long and at least this many pulses: an edge flickers by half a pixel."""
+
+CLOSING_SETTLED_S = 1.0
+"""So long after its first outline a deposit still comes out of the noise, which looks like a fast approach."""
+
+FORESEEN_MM = 6.0
+"""An arrival is foreseen from no farther off: beyond, only what outruns foresight would be in time, see escapes."""
 
 TRUSTED_NEEDLE = 0.5
 """A tip less likely than this is shown but does not alarm."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Gap:
+    """How a deposit lay to a zone on one pulse."""
+
+    t_s: float
+    mm: float
+    rings_px: tuple[PolygonPx, ...]
+    zone_px: PolygonPx
 
 
 @dataclass(slots=True)
@@ -37,8 +59,10 @@ class History:
 
     farthest_mm: dict[tuple[int, str], float] = field(default_factory=dict)
     """How far each tip has recently been from each zone, decaying towards where it is."""
-    gaps_mm: dict[tuple[int, str], tuple[tuple[float, float], ...]] = field(default_factory=dict)
-    """For each view and zone, when cement lately was how far from it."""
+    begun_s: dict[tuple[int, int], float] = field(default_factory=dict)
+    """For each view and deposit, when it was first told."""
+    gaps: dict[tuple[int, int, str], tuple["_Gap", ...]] = field(default_factory=dict)
+    """For each view, deposit and zone, how it lately lay to it."""
     escaped_mm: dict[tuple[int, int], float] = field(default_factory=dict)
     """For each view and deposit that cement has escaped from, the longest run seen."""
     since_s: dict[FrameState | str, float] = field(default_factory=dict)
@@ -93,24 +117,52 @@ def _cement_and_zones(findings: Findings, limits: Limits, history: History) -> I
 
 def _nearest_cement_mm(findings: Findings, zone: Zone, limits: Limits, history: History) -> float | None:
     """How far the nearest cement is from the zone, where that is near or soon will be; None where it is not."""
-    if not findings.cement:
-        return None
-    gap_mm = min(gap_px(d.polygons_px, zone.polygon_px) for d in findings.cement) * _mm_per_px(findings)
+    nearest_mm, arrives = inf, False
+    for deposit in findings.cement:
+        gap_mm = gap_px(deposit.polygons_px, zone.polygon_px) * _mm_per_px(findings)
+        nearest_mm = min(nearest_mm, gap_mm)
+        arrives = _arrives(deposit, zone, gap_mm, findings, limits, history) or arrives
     if zone.kind is ZoneKind.CAUTION:
-        return gap_mm if gap_mm == 0 else None
-    arrives = gap_mm <= _closing_mm_per_s(zone, gap_mm, findings, history) * limits.cement_arrival_s
-    return gap_mm if arrives or gap_mm <= limits.cement_near_zone_mm else None
+        return nearest_mm if nearest_mm == 0 else None
+    return nearest_mm if arrives or nearest_mm <= limits.cement_near_zone_mm else None
 
 
-def _closing_mm_per_s(zone: Zone, gap_mm: float, findings: Findings, history: History) -> float:
-    """How fast cement has come nearer to the zone over the last moments; 0 until that can be told."""
-    key = (findings.view_id, zone.id)
-    past = [(t_s, gap) for t_s, gap in history.gaps_mm.get(key, ()) if findings.t_s - t_s <= CLOSING_WINDOW_S]
-    history.gaps_mm[key] = (*past, (findings.t_s, gap_mm))
-    if len(past) < CLOSING_PULSES:
-        return 0.0
-    then_s, then_mm = past[0]
-    return max(0.0, (then_mm - gap_mm) / (findings.t_s - then_s))
+def _arrives(
+    deposit: CementDeposit, zone: Zone, gap_mm: float, findings: Findings, limits: Limits, history: History
+) -> bool:
+    """Whether a deposit, going on as over the last moments, soon reaches the zone; False until that can be told.
+
+    The slower half of the time counts: a deposit that fills up comes fast and slows down. And its foremost point
+    must be going where the zone is: a run may come nearer and pass by.
+    """
+    begun_s = history.begun_s.setdefault((findings.view_id, deposit.id), findings.t_s)
+    if findings.t_s - begun_s < CLOSING_SETTLED_S:
+        return False
+    key = (findings.view_id, deposit.id, zone.id)
+    past = [gap for gap in history.gaps.get(key, ()) if findings.t_s - gap.t_s <= CLOSING_WINDOW_S]
+    past.append(_Gap(findings.t_s, gap_mm, deposit.polygons_px, zone.polygon_px))
+    history.gaps[key] = tuple(past)
+    if len(past) <= CLOSING_PULSES:
+        return False
+    first, middle, last = past[0], past[len(past) // 2], past[-1]
+    mm_per_s = min((a.mm - b.mm) / (b.t_s - a.t_s) for a, b in ((first, middle), (middle, last)))
+    within_mm = min(mm_per_s * limits.cement_arrival_s, FORESEEN_MM)
+    return gap_mm <= within_mm and _heads_for(middle, last, findings, limits)
+
+
+def _heads_for(before: _Gap, now: _Gap, findings: Findings, limits: Limits) -> bool:
+    """Whether cement's nearest point, going on as it has, comes near the zone. Both are taken relative to the zone."""
+    tip, tip_before = _nearest_corner(now), _nearest_corner(before)
+    way = (tip - now.zone_px.mean(axis=0)) - (tip_before - before.zone_px.mean(axis=0))
+    ahead = way * (limits.cement_arrival_s / (now.t_s - before.t_s))
+    line = np.stack([tip, tip + ahead])
+    return gap_to_line_px((now.zone_px,), line) * _mm_per_px(findings) <= limits.cement_near_zone_mm
+
+
+def _nearest_corner(gap: _Gap) -> NDArray[np.float64]:
+    corners = np.concatenate(gap.rings_px)
+    depths = [depth_in_px((float(x), float(y)), gap.zone_px) for x, y in corners]
+    return np.asarray(corners[int(np.argmax(depths))])
 
 
 def _cement_escapes(findings: Findings, limits: Limits, history: History) -> Iterator[Condition]:

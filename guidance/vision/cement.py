@@ -10,7 +10,7 @@ What it misses: cement that was there before the baseline (a view first seen dur
 2 mm², thinner than the noise allows, or hidden behind steel that moved.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import hypot, inf
 from typing import Final
 
@@ -28,8 +28,11 @@ SEED_SIGMA: Final = 5.0
 """About one chance seed in ten minutes of 10⁴ independent looks a pulse; two pulses in a row rule out the rest."""
 GROW_SIGMA: Final = 2.5
 STAY_SIGMA: Final = 1.5
-LEAST_DENSITY: Final = 0.04
-"""Half a millimetre of cement where the display's curve and scatter have taken a third of its 13 %."""
+LEAST_DENSITY: Final = 0.02
+"""A quarter of a millimetre of cement where the display's curve and scatter have taken a third of its 13 %."""
+PLAIN_DENSITY: Final = 0.03
+"""What is not joined to a deposit must reach this somewhere, and outlines end here at the latest: tone and veil are
+not fitted better everywhere."""
 MILLIMETRE_DENSITY: Final = 0.09
 """What one millimetre of cement adds to the display's density: 13 % of the signal, less a third for scatter."""
 EDGE_SHARE: Final = 0.5
@@ -41,6 +44,10 @@ STILL_MM: Final = 1.5
 STILL_PULSES: Final = 3
 DEPOSIT_REACH_MM: Final = 10.0
 """A run of cement may be lost in noise or behind a shaft for this long and be seen again."""
+PLAIN_AREA_MM2: Final = 4.0
+"""From here on two pulses do for what is near; less must stand for three."""
+HUB_MM: Final = 15.0
+"""Around the end of a shaft a hub and a hand move: what appears there has not come along the shaft."""
 LONE_AREA_MM2: Final = 8.0
 LONE_PULSES: Final = 8
 LONE_GROWTH: Final = 1.5
@@ -57,6 +64,15 @@ PAUSE_S: Final = 1.0
 """After so long without a pulse of this view a deposit may rightly have grown by any amount."""
 RATE_WINDOW_S: Final = 2.0
 FRONT_WINDOW_S: Final = 0.6
+FRONT_STEPS: Final = 4
+"""An edge's advance is looked at over this long and at least so many pulses."""
+LEAST_RUN_MM: Final = 7.5
+"""A run is clearly longer than it may be wide."""
+RUN_ADVANCES: Final = 2
+RUN_STEP_MM: Final = 0.4
+"""A run's tip has moved on by this much on so many pulses of the window: an arm that appears at once has not run."""
+SETTLING_S: Final = 1.0
+"""So long after its first outline a deposit still comes out of the noise, thick parts first: nothing runs yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +86,11 @@ class _Candidate:
 
 @dataclass(frozen=True, slots=True)
 class _Front:
-    """Where a deposit advances fastest, on the grid."""
+    """Where a deposit advances fastest, on the grid. ``run_mm``: the length of the run that it ends, if it does."""
 
     xy: PointPx
     mm_per_s: float
-    run_mm: float | None
+    run_mm: float | None = None
 
 
 class CementWatch:
@@ -90,10 +106,14 @@ class CementWatch:
         self._labels: Mask = np.zeros((0, 0), np.uint8)
         self._foreign: Mask = np.zeros((0, 0), np.uint8)
         self._regions: NDArray[np.int32] = np.zeros((0, 0), np.int32)
+        self._solid: Mask = np.zeros((0, 0), np.uint8)
+        self._shafts: NDArray[np.uint16] = np.zeros((0, 0), np.uint16)
         self._since_s: NDArray[np.float32] = np.zeros((0, 0), np.float32)
         self._areas: dict[int, list[tuple[float, float]]] = {}
         self._next_id = 1
+        self._begun_s: dict[int, float] = {}
         self._last_t_s = 0.0
+        self._pulses_s: list[float] = []
         self._earlier_tips: list[list[PointPx]] = []
 
     def update(
@@ -119,16 +139,19 @@ class CementWatch:
             self._grid = ReferenceGrid(picture)
             self._change = Change(self._grid.shape)
             self._labels = np.zeros(self._grid.shape, np.uint8)
+            self._solid = np.zeros(self._grid.shape, np.uint8)
             self._foreign = np.zeros(self._grid.shape, np.uint8)
             self._regions = np.zeros(self._grid.shape, np.int32)
-            self._since_s = np.zeros(self._grid.shape, np.float32)
+            self._since_s = np.full(self._grid.shape, inf, np.float32)
         grid, change = self._grid, self._change
         if ok:
             work_mm = grid.work_mm(mm_per_px)
             placed = grid.place(picture, motion, shafts, work_mm)
             tips = [_point(grid.to_grid(np.array([n.tip_px]), motion)) for n in needles]
+            ends = [_point(grid.to_grid(np.array([n.shaft_px[1]]), motion)) for n in needles if n.shaft_px is not None]
+            self._note_shafts(placed.steel, ends, work_mm)
             self._take(change, placed, phase, tips, work_mm, t_s)
-        return self._deposits(grid, motion, mm_per_px, t_s)
+        return self._deposits(grid, motion, mm_per_px)
 
     @property
     def mask(self) -> Mask:
@@ -154,6 +177,13 @@ class CementWatch:
         self._earlier_tips = [*self._earlier_tips, tips][-STILL_PULSES:]
         if not self._started or change.pulses_learnt < 4:
             change.learn(placed, work_mm, self._held(change, tips, work_mm) if self._phase_inferred else None)
+
+    def _note_shafts(self, steel: Mask, ends: list[PointPx], work_mm: float) -> None:
+        """Number the shafts along which cement may have run unseen."""
+        names = cv2.connectedComponents(steel, ltype=cv2.CV_16U)[1]
+        for x, y in ends:
+            cv2.circle(names, (round(x), round(y)), round(HUB_MM / work_mm), 0, -1)
+        self._shafts = cv2.dilate(names, _square(max(1, round(SHAFT_MM / work_mm)))) if steel.any() else names
 
     def _resting(self, tips: list[PointPx], work_mm: float) -> list[PointPx]:
         """The tips that have not moved lately: nobody injects through a needle while driving it."""
@@ -261,7 +291,7 @@ class CementWatch:
         work_mm: float,
     ) -> bool:
         """Whether a candidate is called cement on this pulse."""
-        if seen.pulses < 2:
+        if seen.pulses < 2 or float(change.broad[box][part].max()) < PLAIN_DENSITY:
             return False
         rows, cols = np.nonzero(part)
         rows, cols = rows + box[0].start, cols + box[1].start
@@ -273,7 +303,7 @@ class CementWatch:
         if _fills_a_gap(change, box, part, work_mm):
             return False
         if to_tip_mm <= DEPOSIT_REACH_MM or self._names_near(box, part, work_mm):
-            return seen.pulses >= 3
+            return seen.pulses >= (2 if seen.area_px * work_mm**2 >= PLAIN_AREA_MM2 else 3)
         return (
             seen.pulses >= LONE_PULSES
             and seen.area_px * work_mm**2 >= LONE_AREA_MM2
@@ -281,18 +311,19 @@ class CementWatch:
         )
 
     def _names_near(self, box: tuple[slice, slice], part: NDArray[np.bool_], work_mm: float) -> list[int]:
-        """Ids of the deposits within reach of a part of the grid, the oldest first."""
-        reach = round(DEPOSIT_REACH_MM / work_mm)
-        rows, cols = box
-        around = _box(cols.start - reach, rows.start - reach, cols.stop + reach, rows.stop + reach)
-        names = self._labels[around]
-        if not names.any():
+        """Ids of the deposits within reach of a part of the grid, the oldest first. A speck reaches nothing."""
+        if not self._solid.any():
             return []
-        away = np.full(names.shape, 255, np.uint8)
+        # A shaft hides cement along its length: what touches it is as near as what touches it elsewhere.
+        shafts = np.unique(self._shafts[box][part])
+        names = set(self._solid[np.isin(self._shafts, shafts[shafts > 0])].tolist())
+        around = _grown(box, round(DEPOSIT_REACH_MM / work_mm))
+        away = np.full(self._solid[around].shape, 255, np.uint8)
         r, c = np.nonzero(part)
-        away[r + rows.start - around[0].start, c + cols.start - around[1].start] = 0
-        near = cv2.distanceTransform(away, cv2.DIST_L2, 3) <= reach
-        return [int(name) for name in np.unique(names[near]) if name > 0]
+        away[r + box[0].start - around[0].start, c + box[1].start - around[1].start] = 0
+        near = cv2.distanceTransform(away, cv2.DIST_L2, 3) <= DEPOSIT_REACH_MM / work_mm
+        names |= set(self._solid[around][near].tolist())
+        return sorted(names - {0})
 
     def _relabel(self, found: Mask, work_mm: float, t_s: float) -> None:
         """Give each part of the mask the id of the deposit it lies on or nearest to, or a new one."""
@@ -315,10 +346,16 @@ class CementWatch:
         for i, name in named.items():
             lookup[i] = name
         fresh = lookup[parts]
-        self._since_s[whole][(fresh > 0) & (self._labels[whole] == 0)] = t_s
+        solid = stats[:, cv2.CC_STAT_AREA] * work_mm**2 >= PLAIN_AREA_MM2
+        self._solid[:] = 0
+        self._solid[whole] = (lookup * solid)[parts]
+        # Cement does not leave: what is lost in noise and comes back has been there since it was first seen.
+        np.minimum(self._since_s[whole], np.float32(t_s), out=self._since_s[whole], where=fresh > 0)
         self._labels[whole] = fresh
         areas = np.bincount(fresh.ravel()) * work_mm**2
+        self._pulses_s = [*self._pulses_s, t_s][-1 - max(FRONT_STEPS, self._steps_in_window(t_s)) :]
         for name in set(named.values()):
+            self._begun_s.setdefault(name, t_s)
             history = self._areas.setdefault(name, [])
             history.append((t_s, float(areas[name])))
             while history[0][0] < t_s - RATE_WINDOW_S:
@@ -328,16 +365,14 @@ class CementWatch:
         self._next_id += 1
         return self._next_id - 1
 
-    def _deposits(
-        self, grid: ReferenceGrid, motion: RigidMotion, mm_per_px: float | None, t_s: float
-    ) -> tuple[CementDeposit, ...]:
+    def _deposits(self, grid: ReferenceGrid, motion: RigidMotion, mm_per_px: float | None) -> tuple[CementDeposit, ...]:
         x, y, w, h = cv2.boundingRect(self._labels)
         part = self._labels[y : y + h, x : x + w]
         out = []
         for name in (int(i) for i in np.unique(part) if i > 0):
             mask = np.where(part == name, 255, 0).astype(np.uint8)
             history = self._areas[name]
-            front = self._front(mask, (x, y), grid.work_mm(mm_per_px), t_s)
+            front = self._front(name, mask, (x, y), grid.work_mm(mm_per_px))
             known = mm_per_px is not None
             out.append(
                 CementDeposit(
@@ -352,33 +387,69 @@ class CementWatch:
             )
         return tuple(out)
 
-    def _front(self, mask: Mask, offset_xy: tuple[int, int], work_mm: float, t_s: float) -> "_Front | None":
-        """The edge point of a deposit that has advanced farthest lately; None where nothing has."""
+    def _steps_in_window(self, t_s: float) -> int:
+        return sum(past_s >= t_s - FRONT_WINDOW_S for past_s in self._pulses_s)
+
+    def _front(self, name: int, mask: Mask, offset_xy: tuple[int, int], work_mm: float) -> _Front | None:
+        """A deposit's run where there is one, else its edge that has advanced farthest; None where nothing has."""
         x, y = offset_xy
-        since = self._since_s[y : y + mask.shape[0], x : x + mask.shape[1]]
-        young = (mask > 0) & (since > t_s - FRONT_WINDOW_S)
-        old = (mask > 0) & ~young
-        if not young.any() or not old.any():
-            return None
-        away = cv2.distanceTransform(np.where(old, 0, 255).astype(np.uint8), cv2.DIST_L2, 5)
-        away[~young] = 0
-        # A single ragged pixel is no front: its neighbours must have come as far.
-        away = cv2.erode(away, np.ones((2, 2), np.uint8))
-        r, c = (int(i) for i in np.unravel_index(int(np.argmax(away)), away.shape))
-        reach_mm = float(away[r, c]) * work_mm
-        if reach_mm <= 0:
-            return None
-        return _Front((float(x + c), float(y + r)), reach_mm / FRONT_WINDOW_S, _run_mm(mask, (r, c), work_mm))
+        since_s = np.where(mask > 0, self._since_s[y : y + mask.shape[0], x : x + mask.shape[1]], np.float32(inf))
+        front = _run(mask, since_s, self._pulses_s, self._begun_s[name] + SETTLING_S, work_mm) or _edge(
+            mask, since_s, self._pulses_s, work_mm
+        )
+        return None if front is None else replace(front, xy=(x + front.xy[0], y + front.xy[1]))
 
 
-def _run_mm(mask: Mask, front_rc: tuple[int, int], work_mm: float) -> float | None:
-    """Length in mm of the thin part of a deposit that ends at ``front_rc``; None where the front is no thin run."""
+def _run(
+    mask: Mask, since_s: NDArray[np.float32], pulses_s: list[float], settled_s: float, work_mm: float
+) -> _Front | None:
+    """The thin run that leaves a deposit and goes on leaving it; None where no arm does.
+
+    ``since_s``: when each pixel of the deposit was first seen; ``pulses_s``: the pulses over which to look. The run's
+    own advance counts, pulse by pulse, away from where the deposit is no longer thin, and without its
+    largest step. What was there before ``settled_s`` has not run.
+    """
     body = opened(mask, BODY_RADIUS_MM / work_mm)
-    if not body.any() or body[front_rc]:
+    if not body.any() or len(pulses_s) <= RUN_ADVANCES:
         return None
-    away = cv2.distanceTransform(np.where(body, 0, 255).astype(np.uint8), cv2.DIST_L2, 5)
-    length = float(away[front_rc]) * work_mm
-    return length if length > 2 * BODY_RADIUS_MM else None
+    away_mm = cv2.distanceTransform(np.where(body, 0, 255).astype(np.uint8), cv2.DIST_L2, 5) * np.float32(work_mm)
+    arms = np.where(body, 0, mask).astype(np.uint8)
+    tip_rc = _farthest_of(np.where(arms > 0, away_mm, np.float32(0.0)))
+    length_mm = float(away_mm[tip_rc])
+    if length_mm < LEAST_RUN_MM:
+        return None
+    _, parts = cv2.connectedComponents(arms, connectivity=8)
+    arm = parts == parts[tip_rc]
+    reach_mm, first_s = away_mm[arm], since_s[arm]
+    begun = max(pulses_s[0], settled_s)
+    reached_mm = [float(reach_mm[first_s <= max(at_s, begun)].max(initial=0.0)) for at_s in pulses_s]
+    steps_mm = sorted(np.diff(reached_mm).tolist(), reverse=True)
+    if steps_mm[RUN_ADVANCES - 1] < RUN_STEP_MM:
+        return None
+    pulse_s = (pulses_s[-1] - pulses_s[0]) / len(steps_mm)
+    speed = sum(steps_mm[1:]) / (pulse_s * (len(steps_mm) - 1))
+    return _Front((float(tip_rc[1]), float(tip_rc[0])), speed, length_mm)
+
+
+def _edge(mask: Mask, since_s: NDArray[np.float32], pulses_s: list[float], work_mm: float) -> _Front | None:
+    """The edge point of a deposit that has advanced farthest lately; None where nothing has."""
+    young = (mask > 0) & (since_s > pulses_s[0])
+    old = (mask > 0) & ~young
+    if not young.any() or not old.any():
+        return None
+    away = cv2.distanceTransform(np.where(old, 0, 255).astype(np.uint8), cv2.DIST_L2, 5)
+    away[~young] = 0
+    r, c = _farthest_of(away)
+    if away[r, c] <= 0:
+        return None
+    return _Front((float(c), float(r)), float(away[r, c]) * work_mm / (pulses_s[-1] - pulses_s[0]))
+
+
+def _farthest_of(away: NDArray[np.float32]) -> tuple[int, int]:
+    """Row and column of the greatest value. A single ragged pixel does not count: its neighbours must come as far."""
+    away = cv2.erode(away, np.ones((2, 2), np.uint8))
+    r, c = np.unravel_index(int(np.argmax(away)), away.shape)
+    return int(r), int(c)
 
 
 def _outlined(change: Change, found: Mask, work_mm: float, steel: Mask) -> Mask:
@@ -395,7 +466,7 @@ def _outlined(change: Change, found: Mask, work_mm: float, steel: Mask) -> Mask:
     if hidden.any():
         added = _behind(added, hidden, work_mm)
         reach |= cv2.dilate(inside, _square(round(2 * SHAFT_MM / work_mm))) & hidden
-    level = np.clip(EDGE_SHARE * _plateau(change.broad[box], inside, work_mm), LEAST_DENSITY, MILLIMETRE_DENSITY)
+    level = np.clip(EDGE_SHARE * _plateau(change.broad[box], inside, work_mm), PLAIN_DENSITY, MILLIMETRE_DENSITY)
     part = np.where(added > level, reach, 0).astype(np.uint8)
     part = cv2.morphologyEx(part, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
     out[box] = cv2.morphologyEx(part, cv2.MORPH_CLOSE, _square(1))
@@ -456,6 +527,11 @@ def _moved(grid: ReferenceGrid, motion: RigidMotion, xy: PointPx) -> PointPx:
 
 def _point(xy: NDArray[np.float64]) -> PointPx:
     return float(xy[0, 0]), float(xy[0, 1])
+
+
+def _grown(box: tuple[slice, slice], reach: int) -> tuple[slice, slice]:
+    rows, cols = box
+    return _box(cols.start - reach, rows.start - reach, cols.stop + reach, rows.stop + reach)
 
 
 def _box(left: int, top: int, right: int, bottom: int) -> tuple[slice, slice]:

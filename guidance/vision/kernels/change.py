@@ -143,7 +143,7 @@ def follow(
     0 where less than one.
 
     A pixel's weight is 1/n up to n = ``longest``; where the pulse departs from the average by k standard
-    deviations it rises to (k/5)², at most one half, and n forgets accordingly: noise is averaged over many
+    deviations it rises to (k/4)², at most three quarters, and n forgets accordingly: noise is averaged over many
     pulses, growth followed within two or three. ``sigma_one``: of one pulse's ``coarse``, ``sigma_settled``: of an
     average of n = ``longest``, both by class of grey in ``base``; in between the variance runs linearly in 1/n, so
     whatever correlates the pulses (lag) or does not average out (the baseline's own noise) is measured, not
@@ -160,9 +160,9 @@ def follow(
                 one = max(sigma_one[i] * sigma_one[i], settled)
                 departs = coarse[r, c] - mean_coarse[r, c]
                 weight = max(np.float32(1.0) / (count[r, c] + np.float32(1.0)), last)
-                urge = departs * departs * np.float32(1.0 / 25.0)
+                urge = departs * departs * np.float32(1.0 / 16.0)
                 if urge > weight * (one + steep[r, c]):
-                    weight = max(weight, min(urge / (one + steep[r, c]), np.float32(0.5)))
+                    weight = max(weight, min(urge / (one + steep[r, c]), np.float32(0.75)))
                 mean = mean_coarse[r, c] + weight * departs
                 mean_coarse[r, c] = mean
                 mean_fine[r, c] += weight * (fine[r, c] - mean_fine[r, c])

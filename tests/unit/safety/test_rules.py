@@ -1,5 +1,7 @@
 """What is a condition, by the contract's table of alert kinds."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -48,12 +50,29 @@ def test_cement_far_from_a_zone_is_no_condition() -> None:
     assert not conditions(findings(cement=(deposit(20, 100, 30, 10),)))
 
 
-def test_a_fast_front_warns_while_it_is_still_far() -> None:
-    # 20 px a pulse of 0.25 mm, 7.5 pulses a second: 37 mm/s
-    frames = [findings(pulse, cement=(deposit(-100, 100, 60 + 20 * pulse, 10),)) for pulse in range(1, 5)]
-    (near,) = conditions(*frames)
+def growing_towards(right_px: Callable[[int], float], pulses: int = 20, y: float = 110) -> list[Findings]:
+    """A deposit of 10 px height whose right end lies at ``right_px`` on each pulse; the zone begins at 100."""
+    return [findings(k, cement=(deposit(-300, y, 300 + right_px(k), 10),)) for k in range(1, pulses + 1)]
+
+
+def test_a_sustained_approach_warns_while_it_is_still_far() -> None:
+    # From 10 mm off with 3 mm/s, after two seconds at 4 mm.
+    (near,) = conditions(*growing_towards(lambda k: 60 + 1.6 * k, 15))
     assert near.kind is AlertKind.CEMENT_NEAR_ZONE
-    assert near.value == pytest.approx(15.0)
+    assert near.value == pytest.approx(4.0)
+
+
+def test_a_deposit_that_comes_out_of_the_noise_is_no_approach() -> None:
+    assert not conditions(*growing_towards(lambda k: min(80, 20 + 15 * k), 7))
+
+
+def test_an_approach_that_slows_down_does_not_warn() -> None:
+    assert not conditions(*growing_towards(lambda k: 82 - 60 * 0.75**k, 16))
+
+
+def test_a_run_that_passes_by_a_zone_does_not_warn() -> None:
+    # Below the zone's lower edge by 5 mm, from left to right.
+    assert not conditions(*growing_towards(lambda k: 20 + 3 * k, 25, y=160))
 
 
 def test_a_fast_front_that_runs_away_from_a_zone_does_not_warn() -> None:

@@ -189,8 +189,8 @@ def test_the_average_over_time_equals_its_definition(data: st.DataObject) -> Non
     kernels.follow(base, fine, coarse, steep, valid, one, settled, TOP, longest, *got)
     bin_of = np.clip((base * (np.float32(5) / TOP)).astype(int), 0, 4)
     s1, s2 = one[bin_of].astype(float) ** 2, settled[bin_of].astype(float) ** 2
-    urge = (coarse - mean) ** 2 / (25.0 * (s1 + steep))
-    weight = np.maximum(np.maximum(1 / (count + 1), 1 / 16), np.minimum(urge, 0.5))
+    urge = (coarse - mean) ** 2 / (16.0 * (s1 + steep))
+    weight = np.maximum(np.maximum(1 / (count + 1), 1 / 16), np.minimum(urge, 0.75))
     new = mean + weight * (coarse - mean)
     sd = np.sqrt(s2 + (s1 - s2) * (weight - 1 / 16) / (1 - 1 / 16) + steep)
     use = valid > 0
