@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from drivers.frame import Pixels
 from guidance.records import FieldKind, FieldOutline
+from guidance.vision.kernels.field import outermost_edges
 from guidance.vision.outline import Outline, Points, fit_outline, full_outline
 
 Grey = NDArray[np.uint8]
@@ -20,6 +21,10 @@ BUSY_SHARE = 0.15
 """X-ray pixels differ from their neighbours nearly everywhere (quantum noise); drawn panels nearly nowhere."""
 CONTRAST = 6.0
 """The field differs from its surround by more than this, in 8-bit levels, on average over a cell."""
+WELL_EXPLAINED = 0.9
+"""Share of the edge on an outline from which on no other is tried."""
+SHADE_CONTRAST = 50.0
+"""A surround that is only in shade must differ from the middle of the picture by more than anatomy mostly does."""
 MIN_AREA_SHARE = 0.03
 RAYS = 360
 POLARITY_SIDE_PX = 240
@@ -27,8 +32,12 @@ TEXT_CONTRAST = 64
 """Strokes of burned-in text stand out by more than this, in 8-bit levels, within one pixel."""
 SUSPECT_SHARE = 0.12
 SUSPECT_FRAMES = 2
-SURE_POLARITY = 0.5
-"""Evidence that may overrule the polarity known so far; a view in mid-swing can look inverted with half of that."""
+SURE_POLARITY = 2.0
+"""Evidence summed over looks from which the polarity is no longer questioned while the picture stays."""
+WRONG_POLARITY = 0.3
+"""Summed evidence against the polarity as told that overturns it."""
+POLARITY_LOOK_FRAMES = 8
+"""While unsure, the polarity is looked at anew this often: a needle may have come, gas may have moved on."""
 SAME_OVERLAP = 0.98
 """Outlines of this intersection over union are one and the same: 1 % of a circle's radius."""
 RIVAL_SHARE = 0.4
@@ -99,6 +108,10 @@ def find_fields(pixels: Pixels, bits: int) -> tuple[XrayField, ...]:
     grey = eight_bit(pixels, bits)
     size = (grey.shape[1], grey.shape[0])
     outlines = _outlines(grey) or [full_outline(size)]
+    if outlines[0].explained < WELL_EXPLAINED:
+        shaded = _outline_in_shade(grey)
+        if shaded is not None and shaded.explained > outlines[0].explained + 0.05:
+            outlines[0] = shaded
     return tuple(_describe(grey, outline) for outline in outlines)
 
 
@@ -137,6 +150,35 @@ def _outlines(grey: Grey, nested: bool = False) -> list[Outline]:
     return [outline for area, outline in found if area >= MIN_AREA_SHARE * w * h]
 
 
+def _outline_in_shade(grey: Grey) -> Outline | None:
+    """The outline of a field whose surround is as noisy as itself: the shadow of iris and shutters, not a mask.
+
+    Such a surround shows in at least three of the frame's corners and lies far from the field's level. None where
+    there is no such surround, or the edge has no simple shape.
+    """
+    cells = _measure_cells(grey)
+    rows, columns = cells.level.shape
+    k = max(1, round(0.04 * min(rows, columns)))
+    corners = np.array(
+        [cells.level[y, x].mean() for y in (slice(k), slice(-k, None)) for x in (slice(k), slice(-k, None))]
+    )
+    surround = float(np.median(corners))
+    middle = cells.level[rows // 4 : -(rows // 4) or None, columns // 4 : -(columns // 4) or None]
+    height = abs(float(np.median(middle)) - surround)
+    if (np.abs(corners - surround) < 3 * CONTRAST).sum() < 3 or height < SHADE_CONTRAST:
+        return None
+    content = np.where(np.abs(cells.level - surround) > height / 2, 255, 0).astype(np.uint8)
+    content = cv2.morphologyEx(content, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(content, connectivity=4)
+    if count < 2:
+        return None
+    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    if stats[largest, cv2.CC_STAT_AREA] < MIN_AREA_SHARE * content.size:
+        return None
+    region = np.where(labels == largest, 255, 0).astype(np.uint8)
+    return fit_outline(_edge_points(grey, region, surround, height / 3), (grey.shape[1], grey.shape[0]))
+
+
 def _field_within(grey: Grey, outer: Outline) -> Outline:
     """The field inside a picture that a monitor shows with a surround of its own (a noisy one, say)."""
     x0, y0 = np.maximum(np.ceil(outer.polygon.min(axis=0) + 1).astype(int), 0)
@@ -164,7 +206,7 @@ def _measure_cells(grey: Grey) -> _Cells:
     differs[:, 1:] = grey[:, 1:] != grey[:, :-1]
     differs[1:] |= grey[1:] != grey[:-1]
     differs *= 255
-    level = cv2.resize(grey.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
+    level = cv2.resize(grey, (columns, rows), interpolation=cv2.INTER_AREA).astype(np.float32)
     busy = cv2.resize(differs, (columns, rows), interpolation=cv2.INTER_AREA) >= 255 * BUSY_SHARE
     return _Cells(level, busy)
 
@@ -233,7 +275,7 @@ def _hull_outline(region: Mask, size: tuple[int, int]) -> Outline:
     return Outline(FieldKind.POLYGON, np.clip(_hull(region), -0.5, np.array(size) - 0.5), 0.0)
 
 
-def _edge_points(grey: Grey, region: Mask, surround: float) -> Points:
+def _edge_points(grey: Grey, region: Mask, surround: float, contrast: float = CONTRAST) -> Points:
     """Where the field ends along rays from its middle, (n, 2) in pixels, n <= RAYS.
 
     Along each ray the outermost crossing of half the height between the surround and the field just inside. Rays
@@ -256,46 +298,15 @@ def _edge_points(grey: Grey, region: Mask, surround: float) -> Points:
     smooth = cv2.blur(grey, (3, 3))
     profile = cv2.remap(
         smooth, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    ).astype(np.float64)
-    rise = np.abs(profile - surround)
-    points = []
-    for ray in range(RAYS):
-        valid = rise[ray, : int(np.argmax(outside[ray])) if outside[ray].any() else len(steps)]
-        at = _outermost_edge(valid, depth)
-        if at is not None and at + 2 < len(valid):
-            points.append(centre + heading[ray] * (reach[ray] - inward + at))
-    found = np.array(points).reshape(-1, 2)
+    )
+    rise = np.abs(profile.astype(np.float32) - np.float32(surround))
+    ends = np.where(outside.any(axis=1), outside.argmax(axis=1), len(steps)).astype(np.int64)
+    at = np.empty(RAYS)
+    outermost_edges(rise, ends, depth, contrast, at)
+    met = at + 2 < ends
+    found = centre + heading[met] * (reach[met] - inward + at[met])[:, None]
     inner = (found > 2.0).all(axis=1) & (found < np.array([w, h]) - 3.0).all(axis=1)
-    return found[inner]
-
-
-def _outermost_edge(rise: NDArray[np.float64], depth: int) -> float | None:
-    """Index, to a fraction of a pixel, at which a profile falls to half of what it is just inside its last edge.
-
-    A soft edge is wider than it looks from its foot, so the look inside (up to ``depth`` px) is repeated from
-    each new edge until it stays.
-    """
-    above = np.flatnonzero(rise > CONTRAST)
-    if not len(above):
-        return None
-    edge, half = int(above[-1]), 0.0
-    for _ in range(6):
-        if edge < depth:
-            return None
-        plateau = float(np.median(rise[edge - depth : edge - depth // 4]))
-        if plateau < 2 * CONTRAST:
-            return None
-        half = plateau / 2
-        over = np.flatnonzero(rise[: edge + 1] >= half)
-        if not len(over):
-            return None
-        settled, edge = edge - over[-1] < 2, int(over[-1])
-        if settled:
-            break
-    if edge + 1 >= len(rise):
-        return float(edge)
-    drop = rise[edge] - rise[edge + 1]
-    return edge + (float((rise[edge] - half) / drop) if drop > 0 else 0.0)
+    return np.asarray(found[inner])
 
 
 def _hull_radius(hull: Points, centre: Points, heading: Points) -> Points:
@@ -312,55 +323,35 @@ def _hull_radius(hull: Points, centre: Points, heading: Points) -> Points:
 
 
 def polarity_evidence(grey: Grey, field: XrayField) -> float:
-    """Positive where absorbers look darker than air, negative where brighter; beyond ±0.3 it is rarely wrong.
+    """Positive where absorbers look darker than air, negative where brighter, 0 where the field is too small to tell.
 
-    Three observations, summed: thin structures (needles, cortices) are absorbers, so closing them changes a bone-dark
-    picture more than opening; what is nearly all air is featureless; and outside the field there are no x-rays, so
-    a surround that the field fades into, or that is white, shows what full absorption looks like. A sharp black
-    surround is painted by the display in either polarity and counts little.
+    Thin structures (cortices, trabeculae, needles) are absorbers, so closing them changes a bone-dark picture more
+    than opening. What a tenth of the picture reaches tells of the bone, the last few thousandths of steel. Beyond
+    ±0.6 it has not been seen wrong; right down to ±0.25 on the real pictures. Left out, because real pictures
+    contradict it: how noise changes with the grey level (it depends on the display curve) and the surround's
+    level (black is painted in either polarity).
     """
     x0, y0, x1, y1 = field.box_px
     scale = min(1.0, POLARITY_SIDE_PX / max(x1 - x0, y1 - y0))
     size = (max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale)))
-    small = cv2.resize(grey[y0:y1, x0:x1].astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    mask = cv2.resize(field.mask[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(grey[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    mask = cv2.resize(field.mask[y0:y1, x0:x1], size, interpolation=cv2.INTER_NEAREST)
     inner = cv2.erode(mask, np.ones((21, 21), np.uint8), borderType=cv2.BORDER_REPLICATE) == 255
     if inner.sum() < 400:
         return 0.0
     smooth = cv2.GaussianBlur(small, (0, 0), 1.0)
-    thin = 0.0
-    for side in (15, 31):
-        element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-        dark = float(np.percentile((cv2.morphologyEx(smooth, cv2.MORPH_CLOSE, element) - smooth)[inner], 99))
-        bright = float(np.percentile((smooth - cv2.morphologyEx(smooth, cv2.MORPH_OPEN, element))[inner], 99))
-        thin += (dark - bright) / (dark + bright + 1.0)
-    steep = cv2.magnitude(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1))[inner]
-    level = cv2.GaussianBlur(small, (0, 0), 3.0)[inner]
-    dark_end, bright_end = np.percentile(level, [15, 85])
-    steep_dark, steep_bright = steep[level <= dark_end].mean(), steep[level >= bright_end].mean()
-    featureless = float(np.log((steep_dark + 1.0) / (steep_bright + 1.0)))
-    return thin + 0.4 * featureless + _surround_evidence(grey, field)
+    (bone, steel), (broad_bone, _) = (_thin_absorbers(smooth, inner, side) for side in (9, 15))
+    return 4.0 * (bone + broad_bone) + 0.5 * steel
 
 
-def _surround_evidence(grey: Grey, field: XrayField) -> float:
-    """Polarity as the surround tells it: +1 or -1 where the field fades into it, less where the edge is sharp."""
-    outline = field.outline.polygon_px
-    centre = outline.mean(axis=0)
-    reach = np.hypot(*(outline - centre).T)
-    rings = []
-    for beyond in (-0.06, 0.015, 0.03, 0.08):
-        points = centre + (outline - centre) * (1 + beyond)
-        seen = (points >= 0).all(axis=1) & (points <= np.array(field.frame_size_px) - 1).all(axis=1)
-        if seen.sum() < 0.1 * len(reach) or seen.sum() < 3:
-            return 0.0
-        x, y = np.round(points[seen]).astype(int).T
-        rings.append(float(grey[y, x].mean()))
-    inside, near, farther, surround = rings
-    towards = 1.0 if surround < inside else -1.0
-    fade = min(abs(near - surround), 2 * abs(farther - surround)) / (abs(inside - surround) + 1.0)
-    if fade > 0.05:
-        return towards
-    return 0.05 if towards > 0 else -0.5
+def _thin_absorbers(smooth: NDArray[np.float32], inner: NDArray[np.bool_], side: int) -> tuple[float, float]:
+    """Dark against bright structures thinner than ``side`` px, from -1 to 1: the common ones, the strongest ones."""
+    element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    dark = (cv2.morphologyEx(smooth, cv2.MORPH_CLOSE, element) - smooth)[inner]
+    bright = (smooth - cv2.morphologyEx(smooth, cv2.MORPH_OPEN, element))[inner]
+    shares = (90.0, 99.8)
+    (d, strong_d), (b, strong_b) = np.percentile(dark, shares), np.percentile(bright, shares)
+    return float((d - b) / (d + b + 1.0)), float((strong_d - strong_b) / (strong_d + strong_b + 1.0))
 
 
 def find_text(grey: Grey, inside: Mask) -> tuple[Box, ...]:
@@ -370,6 +361,9 @@ def find_text(grey: Grey, inside: Mask) -> tuple[Box, ...]:
     by the focal spot and the detector. Bright strokes are taken from two glyphs in a row on, dark ones, which
     could be instruments, from three on and only in black. Misses: soft or half-transparent strokes, single marks.
     """
+    left, top, width, height = cv2.boundingRect(inside)
+    grey = grey[top : top + height, left : left + width]
+    inside = inside[top : top + height, left : left + width]
     kernel = np.ones((9, 9), np.uint8)
     steep = cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 1.25 * TEXT_CONTRAST
     boxes: list[Box] = []
@@ -379,8 +373,15 @@ def find_text(grey: Grey, inside: Mask) -> tuple[Box, ...]:
             strokes &= grey < 2 * CONTRAST
         if strokes.any():
             boxes += _rows_of_text(_glyphs(strokes, steep, grey), glyphs_needed)
-    h, w = grey.shape
-    return tuple((max(0, x0 - 4), max(0, y0 - 4), min(w, x1 + 4), min(h, y1 + 4)) for x0, y0, x1, y1 in boxes)
+    return tuple(
+        (
+            left + max(0, x0 - 4),
+            top + max(0, y0 - 4),
+            left + min(width, x1 + 4),
+            top + min(height, y1 + 4),
+        )
+        for x0, y0, x1, y1 in boxes
+    )
 
 
 def _glyphs(strokes: NDArray[np.bool_], steep: NDArray[np.bool_], grey: Grey) -> list[Box]:
@@ -428,10 +429,16 @@ class FieldWatch:
     outline is suspect when many of those outside no longer show the surround, or many inside now do. A suspicion
     must last SUSPECT_FRAMES frames, and a new outline must be found twice in a row, before it replaces the old: a
     field that flickers would tear zones and masks. The polarity changes when the field's pattern turns over from
-    one frame to the next, or on overwhelming evidence.
+    one frame to the next, or when the evidence, summed over several looks, has come to contradict it.
+
+    ``drawn_px``: (n, 2), what the operator has drawn on the live picture (zones); of several pictures on a
+    monitor, the one that holds most of it is taken for the live one until another one moves.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, drawn_px: Points | None = None) -> None:
+        self._drawn_px = np.zeros((0, 2)) if drawn_px is None else drawn_px
+        self._evidence = 0.0
+        self._mistakes = 0
         self._field: XrayField | None = None
         self._probe: _Probe | None = None
         self._rivals: tuple[tuple[XrayField, _Probe], ...] = ()
@@ -445,33 +452,64 @@ class FieldWatch:
         """The field as last known; None before the first frame."""
         return self._field
 
+    @property
+    def mistakes(self) -> int:
+        """How often the field as told from the first frame on was wrong: a stored picture, or the other polarity.
+
+        What has been measured before such a correction belongs to no picture and must be measured anew; a collimator
+        that moves, or an operator who inverts the picture, is no mistake.
+        """
+        return self._mistakes
+
     def update(self, pixels: Pixels, bits: int) -> XrayField:
         """The field of this frame. Call it on every sound frame, repeated ones too: a rival may be the live one."""
         self._frames += 1
         size = (pixels.shape[1], pixels.shape[0])
         if self._field is None or self._probe is None or self._field.frame_size_px != size:
-            return self._adopt(find_fields(pixels, bits), pixels, bits)
+            return self._begin(find_fields(pixels, bits), pixels, bits)
         if self._probe.has_turned_over(pixels, bits):
             # The operator inverts the whole picture at once: between two frames, the same anatomy.
             self._field = _with_polarity(self._field, not self._field.bone_dark)
+            self._evidence = -self._evidence
             self._probe = _Probe(self._field, pixels, bits)
         live = self._live_rival(pixels, bits)
         if live is not None:
             fields = [self._field, *(field for field, _ in self._rivals)]
+            self._mistakes += 1
+            self._evidence = _one_look(live.polarity_evidence)
             return self._adopt((live, *(field for field in fields if field is not live)), pixels, bits)
         suspect = self._probe.suspects(pixels, bits)
         self._suspect_frames = self._suspect_frames + 1 if suspect else 0
         unsettled = self._proposal is not None or self._frames == self._look_again_at
         if self._suspect_frames >= SUSPECT_FRAMES or unsettled:
             self._look_again(pixels, bits)
+        elif abs(self._evidence) < SURE_POLARITY and self._frames % POLARITY_LOOK_FRAMES == 0:
+            self._weigh(polarity_evidence(eight_bit(pixels, bits), self._field), pixels, bits)
         return self._field
+
+    def _begin(self, fields: tuple[XrayField, ...], pixels: Pixels, bits: int) -> XrayField:
+        """Take up the first frame: of fields of like size the one that has been drawn on, else the largest."""
+        large = [field for field in fields if _area(field) > RIVAL_SHARE * _area(fields[0])]
+        first = max(large, key=lambda field: _share_within(field, self._drawn_px))
+        self._evidence = _one_look(first.polarity_evidence)
+        return self._adopt((first, *(field for field in fields if field is not first)), pixels, bits)
+
+    def _weigh(self, evidence: float, pixels: Pixels, bits: int) -> None:
+        """Add a look's evidence to the polarity's; correct the polarity where it has come to be against it."""
+        assert self._field is not None
+        self._evidence = float(np.clip(self._evidence + _one_look(evidence), -3.0, 3.0))
+        told = 1.0 if self._field.bone_dark else -1.0
+        if told * self._evidence < -WRONG_POLARITY:
+            self._field = _with_polarity(self._field, not self._field.bone_dark)
+            self._probe = _Probe(self._field, pixels, bits)
+            self._mistakes += 1
 
     def _look_again(self, pixels: Pixels, bits: int) -> None:
         assert self._field is not None
         fields = find_fields(pixels, bits)
         found = max(fields, key=lambda field: _overlap(field, self._field)) if self._rivals else fields[0]
-        if abs(found.polarity_evidence) < SURE_POLARITY:
-            found = _with_polarity(found, self._field.bone_dark)
+        self._weigh(found.polarity_evidence, pixels, bits)
+        found = _with_polarity(found, self._field.bone_dark)
         if _same(found, self._field):
             # What looked like a change was not one (a shadow at the edge): take it as the new normal.
             self._probe, self._proposal = _Probe(self._field, pixels, bits), None
@@ -585,5 +623,18 @@ def _overlap(a: XrayField, b: XrayField | None) -> float:
     return float(common / max(_area(a) + _area(b) - common, 1e-9))
 
 
+def _one_look(evidence: float) -> float:
+    """What one look may add to the evidence: however strong, it is of one picture."""
+    return float(np.clip(evidence, -1.0, 1.0))
+
+
+def _share_within(field: XrayField, points: Points) -> float:
+    """Share of (n, 2) points that lie in a field's box; 0 without points."""
+    if not len(points):
+        return 0.0
+    x0, y0, x1, y1 = field.box_px
+    return float(((points >= (x0, y0)) & (points < (x1, y1))).all(axis=1).mean())
+
+
 def _same(a: XrayField, b: XrayField) -> bool:
-    return a.bone_dark == b.bone_dark and _overlap(a, b) > SAME_OVERLAP
+    return _overlap(a, b) > SAME_OVERLAP

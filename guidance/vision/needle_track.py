@@ -27,6 +27,7 @@ LINE_GATE_DIAMETERS = 1.5
 STEADY_PULSES = 3
 HIDDEN_ADVANCE_DIAMETERS = 3.0
 """A tip that advances out of sight is taken for still up to this far, and believed beyond."""
+LEAST_RETREAT_DIAMETERS = 0.35
 TURN_GATE_DEG = 10.0
 
 
@@ -37,6 +38,7 @@ class NeedleSighting:
     ``shaft_px`` runs from the tip backwards; it and ``angle_deg`` are None for a needle seen end-on.
     ``confidence`` is meant as the share of such sightings that are right. ``tip_hidden``: what lies ahead of the tip
     is about as dark as steel (cement, another instrument), so the tip may lie farther back than it seems.
+    ``dark_ahead_px``: for so far ahead of the tip the axis is as dark as the shaft's end, so that steel may be there.
     """
 
     tip_px: PointPx
@@ -45,6 +47,7 @@ class NeedleSighting:
     diameter_px: float | None
     confidence: float
     tip_hidden: bool = False
+    dark_ahead_px: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
@@ -99,12 +102,14 @@ class NeedleTracker:
         motion: RigidMotion,
         view_id: int,
         bodies: tuple[Zone, ...] = (),
+        may_begin: bool = True,
     ) -> tuple[Needle, ...]:
         """The needles of this pulse in order of id, among them those predicted for lack of a sighting.
 
         ``motion``: from the view's reference frame to this frame. ``bodies``: vertebral bodies of a lateral view,
-        moved to this frame. The sightings of the first pulse ever are told at once; a later needle is told on its
-        second pulse unless it is certain.
+        moved to this frame. ``may_begin``: False where ``motion`` is not known to hold: a sighting of a known needle
+        is taken in, but none becomes a new one. The sightings of the first pulse ever are told at once; a later
+        needle is told on its second pulse unless it is certain.
         """
         is_first = not self._views
         view = self._views.setdefault(view_id, _ViewMemory())
@@ -116,6 +121,8 @@ class NeedleTracker:
         partner = _pair(view, measured, t_s)
         for number, (sighting, (tip, back)) in enumerate(zip(sightings, measured, strict=True)):
             track = partner.get(number)
+            if track is None and not may_begin:
+                continue
             if track is None:
                 track = _Track(self._next_id, tip, back, sighting.diameter_px, sighting.confidence, t_s, view.clock_s)
                 track.told = is_first or sighting.confidence >= CERTAIN
@@ -197,8 +204,17 @@ def _take_in(track: _Track, sighting: NeedleSighting, tip: Floats, back: Floats 
         expected, ahead = track.tip, _unit(tip - back)
         innovation = tip - expected
         advance = float(innovation @ ahead)
-        if 0.0 < advance <= HIDDEN_ADVANCE_DIAMETERS * track.unit_px:
+        if abs(advance) <= HIDDEN_ADVANCE_DIAMETERS * track.unit_px:
             innovation = innovation - advance * ahead
+    elif back is not None and track.pulses >= STEADY_PULSES:
+        # Absorbers only add up. Steel that was drawn back leaves its place lighter; where it is as dark as before, the
+        # tip is still there, and cement about it has taken its edges.
+        ahead = _unit(tip - back)
+        retreat = -float((tip - track.tip) @ ahead)
+        seems_dark = 0.6 * retreat <= sighting.dark_ahead_px
+        if LEAST_RETREAT_DIAMETERS * track.unit_px < retreat <= HIDDEN_ADVANCE_DIAMETERS * track.unit_px and seems_dark:
+            expected, innovation = track.tip, tip - track.tip + retreat * ahead
+            track.velocity = np.zeros(2)
     is_noise = hypot(innovation[0], innovation[1]) < 0.25 * track.unit_px and passed_s <= PREDICTED_FOR_S
     smoothed = expected + (0.5 if is_noise else 1.0) * innovation
     if passed_s > PREDICTED_FOR_S or passed_s <= 0.0:

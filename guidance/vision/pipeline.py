@@ -47,6 +47,9 @@ SCALE_PULSES = 15
 SHAFT_MARGIN_PX = 3.0
 """Work pixels added around a shaft before other stages look: its blurred edge and its motion within a pulse."""
 
+UNPLACED_S = 3.0
+"""Without registration a needle gets no new identity for this long, a swing's time; later seeing it matters more."""
+
 Lap = Callable[[str], None]
 
 
@@ -74,7 +77,8 @@ class Pipeline:
         self._mm_per_px_source = ScaleSource.PLAN if plan.mm_per_px else ScaleSource.HEADER
         self._on_stage = on_stage
         self._liveness = LivenessWatch()
-        self._field_watch = FieldWatch()
+        drawn = [zone.polygon_px for zone in plan.zones]
+        self._field_watch = FieldWatch(np.concatenate(drawn) if drawn else None)
         self._registrar = Registrar()
         self._tracker = NeedleTracker()
         self._phases = PhaseClock(plan.phases)
@@ -83,7 +87,9 @@ class Pipeline:
         self._needle_widths_px: deque[float] = deque(maxlen=SCALE_PULSES)
         self._field: XrayField | None = None
         self._placement: Placement | None = None
+        self._placed_at_s = 0.0
         self._first_t_s: float | None = None
+        self._first_frame: tuple[Frame, float] | None = None
         self._last: Findings | None = None
 
     def step(self, frame: Frame) -> Findings:
@@ -91,13 +97,20 @@ class Pipeline:
         t_s = self._seconds(frame.t_s)
         liveness = self._liveness.update(frame, t_s, self._field)
         self._on_stage("liveness")
+        is_corrected = False
         if liveness.state not in (FrameState.NO_SIGNAL, FrameState.CORRUPT):
             # Repeats too: which of two pictures on a monitor is the live one shows between the pulses.
+            mistakes = self._field_watch.mistakes
             self._field = self._field_watch.update(frame.pixels, frame.bits)
+            is_corrected = self._field_watch.mistakes > mistakes
         self._on_stage("field")
-        if liveness.state is FrameState.LIVE and liveness.new_pulse:
+        if is_corrected:
+            self._start_anew()
+        if liveness.state is FrameState.LIVE and (liveness.new_pulse or is_corrected):
             assert self._field is not None
-            self._last = self._analyse(frame, self._field, t_s)
+            number, pulse = (0, 1) if self._last is None else (self._last.frame + 1, self._last.pulse + 1)
+            self._first_frame = self._first_frame or (frame, t_s)
+            self._last = self._analyse(frame, self._field, t_s, number, pulse)
         else:
             self._last = self._repeat(liveness.state, t_s)
         return self._last
@@ -128,8 +141,21 @@ class Pipeline:
             scale=None,
         )
 
-    def _analyse(self, frame: Frame, field: XrayField, t_s: float) -> Findings:
-        number, pulse = (0, 1) if self._last is None else (self._last.frame + 1, self._last.pulse + 1)
+    def _start_anew(self) -> None:
+        """Forget what was measured in a field that was not the live one, or of the wrong polarity.
+
+        The zones were drawn on the first frame, so that is where the new reference is taken from.
+        """
+        self._registrar = Registrar(max(self._contexts, default=-1) + 1)
+        self._contexts.clear()
+        self._placement = None
+        self._views_to_come = sorted(self._plan.views, key=lambda mark: mark.reference_s)
+        self._needle_widths_px.clear()
+        if self._first_frame is not None and self._field is not None:
+            frame, t_s = self._first_frame
+            self._analyse(frame, self._field, t_s, 0, 1)
+
+    def _analyse(self, frame: Frame, field: XrayField, t_s: float, number: int, pulse: int) -> Findings:
         picture = make_picture(frame.pixels, field, frame.bits)
         self._on_stage("picture")
 
@@ -138,13 +164,16 @@ class Pipeline:
         self._on_stage("needles")
         placement = self._registrar.update(picture, self._not_bone(picture, shafts), number, t_s)
         self._placement = placement
+        if placement.registration.ok:
+            self._placed_at_s = t_s
         self._on_stage("registration")
 
         context = self._context(placement)
         self._take_up_planned_view(context, placement, t_s)
         zones = tuple(replace(zone, polygon_px=placement.motion.move(zone.polygon_px)) for zone in context.zones)
         bodies = tuple(zone for zone in zones if zone.kind is ZoneKind.BODY)
-        needles = self._tracker.update(sightings, t_s, placement.motion, placement.view_id, bodies)
+        may_begin = placement.registration.ok or t_s - self._placed_at_s > UNPLACED_S
+        needles = self._tracker.update(sightings, t_s, placement.motion, placement.view_id, bodies, may_begin)
         scale = self._scale(needles, field)
         self._on_stage("tracking")
 

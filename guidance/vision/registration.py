@@ -34,6 +34,11 @@ DROP = 0.85
 LEAST_BLOCKS = 8
 LEAST_CERTAINTY_PX = 0.6
 """Standard error of the motion, in compared pixels, beyond which parallel edges leave it undetermined."""
+STRAY_PX, STRAY_SHARE = 0.45, 0.0023
+"""Blocks that want to lie this far from the common motion, in compared pixels and as a share of the picture's side,
+see parts at different depths move differently: the C-arm turns. Noise alone, at low dose, makes them stray 0.3 px."""
+REST_SHARE = 0.25
+"""A C-arm that rests a little beside its reference: the blocks stray on alike, within this share of their mean."""
 LOST_PULSES = 3
 STEADY_SHARE = 0.85
 """Two pulses correlate at this part of what they do while the view stands, or the C-arm is still swinging."""
@@ -83,7 +88,8 @@ class _Fit:
     """``motion`` (3, 3) in input-frame pixels; ``blocks`` agree with it, a ``share`` of all.
 
     ``error_px``: its standard error in compared pixels, infinite where the steps did not settle. ``expected``: it
-    continues the last motion, so that less agreement will do.
+    continues the last motion, so that less agreement will do. ``stray_px``: by how much the agreeing blocks would
+    rather lie elsewhere, median in compared pixels; ``is_bent``: by too much for one rigid motion.
     """
 
     motion: Matrix
@@ -91,11 +97,14 @@ class _Fit:
     blocks: int
     error_px: float
     expected: bool = False
+    stray_px: float = 0.0
+    is_bent: bool = False
 
     @property
     def confidence(self) -> float:
-        """The share of blocks that agree; 0 where they are too few or leave the motion undetermined."""
-        return self.share if self.blocks >= LEAST_BLOCKS and self.error_px <= LEAST_CERTAINTY_PX else 0.0
+        """The share of blocks that agree; 0 where they are too few or there is no one motion that they determine."""
+        is_determined = self.blocks >= LEAST_BLOCKS and self.error_px <= LEAST_CERTAINTY_PX
+        return self.share if is_determined and not self.is_bent else 0.0
 
     @property
     def ok(self) -> bool:
@@ -112,11 +121,13 @@ class Registrar:
 
     Method: inverse compositional alignment (Baker and Matthews, Lucas-Kanade 20 Years On, 2004) with weights for each
     block; start by phase correlation (Kuglin and Hines, The phase correlation image alignment method, 1975).
-    Misses: motion out of the plane (a small turn of the C-arm passes as a shift until too few blocks agree),
-    magnification, and anatomy that is hidden or featureless.
+    A turn of the C-arm shows on its second or third pulse, as parallax: the blocks stray from the common motion.
+    Misses: turns of a degree or so, which pass as a shift, also where a larger turn has come to rest; magnification;
+    and anatomy that is hidden or featureless.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first_view_id: int = 0) -> None:
+        self._first_view_id = first_view_id
         self._views: list[_View] = []
         self._view: _View | None = None
         self._motion = np.eye(3)
@@ -126,6 +137,7 @@ class Registrar:
         self._last_band: _Band | None = None
         self._steady_pulses = 0
         self._standing_ncc: deque[float] = deque(maxlen=15)
+        self._strays_px: deque[float] = deque(maxlen=LOST_PULSES + 1)
 
     @property
     def reference(self) -> Picture:
@@ -135,7 +147,7 @@ class Registrar:
         return self._view.picture
 
     def update(self, picture: Picture, ignore: Mask | None, frame: int, t_s: float) -> Placement:
-        """Where the anatomy of this pulse lies. The first picture becomes the reference of view 0.
+        """Where the anatomy of this pulse lies. The first picture becomes the reference of the first view.
 
         ``ignore``: work-scale uint8 like ``picture.mask``, 255 where instruments, cement or contrast lie.
         """
@@ -143,7 +155,7 @@ class Registrar:
         if self._view is None:
             self._last_band = band
             return self._open_view(picture, band, frame)
-        fit = self._follow(self._view, band)
+        fit = self._unless_at_rest(self._follow(self._view, band))
         self._watch_steadiness(band, fit.ok)
         changed = False
         if fit.ok:
@@ -180,9 +192,16 @@ class Registrar:
             return fit
         return found if found.share > fit.share else replace(fit, expected=False)
 
+    def _unless_at_rest(self, fit: _Fit) -> _Fit:
+        """The fit, no longer called bent where the C-arm has turned a little and now stands."""
+        self._strays_px.append(fit.stray_px)
+        strays = self._strays_px
+        is_at_rest = len(strays) == strays.maxlen and max(strays) - min(strays) < REST_SHARE * sum(strays) / len(strays)
+        return replace(fit, is_bent=fit.is_bent and not is_at_rest)
+
     def _recognise(self, band: _Band) -> tuple[_View, _Fit] | None:
-        """The stored view that this picture shows, if any; the present one among them."""
-        fits = [(view, _search(view, band)) for view in self._views]
+        """The stored view that this picture shows, if any; in the present one it has been looked for already."""
+        fits = [(view, _search(view, band)) for view in self._views if view is not self._view]
         good = [pair for pair in fits if pair[1].ok]
         return max(good, key=lambda pair: pair[1].share) if good else None
 
@@ -205,7 +224,7 @@ class Registrar:
 
     def _open_view(self, picture: Picture, band: _Band, frame: int) -> Placement:
         changed = bool(self._views)
-        self._view = _store_view(len(self._views), picture, band, frame)
+        self._view = _store_view(self._first_view_id + len(self._views), picture, band, frame)
         self._views.append(self._view)
         self._motion, self._velocity, self._share, self._lost_pulses = np.eye(3), np.zeros(2), 1.0, 0
         blocks = len(self._view.blocks)
@@ -319,7 +338,9 @@ def _align(view: _View, band: _Band, start: Matrix) -> _Fit:
         error_px = np.inf
     agreeing = blocks.ncc > AGREE_NCC
     found = _nearest_rigid(band.to_frame @ matrix @ np.linalg.inv(reference.to_frame))
-    return _Fit(found, float(agreeing.mean()), int(agreeing.sum()), error_px)
+    stray_px = blocks.stray_px(agreeing)
+    is_bent = stray_px > max(STRAY_PX, STRAY_SHARE * max(w, h))
+    return _Fit(found, float(agreeing.mean()), int(agreeing.sum()), error_px, stray_px=stray_px, is_bent=is_bent)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -361,6 +382,15 @@ class _BlockFit:
         mean_noise = float((weight * noise).sum() / max(float(weight.sum()), 1e-12))
         error = float(np.sqrt(np.abs(np.diag(inverse)).max() * mean_noise * alike * float(weight.max())))
         return inverse @ right, error
+
+    def stray_px(self, which: NDArray[np.bool_]) -> float:
+        """How far the marked blocks lie from where each by itself would rather lie, median in pixels; 0 for none."""
+        if not which.any():
+            return 0.0
+        normal = self.normal[which][:, :2, :2]
+        normal = normal + 1e-6 * np.trace(normal, axis1=1, axis2=2)[:, None, None] * np.eye(2)
+        own = np.linalg.solve(normal, self.right[which][:, :2, None])[:, :, 0]
+        return float(np.median(np.hypot(own[:, 0], own[:, 1])))
 
 
 def _small_motion(step: NDArray[np.float64], w: int, h: int) -> Matrix:

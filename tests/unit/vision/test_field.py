@@ -6,10 +6,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from guidance.records import FieldKind
 from guidance.vision.field import FieldWatch, XrayField, find_field, find_fields
+from guidance.vision.kernels.field import LOOKS, outermost_edges
 from tests.unit.vision.xray_pictures import anatomy, convex, disc, monitor, noisy, within
 
 SIDE = 400
@@ -78,6 +82,17 @@ def test_a_soft_edge_lies_at_half_its_height() -> None:
     assert np.abs(radius - 160).max() < 3
 
 
+@pytest.mark.parametrize("inverted", [False, True], ids=["as taken", "inverted"])
+def test_shutters_before_a_soft_circle_cut_it_though_their_shadow_is_noisy(inverted: bool) -> None:
+    circle = cv2.GaussianBlur(disc((SIDE, SIDE), (200, 200), 185).astype(np.float32), (0, 0), 4)
+    shutters = convex((SIDE, SIDE), [(60, 70), (340, 85), (330, 399), (40, 399)])
+    inside = disc((SIDE, SIDE), (200, 200), 185) & shutters
+    picture = noisy((60 + 0.7 * anatomy(SIDE)) * circle * np.where(shutters, np.float32(1), np.float32(0.1)) + 14, 1)
+    field = find_field(255 - picture if inverted else picture, 8)
+    assert field.outline.kind is FieldKind.POLYGON
+    assert overlap(field, inside) > 0.96
+
+
 def test_sixteen_bit_pixels_give_the_same_field() -> None:
     picture = within(noisy(anatomy(SIDE), 1), disc((SIDE, SIDE), (205, 195), 170))
     deep = (picture.astype(np.uint16) << 4) | 7
@@ -124,6 +139,17 @@ def test_of_two_pictures_on_a_monitor_the_one_that_changes_is_live() -> None:
         assert len(find_fields(screen, 8)) == 2
         field = watch.update(screen, 8)
     assert field.box_px[0] > 500
+    assert watch.mistakes == 1
+
+
+def test_of_two_pictures_on_a_monitor_the_one_that_is_drawn_on_is_taken_first() -> None:
+    picture = within(noisy(anatomy(SIDE, 1), 1), disc((SIDE, SIDE), (200, 200), 190))
+    screen = monitor((960, 540), picture, (100, 60))
+    screen[60 : 60 + SIDE, 530 : 530 + SIDE] = picture
+    for left in (100, 530):
+        watch = FieldWatch(np.array([[left + 200.0, 260.0], [left + 220.0, 280.0]]))
+        assert watch.update(screen, 8).box_px[0] == pytest.approx(left + 10, abs=3)
+        assert watch.mistakes == 0
 
 
 def test_burned_in_text_is_masked_and_instruments_are_not() -> None:
@@ -168,6 +194,61 @@ def test_the_watch_notices_that_the_operator_inverts_the_picture() -> None:
     for pulse in range(4):
         field = watch.update(within(255 - noisy(anatomy(SIDE), pulse), inside), 8)
     assert not field.bone_dark
+    assert watch.mistakes == 0
+
+
+def test_a_polarity_taken_wrongly_at_first_is_corrected_when_the_evidence_comes() -> None:
+    inside = disc((SIDE, SIDE), (200, 200), 190)
+    rng = np.random.default_rng(3)
+    hazy = cv2.GaussianBlur(rng.normal(0, 300, (SIDE, SIDE)).astype(np.float32), (0, 0), 12) + 130
+    # Thin bright strands in a haze: what little there is to see speaks for absorbers bright.
+    strands = hazy.copy()
+    for x in range(40, 380, 40):
+        cv2.line(strands, (x, 40), (x + 15, 360), 190.0, 3)
+    watch = FieldWatch()
+    assert not watch.update(within(noisy(np.asarray(strands, dtype=np.float32), 0), inside), 8).bone_dark
+    for pulse in range(40):
+        # The anatomy comes in slowly enough not to be taken for an inversion.
+        share = min(1.0, pulse / 6)
+        image = (1 - share) * strands + share * anatomy(SIDE)
+        field = watch.update(within(noisy(np.asarray(image, dtype=np.float32), pulse), inside), 8)
+    assert field.bone_dark
+    assert watch.mistakes == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(rise=hnp.arrays(np.float32, (3, 40), elements=st.integers(0, 90).map(float)), end=st.integers(0, 40))
+def test_the_edge_kernel_finds_what_its_definition_finds(rise: NDArray[np.float32], end: int) -> None:
+    # Steps make edges likely: noise alone has hardly any.
+    rise[1, :25] += 60
+    rise[2, :15] += 120
+    found = np.empty(3)
+    outermost_edges(rise, np.full(3, end, dtype=np.int64), 8, 20.0, found)
+    expected = [outermost_edge(row[:end].astype(np.float64), 8, 20.0) for row in rise]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def outermost_edge(rise: NDArray[np.float64], depth: int, contrast: float) -> float:
+    """Plain twin of ``outermost_edges`` for one profile."""
+    above = np.flatnonzero(rise > contrast)
+    if not len(above):
+        return float("nan")
+    edge, half = int(above[-1]), 0.0
+    for _ in range(LOOKS):
+        if edge < depth:
+            return float("nan")
+        plateau = float(np.median(rise[edge - depth : edge - depth // 4]))
+        if plateau < 2 * contrast:
+            return float("nan")
+        half = plateau / 2
+        over = np.flatnonzero(rise[: edge + 1] >= half)
+        if not len(over):
+            return float("nan")
+        settled, edge = edge - over[-1] < 2, int(over[-1])
+        if settled:
+            break
+    drop = rise[edge] - rise[edge + 1] if edge + 1 < len(rise) else 0.0
+    return edge + (float((rise[edge] - half) / drop) if drop > 0 else 0.0)
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real C-arm pictures are not beside this checkout")
@@ -181,6 +262,9 @@ def test_the_fields_of_the_real_pictures_lie_within_five_pixels_of_their_labels(
         field = find_field(np.invert(pixels) if inverted else pixels, bits)
         assert field.outline.kind is FieldKind.CIRCLE, name
         assert field.bone_dark is not inverted, name
+        if not inverted:
+            only_inside = np.where(field.mask > 0, np.invert(pixels), pixels)
+            assert not find_field(only_inside, bits).bone_dark, name
         assert field.text_boxes_px == (), name
         h, w = pixels.shape
         polygon, circle = field.outline.polygon_px, label["fov"]

@@ -1,5 +1,6 @@
 """Identity, prediction and depth of needles from pulse to pulse."""
 
+from dataclasses import replace
 from math import cos, radians, sin
 
 import numpy as np
@@ -38,6 +39,15 @@ def test_a_flicker_of_one_pulse_is_never_told() -> None:
     tracker.update((seen(100, 100),), 0.1, STILL, 0)
     assert tracker.update((), 0.2, STILL, 0) == ()
     assert tracker.update((seen(100, 100),), 0.3, STILL, 0) == ()
+
+
+def test_no_needle_begins_where_the_motion_is_not_known_but_known_ones_go_on() -> None:
+    tracker = NeedleTracker()
+    tracker.update((seen(100, 100),), 0.0, STILL, 0)
+    for pulse in range(1, 5):
+        told = tracker.update((seen(100 + pulse, 100), seen(300, 100)), 0.1 * pulse, STILL, 0, may_begin=False)
+        assert ids(told) == [1]
+        assert not told[0].predicted
 
 
 def test_a_needle_not_seen_is_predicted_for_half_a_second_and_then_ends() -> None:
@@ -111,6 +121,18 @@ def test_cement_growing_ahead_does_not_advance_a_still_tip_but_a_long_stroke_doe
     far = (100 - 40 * cos(radians(45)), 100 + 40 * sin(radians(45)))
     (moved,) = tracker.update((seen(*far, hidden=True),), 0.95, STILL, 0)
     assert moved.tip_px == pytest.approx(far, abs=0.5)
+
+
+@pytest.mark.parametrize(("dark_ahead_px", "expected_px"), [(5.0, 100.0), (0.0, 108.0)])
+def test_a_tip_seems_drawn_back_only_where_its_old_place_became_lighter(
+    dark_ahead_px: float, expected_px: float
+) -> None:
+    tracker = NeedleTracker()
+    for pulse in range(5):
+        tracker.update((seen(100, 100, angle=0.0),), pulse * 0.15, STILL, 0)
+    back = replace(seen(108, 100, angle=0.0), dark_ahead_px=dark_ahead_px)
+    (needle,) = tracker.update((back,), 0.8, STILL, 0)
+    assert needle.tip_px[0] == pytest.approx(expected_px, abs=0.5)
 
 
 @pytest.mark.parametrize(

@@ -118,3 +118,25 @@ def test_the_plans_phases_are_told_as_planned() -> None:
     seen = [pipeline.step(frame(i, anatomy(0))) for i in range(3)]
     assert [findings.phase for findings in seen] == [Phase.NEEDLE, Phase.NEEDLE, Phase.CEMENT]
     assert not any(findings.phase_inferred for findings in seen)
+
+
+def test_what_was_taken_from_a_stored_picture_is_forgotten_when_the_live_one_shows() -> None:
+    def screen(number: int, live: Frame, stored: Frame) -> Frame:
+        both = np.full((SIDE_PX + 20, 2 * SIDE_PX + 40), 20, dtype=np.uint8)
+        both[10 : 10 + SIDE_PX, 10 : 10 + SIDE_PX] = stored.pixels
+        both[10 : 10 + SIDE_PX, 30 + SIDE_PX : 30 + 2 * SIDE_PX] = live.pixels
+        return Frame(freeze(both), number * PULSE_S, number)
+
+    # Nothing is drawn, so that nothing tells at first which picture is live; both show the same anatomy.
+    stored = frame(99, anatomy(0))
+    info = SourceInfo("drawn", 2 * SIDE_PX + 40, SIDE_PX + 20, 8, live=False)
+    pipeline = Pipeline(CasePlan(), info)
+    seen = [pipeline.step(screen(i, frame(i, anatomy(0, (0.5 * i, 0.0))), stored)) for i in range(6)]
+    last = seen[-1]
+    assert last.field is not None
+    assert last.registration is not None
+    assert last.field.polygon_px[:, 0].min() > SIDE_PX
+    # Moved since the first frame as the live picture, not by the distance between the two.
+    assert last.registration.shift_px == pytest.approx((2.5, 0.0), abs=0.4)
+    assert last.registration.ok
+    assert (last.frame, last.pulse) == (5, 6)

@@ -152,6 +152,32 @@ def test_another_view_is_not_ok_at_once_then_new_and_recognised_when_it_returns(
     assert sum(p.view_changed for p in placements) == 1
 
 
+def in_depth(parallax_px: float, number: int) -> Picture:
+    """A pulse of two bones at different depths that a turn of the C-arm moves against each other."""
+    both = [
+        cv2.warpAffine(WIDE[view], np.float64([[1, 0, x - (800 - W) / 2], [0, 1, -(800 - H) / 2]]), (W, H))
+        for view, x in ((0, parallax_px / 2), (1, -parallax_px / 2))
+    ]
+    image = np.asarray(np.sqrt(both[0] * both[1]), dtype=np.float32)
+    return make_picture(within(noisy(image, number), INSIDE), FIELD, 8)
+
+
+def test_a_turn_of_the_c_arm_is_not_ok_long_before_the_picture_is_another() -> None:
+    registrar = Registrar()
+    for number in range(3):
+        assert registrar.update(in_depth(0.0, number), None, number, 0.1 * number).registration.ok
+    oks = [registrar.update(in_depth(p, 3), None, 3, 0.3).registration.ok for p in (1.0, 3.0, 5.0, 7.0, 9.0)]
+    assert oks[2:] == [False, False, False]
+
+
+def test_a_view_beside_its_reference_is_ok_again_once_the_c_arm_rests() -> None:
+    registrar = Registrar()
+    registrar.update(in_depth(0.0, 0), None, 0, 0.0)
+    oks = [registrar.update(in_depth(4.0, n), None, n, 0.1 * n).registration.ok for n in range(1, 9)]
+    assert not oks[0]
+    assert oks[-1]
+
+
 def test_no_view_is_opened_in_mid_swing() -> None:
     registrar = started()
     for number in range(1, 4):
@@ -212,7 +238,8 @@ def test_the_kernel_sums_what_the_plain_definition_sums(
     present = rng.standard_normal((width, height), dtype=np.float32)
     reference_mask = (rng.random(reference.shape) > 0.2).astype(np.uint8) * 255
     present_mask = (rng.random(present.shape) > 0.2).astype(np.uint8) * 255
-    matrix = RigidMotion((shift, -shift / 2), turn_deg, (width / 2, height / 2)).matrix
+    # Off whole pixels, where rounding would decide which of them counts.
+    matrix = RigidMotion((shift + 0.0137, -shift / 2 + 0.0071), turn_deg, (width / 2, height / 2)).matrix
     corner = (int(rng.integers(1, width - BLOCK_PX)), int(rng.integers(1, height - BLOCK_PX)))
     sums = np.empty((1, SUMS))
     blocks = np.array([corner], dtype=np.int32)
