@@ -10,15 +10,15 @@ from typing import Self
 
 import cv2
 import numpy as np
+from scipy import fft
 from scipy.ndimage import gaussian_filter
 
 from guidance.phantom.distance import Point, capsule, common, ellipsoid, joined, outline
-from guidance.phantom.patient import Patient, Volume
+from guidance.phantom.patient import DEPTH_STEP_MM, Patient, Surface, Volume
 from guidance.phantom.sacrum import (
     SIDES,
     SacralBuild,
     SacralCurve,
-    disc_plates,
     sacral_landmarks,
     sacrum_distance,
 )
@@ -26,8 +26,11 @@ from guidance.phantom.sacrum import (
 _JOINT_MM = 2.8
 """Width of the sacroiliac joint with its cartilage."""
 
-_CORTICAL = np.float32(0.85)
-"""Cortical shells are thinner than a voxel shows and hold vessels: a little less than solid."""
+_CORTICAL = 0.95
+"""Cortical shells hold vessels: a little less than solid."""
+
+_MARROW_SIDE, _MARROW_MM = 128, 0.5
+"""Trabecular bone repeats after 64 mm. Its finest structure is about half a millimetre wide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class Build:
             shear_per_z=rng.normal(0, 0.02),
             shear_per_y=rng.normal(0, 0.02),
             trabecular=rng.uniform(0.11, 0.26),
-            cortex_mm=rng.uniform(0.9, 1.6),
+            cortex_mm=rng.uniform(0.7, 1.3),
             half_width_mm=rng.uniform(158, 190),
             half_depth_mm=rng.uniform(92, 118),
             fat_mm=rng.uniform(12, 30),
@@ -86,6 +89,26 @@ class _Block:
     z: Volume
 
 
+def _thinned(block: _Block) -> _Block:
+    """Every other sample of a block, up to the one at its end or just beyond."""
+    x, y, z = (
+        (v.ravel()[0] + 2 * (v.ravel()[1] - v.ravel()[0]) * np.arange(v.size // 2 + 1)).astype(np.float32)
+        for v in (block.x, block.y, block.z)
+    )
+    return _Block(block.where, x[None, None, :], y[None, :, None], z[:, None, None])
+
+
+def _refilled(values: Volume, shape: tuple[int, ...]) -> Volume:
+    """What ``_thinned`` left out, by linear interpolation; cut to ``shape``."""
+    for axis, wanted in enumerate(shape):
+        ahead = np.moveaxis(values, axis, 0)
+        full = np.empty((2 * len(ahead) - 1, *ahead.shape[1:]), dtype=np.float32)
+        full[::2] = ahead
+        full[1::2] = 0.5 * (ahead[:-1] + ahead[1:])
+        values = np.moveaxis(full[:wanted], 0, axis)
+    return np.ascontiguousarray(values)
+
+
 class _Sculptor:
     """Builds one patient's volumes, bone by bone."""
 
@@ -105,22 +128,24 @@ class _Sculptor:
         shape = tuple(len(axis) for axis in reversed(self.axes))
         self.bone: Volume = np.zeros(shape, dtype=np.float32)
         self.soft: Volume = np.zeros(shape, dtype=np.float32)
-        # Marrow is uneven at two scales. Periodic, so that one tile serves every bone.
-        self.lumps = _noise_tile(rng, 96, 4.5 / voxel_mm)
-        self.grain = _noise_tile(rng, 96, 1.2 / voxel_mm) + 0.8 * self.lumps
+        self.depth = np.full(shape, -128, dtype=np.int8)
+        # Periodic, so that one tile serves every bone.
+        self.lumps = _noise_tile(rng, 96, (4.5 / voxel_mm,) * 3)
+        self.marrow = _marrow(rng, build.trabecular)
 
     def patient(self, name: str) -> Patient:
         hips = [self._hip_bone(side) for side in SIDES.values()]
         self._add_sacrum(hips)
         for block, distance in hips:
-            self._lay(block, distance, self.build.cortex_mm, ramp_voxels=2.0)
+            self._lay(block, distance, ramp_voxels=2.0)
         self._add_vertebra(0)
         self._add_vertebra(1)
         self._add_soft_tissue()
         self._blow_gas()
         np.multiply(self.soft, 1 - self.bone, out=self.soft, where=self.bone > 0)
         landmarks = sacral_landmarks(self.build.sacrum, self.curve, self._leant)
-        return Patient(self.soft, self.bone, self.voxel_mm, self._LOW_MM, landmarks, name)
+        surface = Surface(self.depth, self.build.cortex_mm, _CORTICAL, self.marrow, _MARROW_MM)
+        return Patient(self.soft, self.bone, self.voxel_mm, self._LOW_MM, landmarks, name, surface)
 
     # --- the grid ---
 
@@ -142,22 +167,26 @@ class _Sculptor:
         x, y, z = point
         return x + self.build.shear_per_z * z + self.build.shear_per_y * y, y, z
 
-    def _tiled(self, tile: Volume, block: _Block) -> Volume:
-        index = [np.arange(part.start, part.stop) % tile.shape[0] for part in block.where]
+    def _tiled(self, tile: Volume, block: _Block, samples_per_voxel: float = 1.0) -> Volume:
+        index = [
+            (np.arange(part.start, part.stop) * samples_per_voxel).astype(int) % tile.shape[0] for part in block.where
+        ]
         part: Volume = tile[np.ix_(*index)]
         return part
 
-    def _lay(self, block: _Block, distance: Volume, cortex_mm: float, ramp_voxels: float = 1.4) -> None:
-        """Put a bone into the volume: an uneven shell of cortex over trabecular bone."""
-        lumps = self._tiled(self.lumps, block)
+    def _lay(self, block: _Block, distance: Volume, ramp_voxels: float = 1.4) -> None:
+        """Put a bone into the volumes: a shell of cortex over trabecular bone."""
         # A perfectly smooth surface would draw lines that no bone draws.
-        distance = distance + 0.45 * lumps
+        distance = distance + 0.45 * self._tiled(self.lumps, block)
+        steps = np.clip(distance * np.float32(-1 / DEPTH_STEP_MM), -128, 127).astype(np.int8)
+        depth = self.depth[block.where]
+        np.maximum(depth, steps, out=depth)
         # A soft edge: slanted plates would otherwise show their steps as stripes.
         ramp = np.float32(1 / (ramp_voxels * self.voxel_mm))
         inside = np.clip(0.5 - distance * ramp, 0, 1)
-        core = np.clip(0.5 - (distance + cortex_mm * (1 + 0.3 * lumps)) * ramp, 0, 1)
-        loose = self.build.trabecular * (1 + 0.4 * self._tiled(self.grain, block))
-        share = core * np.clip(loose, 0.05, 0.6) + (inside - core) * _CORTICAL
+        core = np.clip(0.5 - (distance + np.float32(self.build.cortex_mm)) * ramp, 0, 1)
+        loose = self._tiled(self.marrow, block, self.voxel_mm / _MARROW_MM)
+        share = core * loose + (inside - core) * np.float32(_CORTICAL)
         part = self.bone[block.where]
         np.maximum(part, share, out=part)
 
@@ -171,10 +200,7 @@ class _Sculptor:
         distance = sacrum_distance(x, p, s, self.build.sacrum) * np.float32(k)
         for hip_block, hip in hips:
             _cut_near(distance, block, hip, hip_block, _JOINT_MM)
-        self._lay(block, distance, self.build.cortex_mm)
-        part = self.bone[block.where]
-        plates = disc_plates(x, p, s, 1.1 * self.voxel_mm / k) * (distance < -0.5)
-        np.maximum(part, plates * _CORTICAL, out=part)
+        self._lay(block, distance)
 
     def _add_vertebra(self, above: int) -> None:
         """L5 (0) or L4 (1), along the lumbar lordosis."""
@@ -188,7 +214,7 @@ class _Sculptor:
         dy, dz = (block.y - y0) / k, (block.z - z0) / k
         p, h = dy * cos(lean) + dz * sin(lean), dz * cos(lean) - dy * sin(lean)
         distance = _vertebra_distance(self._upright_x(block) / k, p, h) * np.float32(k)
-        self._lay(block, distance, self.build.cortex_mm * 0.85)
+        self._lay(block, distance)
 
     def _hip_bone(self, side: float) -> tuple[_Block, Volume]:
         """One hip bone with its femur: a bent plate cut out by its lateral outline, the socket, two rami."""
@@ -196,9 +222,11 @@ class _Sculptor:
         wide = self.build.sacrum.wing_widths[0 if side > 0 else 1]
         low, high = sorted((side * 2 * k, side * 150 * k))
         block = self._block((low, -105 * k, -150 * k), (high, 78 * k, 95 * k))
-        x = self._upright_x(block) * (side / (k * wide))
-        y, z = block.y / k, block.z / k
-        edge = outline(_ILIUM_OUTLINE_YZ, block.y.ravel() / k, block.z.ravel() / k)[:, :, None]
+        # Smooth shapes of centimetres: every other sample in each direction says all.
+        rough = _thinned(block)
+        x = self._upright_x(rough) * (side / (k * wide))
+        y, z = rough.y / k, rough.z / k
+        edge = outline(_ILIUM_OUTLINE_YZ, y.ravel(), z.ravel())[:, :, None]
         # The plate: nearly sagittal at the joint, flaring out and forwards towards the crest.
         flare = np.clip((z + 55) / 130, 0, 1)
         flare = flare * flare * (3 - 2 * flare)
@@ -222,7 +250,9 @@ class _Sculptor:
             bone = joined(bone, capsule(x, y, z, start, end, radius), 6.0)
         bone = common(bone, 27.5 - to_hip, 2.0)
         femur = joined(to_hip - 24, capsule(x, y, z, (hx, hy, hz), (128, -32, -114), 15), 8.0)
-        return block, np.asarray(np.minimum(bone, femur) * np.float32(k), dtype=np.float32)
+        distance = np.asarray(np.minimum(bone, femur) * np.float32(k), dtype=np.float32)
+        shape = tuple(part.stop - part.start for part in block.where)
+        return block, _refilled(distance, shape)
 
     # --- soft tissue ---
 
@@ -309,7 +339,19 @@ def _cut_near(distance: Volume, block: _Block, other: Volume, other_block: _Bloc
     np.maximum(part, gap_mm - other[tuple(there)], out=part)
 
 
-def _noise_tile(rng: np.random.Generator, side: int, sigma: float) -> Volume:
-    """Periodic smooth noise of unit variance, shape (side, side, side)."""
-    tile = gaussian_filter(rng.standard_normal((side, side, side), dtype=np.float32), sigma, mode="wrap")
+def _marrow(rng: np.random.Generator, mean: float) -> Volume:
+    """Periodic trabecular bone, as bone shares: strands that run along the body, denser and looser parts."""
+    strands = _noise_tile(rng, _MARROW_SIDE, (3.0, 0.8, 0.8))
+    parts = _noise_tile(rng, _MARROW_SIDE, (9.0, 6.0, 6.0))
+    return np.clip(mean * (1 + 0.55 * strands + 0.35 * parts), 0.03, 0.7).astype(np.float32)
+
+
+def _noise_tile(rng: np.random.Generator, side: int, sigma: tuple[float, float, float]) -> Volume:
+    """Periodic smooth noise of unit variance, shape (side, side, side); ``sigma`` along (z, y, x), in samples."""
+    noise = fft.rfftn(rng.standard_normal((side, side, side), dtype=np.float32))
+    for axis, width in enumerate(sigma):
+        frequency = (fft.rfftfreq if axis == 2 else fft.fftfreq)(side)
+        falls = np.exp(-2 * (pi * width * frequency) ** 2).astype(np.float32)
+        noise *= falls.reshape([-1 if i == axis else 1 for i in range(3)])
+    tile = fft.irfftn(noise, (side, side, side))
     return np.asarray((tile - tile.mean()) / tile.std(), dtype=np.float32)

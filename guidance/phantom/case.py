@@ -27,7 +27,7 @@ EXPECT: dict[str, Any] = {
     "registration_median_mm": 0.5,
     "state_accuracy": 0.98,
 }
-"""What any case is held to unless its ``expect.json`` is edited; what a scenario doesn't have is left out."""
+"""What any case is held to unless its scenario's ``[expect]`` says otherwise; what it doesn't have is left out."""
 
 
 def render_case(
@@ -54,7 +54,7 @@ def render_case(
         _frames(procedure, progress),
         mm_per_px=round(procedure.mm_per_px, 6),
         plan=procedure.plan,
-        expect=_bounds(played),
+        expect=bounds_of(played),
         source=_source_text(str(scenario), played, procedure.seed),
     )
 
@@ -67,7 +67,8 @@ def _frames(procedure: Procedure, progress: Progress | None) -> Iterator[tuple[G
             progress(moment.frame + 1, total)
 
 
-def _bounds(scenario: Scenario) -> dict[str, Any]:
+def bounds_of(scenario: Scenario) -> dict[str, Any]:
+    """What a scenario's rendered case is held to: ``expect.json`` without its ``schema``."""
     bounds = dict(EXPECT)
     if any(interval.state is FrameState.FROZEN for interval in scenario.intervals):
         # A frozen picture can't be told from a held one until its clock should have ticked: up to a second.
@@ -82,7 +83,7 @@ def _bounds(scenario: Scenario) -> dict[str, Any]:
         absent |= {"leak_delay_frames", "leaks_found_share"}
     if not scenario.contrast:
         absent.add("dice_roots")
-    return {key: bound for key, bound in bounds.items() if key not in absent}
+    return {key: bound for key, bound in bounds.items() if key not in absent} | scenario.expect
 
 
 def _source_text(name: str, scenario: Scenario, seed: int) -> str:

@@ -26,13 +26,13 @@ class DetectorSettings:
     """What a detector does to a pulse. Lengths are in the detector's plane."""
 
     pixel_mm: float
-    focal_blur_mm: float = 0.36
+    focal_blur_mm: float = 0.3
     """Standard deviation of the focal spot's penumbra, before the quanta are counted."""
     detector_blur_mm: float = 0.14
     """Standard deviation of the scintillator's spread, after the quanta are counted."""
-    readout_blur_px: float = 0.45
+    readout_blur_px: float = 0.5
     """The same of digitising and scan conversion: real pictures of 512 and of 980 pixels have the same grain."""
-    scatter_per_depth: float = 0.20
+    scatter_per_depth: float = 0.12
     """Scatter over primary for each unit of optical depth: once-scattered photons grow with the depth crossed.
 
     A depth of 5 (AP through the pelvis) gives 1.0; sideways it is more, up to twice that where bone is thickest.
@@ -41,7 +41,7 @@ class DetectorSettings:
     """Standard deviation of the scatter's blur, as a share of the picture's side."""
     scatter_pedestal: float = 0.1
     """The share of scatter that is spread evenly over the picture."""
-    glare: float = 0.06
+    glare: float = 0.04
     """Veiling glare: the share of all signal that is spread wide inside the detector."""
     lag: float = 0.5
     """The recursive filter's weight of the past; noise falls by sqrt((1 - lag) / (1 + lag)) to 58 %."""

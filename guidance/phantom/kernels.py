@@ -86,6 +86,106 @@ def joseph(
             bone_cm[row, column] = total_bone * step_cm
 
 
+@kernel("float64(float64, float64, float64)")
+def covered(near_mm: float, far_mm: float, ramp_mm: float) -> float:
+    """The mean over a step of clip(0.5 + depth / ramp, 0, 1), where depth goes evenly from near_mm to far_mm."""
+    low, high = min(near_mm, far_mm), max(near_mm, far_mm)
+    half = 0.5 * ramp_mm
+    if low >= half:
+        return 1.0
+    if high <= -half:
+        return 0.0
+    if high - low < 1e-3:
+        return min(max(0.5 + 0.5 * (low + high) / ramp_mm, 0.0), 1.0)
+    # The ramp's integral: a parabola between -half and half, a line beyond.
+    from_low = min(max(low + half, 0.0), ramp_mm)
+    from_high = min(max(high + half, 0.0), ramp_mm)
+    rising = (from_high * from_high - from_low * from_low) / (2 * ramp_mm)
+    return (rising + max(high - half, 0.0) - max(low - half, 0.0)) / (high - low)
+
+
+@kernel(
+    f'void(Array(int8, 3, "C", readonly=True), float64, float64, float64, float64, {_VOXELS}, float64,'
+    f" {_VECTOR}, {_VECTOR}, {_VECTOR}, {_VECTOR}, float64, float32[:,::1])"
+)
+def joseph_surface(
+    depth: NDArray[np.int8],
+    step_mm: float,
+    ramp_mm: float,
+    cortex_mm: float,
+    cortical: float,
+    marrow: NDArray[np.float32],
+    marrow_per_voxel: float,
+    source: NDArray[np.float64],
+    corner: NDArray[np.float64],
+    right: NDArray[np.float64],
+    down: NDArray[np.float64],
+    voxel_cm: float,
+    bone_cm: NDArray[np.float32],
+) -> None:
+    """Path lengths through bones given by their depth: Joseph's rays, the depth taken as linear between slices.
+
+    With a linear depth the share of a step in shell and in marrow is known exactly, so that a shell thinner than a
+    voxel casts a shadow without steps, as sharp as ramp_mm.
+    """
+    nz, ny, nx = depth.shape
+    size = (nx, ny, nz)
+    stride = (1, nx, nx * ny)
+    flat = depth.ravel()
+    wrap = marrow.shape[0] - 1
+    rows, columns = bone_cm.shape
+    far_outside = -2.0 - ramp_mm
+    for row in range(rows):
+        for column in range(columns):
+            way = (
+                corner[0] + column * right[0] + row * down[0] - source[0],
+                corner[1] + column * right[1] + row * down[1] - source[1],
+                corner[2] + column * right[2] + row * down[2] - source[2],
+            )
+            m = 0 if abs(way[0]) > abs(way[1]) else 1
+            a = 1 - m
+            slope_a = way[a] / way[m]
+            slope_z = way[2] / way[m]
+            start_a = source[a] - source[m] * slope_a
+            start_z = source[2] - source[m] * slope_z
+            first = 0.0
+            last = size[m] - 1.0
+            if abs(slope_a) > 1e-12:
+                enter = -start_a / slope_a
+                leave = (size[a] - 1.001 - start_a) / slope_a
+                first = max(first, min(enter, leave))
+                last = min(last, max(enter, leave))
+            elif start_a < 0 or start_a > size[a] - 1.001:
+                continue
+            n = stride[a]
+            total = 0.0
+            before = far_outside
+            for k in range(int(np.ceil(first)), floor(last) + 1):
+                at_a = start_a + k * slope_a
+                at_z = min(max(start_z + k * slope_z, 0.0), size[2] - 1.001)
+                i = int(at_a)
+                j = int(at_z)
+                p = k * stride[m] + i * n + j * stride[2]
+                q = p + stride[2]
+                if before <= far_outside and flat[p] == -128 and flat[q + n] == -128:
+                    continue
+                fa = at_a - i
+                fz = at_z - j
+                here = (1 - fz) * ((1 - fa) * flat[p] + fa * flat[p + n]) + fz * ((1 - fa) * flat[q] + fa * flat[q + n])
+                here *= step_mm
+                inside = covered(before, here, ramp_mm)
+                if inside > 0:
+                    core = covered(before - cortex_mm, here - cortex_mm, ramp_mm)
+                    main = int((k - 0.5) * marrow_per_voxel) & wrap
+                    aside = int(at_a * marrow_per_voxel) & wrap
+                    up = int(at_z * marrow_per_voxel) & wrap
+                    loose = marrow[up, main, aside] if m == 1 else marrow[up, aside, main]
+                    total += core * loose + (inside - core) * cortical
+                before = max(here, far_outside)
+            step_cm = voxel_cm * sqrt(1.0 + slope_a * slope_a + slope_z * slope_z)
+            bone_cm[row, column] = total * step_cm
+
+
 @kernel(
     f"void({_VECTOR}, {_VECTOR}, {_VECTOR}, {_VECTOR}, {_VECTOR}, {_VECTOR}, float64, {_TABLE}, float64,"
     f" {_VECTOR}, float64, int64, int64, float32[:,::1])"

@@ -44,14 +44,15 @@ class LostVideo(StrEnum):
 class DisplayCurve:
     """Signal to grey: the signal's logarithm, harmonised, on a line that is rounded off at both ends."""
 
-    latitude: float = 1.85
+    latitude: float = 1.5
     """Natural logarithm of the signal's ratio from black to white."""
-    middle: float = 0.56
+    middle: float = 0.49
     """Grey (0 to 1) of a signal of 1, which is where brightness control holds the central field."""
-    harmonise: float = 0.3
-    """Share of the picture's coarse differences in brightness that the machine takes out, so that thick and thin
-    parts are seen at once (dynamic range compression)."""
-    edge_gain: float = 0.45
+    room: float = 0.45
+    """Share of the latitude that coarse differences in brightness may fill, 5th to 95th percentile. What is more the
+    machine takes out, so that thick and thin parts are seen at once and a needle is black in both (dynamic range
+    compression)."""
+    edge_gain: float = 0.3
     """Edge enhancement: how much of the difference from a blurred copy is added."""
     edge_sigma_px: float = 1.6
     inverted: bool = False
@@ -60,8 +61,12 @@ class DisplayCurve:
     def develop(self, signal: Signal) -> Gray:
         """Grey levels, uint8, of a signal that is about 1 in the middle of the field."""
         grey = cv2.log(np.maximum(signal, np.float32(1e-4)))
-        if self.harmonise > 0:
-            grey = cv2.addWeighted(grey, 1.0, _coarse(grey), -self.harmonise, 0.0)
+        coarse = _coarse(grey)
+        dark, bright = np.percentile(coarse, (5, 95))
+        excess = 1.0 - self.room * self.latitude / max(float(bright - dark), 1e-3)
+        if excess > 0:
+            large = cv2.resize(coarse, (grey.shape[1], grey.shape[0]), interpolation=cv2.INTER_LINEAR)
+            grey = cv2.addWeighted(grey, 1.0, large, -excess, 0.0)
         grey *= np.float32(1.0 / self.latitude)
         grey += np.float32(self.middle)
         grey = _rounded_ends(grey)
@@ -102,17 +107,21 @@ class Shutters:
 
 
 def _coarse(grey: Signal) -> Signal:
-    """What varies over more than about a sixth of the picture."""
+    """What varies over more than about a sixth of the picture, float32 (32, 32)."""
     small = cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA)
-    small = cv2.GaussianBlur(small, (0, 0), 3.5)
-    return np.asarray(cv2.resize(small, (grey.shape[1], grey.shape[0]), interpolation=cv2.INTER_LINEAR))
+    # Lead is no part of the patient: it must not make what lies beside it brighter.
+    return np.asarray(cv2.GaussianBlur(np.maximum(small, np.float32(-1.2)), (0, 0), 3.5))
 
 
 def _rounded_ends(grey: Signal) -> Signal:
-    """The same line, but bent into exponentials that never quite reach black below 0.16, white above 0.9."""
-    foot, shoulder = np.float32(0.16), np.float32(0.9)
+    """The same line, but bent below 0.32 and above 0.88 into exponentials that never quite reach black and white.
+
+    Steel keeps a dark grey, as in real pictures.
+    """
+    black, foot, shoulder = np.float32(0.08), np.float32(0.32), np.float32(0.88)
     dark, bright = grey < foot, grey > shoulder
-    grey[dark] = foot * np.exp((grey[dark] - foot) / foot)
+    toe = foot - black
+    grey[dark] = black + toe * np.exp((grey[dark] - foot) / toe)
     room = 1 - shoulder
     grey[bright] = 1 - room * np.exp((shoulder - grey[bright]) / room)
     return grey

@@ -41,6 +41,27 @@ class Landmarks:
     anterior_cortex: Points
 
 
+DEPTH_STEP_MM = 1 / 16
+"""What one step of ``Surface.depth`` means."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Surface:
+    """Where the surfaces of the bones lie, to a fraction of a voxel: cortical lines are finer than voxels.
+
+    ``depth``: int8, the bone volume's shape, depth below the nearest surface in steps of ``DEPTH_STEP_MM``, negative
+    outside, clipped to 8 mm either way. ``marrow``: float32 cube of a power of two a side, bone share of the
+    trabecular bone beneath ``cortex_mm`` of shell, repeated throughout the patient with ``marrow_mm`` from sample to
+    sample. ``cortical``: bone share of the shell.
+    """
+
+    depth: NDArray[np.int8]
+    cortex_mm: float
+    cortical: float
+    marrow: Volume
+    marrow_mm: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Patient:
     """Material volumes on a grid of cubes, shape (nz, ny, nx), float32, C-contiguous.
@@ -56,6 +77,8 @@ class Patient:
     origin_mm: tuple[float, float, float]
     landmarks: Landmarks
     name: str = field(default="phantom")
+    surface: Surface | None = None
+    """None: there are but voxels, as with a CT volume."""
 
     def bone_at(self, points_mm: Points) -> NDArray[np.float32]:
         """Bone share at points, shape (n,), trilinear; 0 outside the volume."""

@@ -17,9 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.casebook.case import FrameTruth, RunLengths, TipTruth
-from guidance.phantom.anatomy import make_patient
 from guidance.phantom.carm import CArm
-from guidance.phantom.ct import load_patient
 from guidance.phantom.detector import Detector, DetectorSettings
 from guidance.phantom.instruments import BoneNeedle, Cable, Clamp, Screw
 from guidance.phantom.monitor import (
@@ -34,11 +32,12 @@ from guidance.phantom.monitor import (
     jpeg,
     lost_frame,
 )
-from guidance.phantom.patient import Patient, Volume
-from guidance.phantom.projector import Shadow, path_lengths_cm
+from guidance.phantom.patient import Volume
+from guidance.phantom.projector import Shadow
 from guidance.phantom.scenario import Distractor, NeedlePath, Pose, Scenario
+from guidance.phantom.shelf import BareView, PatientKey, bare_view, cement_spread, contrast_run, patient_of, project
 from guidance.phantom.spectrum import Beam
-from guidance.phantom.spread import CementSpread, ContrastRun, skin_spill
+from guidance.phantom.spread import CementSpread, skin_spill
 from guidance.phantom.timeline import (
     Moment,
     body_shift_mm,
@@ -81,17 +80,16 @@ MONITOR_PICTURE_PX = {Layout.MONITOR_1280X1024: 940, Layout.MONITOR_1920X1080: 9
 class StillView:
     """A view with the C-arm at rest: the patient's shadow on a large picture, and what lies in it now.
 
-    ``carm`` is the wide one. ``upsample`` as in ``path_lengths_cm``.
+    ``carm`` is the wide one, which ``bare`` was projected with.
     """
 
-    def __init__(self, patient: Patient, carm: CArm, beam: Beam, upsample: int) -> None:
+    def __init__(self, bare: BareView, carm: CArm, beam: Beam) -> None:
         self.carm = carm
         self._beam = beam
-        self._soft, self._bone = path_lengths_cm(patient, carm, upsample)
-        self._bare = beam.primary(self._soft, self._bone)
-        self.roots_cm = np.zeros_like(self._bare)
+        self._bare = bare
+        self.roots_cm = np.zeros_like(bare.primary)
         """The thickest that contrast has been so far, in cm."""
-        self.cement_cm = np.zeros_like(self._bare)
+        self.cement_cm = np.zeros_like(bare.primary)
 
     def primary(self, steel: list[Shadow], cement: list[Shadow], iodine: list[Shadow], spilt: list[Shadow]) -> Volume:
         """Transmitted share of the beam with these shadows in it."""
@@ -100,13 +98,13 @@ class StillView:
         iodine_cm += self._laid(spilt)
         # Few pixels have anything but the patient in them: only theirs are worth four exponentials.
         touched = np.flatnonzero((steel_cm > 0) | (self.cement_cm > 0) | (iodine_cm > 0))
-        parts = (self._soft, self._bone, steel_cm, self.cement_cm, iodine_cm)
-        whole = self._bare.copy()
+        parts = (self._bare.soft_cm, self._bare.bone_cm, steel_cm, self.cement_cm, iodine_cm)
+        whole = self._bare.primary.copy()
         whole.ravel()[touched] = self._beam.primary(*(part.ravel()[touched] for part in parts))
         return whole
 
     def _laid(self, shadows: list[Shadow]) -> Volume:
-        total = np.zeros_like(self._bare)
+        total = np.zeros_like(self._bare.primary)
         for (x0, y0, x1, y1), patch in shadows:
             total[y0:y1, x0:x1] += patch
         return total
@@ -134,7 +132,8 @@ class Procedure:
             text=display.text,
         )
         ct = scenario.anatomy.ct
-        self.patient = _patient(self.seed, None if ct is None else (folder or Path()) / ct)
+        self._key = PatientKey.of(self.seed, None if ct is None else (folder or Path()) / ct)
+        self.patient = patient_of(self._key)
         self._beam = Beam(video.kvp)
         self._detector = Detector(
             DetectorSettings(pixel_mm=scenario.carm.field_mm / self._side_px, lag=video.lag), self.seed
@@ -152,12 +151,14 @@ class Procedure:
         self._spreads = [self._spread(i) for i in range(len(scenario.cement))]
         self._injected = [0.0] * len(self._spreads)
         self._runs = [
-            ContrastRun(self.patient, c.root, c.ml, self.seed + i, washout_s=c.washout_s)
-            for i, c in enumerate(scenario.contrast)
+            contrast_run(self._key, c.root, c.ml, self.seed + i, c.washout_s) for i, c in enumerate(scenario.contrast)
         ]
         self._last: tuple[Moment, FrameTruth] | None = None
         for view in View:
             self._draw_view(view)
+        # Projected now: a picture must not wait for it in mid-procedure.
+        for pose in (scenario.carm, *scenario.swings):
+            self._still_view(pose)
 
     # ---- what is known before the first frame
 
@@ -297,7 +298,8 @@ class Procedure:
     def _spread(self, i: int) -> CementSpread:
         injection = self.scenario.cement[i]
         tip = self._needle(self.scenario.needles[injection.needle - 1], injection.start_s).tip_mm
-        return CementSpread(self.patient, tip, self.seed + i, injection.leak, injection.leak_after_ml)
+        x, y, z = tip.tolist()
+        return cement_spread(self._key, (x, y, z), self.seed + i, injection.leak, injection.leak_after_ml)
 
     def _carm(self, pose: Pose) -> CArm:
         return CArm(
@@ -311,13 +313,13 @@ class Procedure:
     def _still_view(self, pose: Pose) -> StillView:
         key = Pose.model_validate({name: getattr(pose, name) for name in Pose.model_fields})
         if key not in self._views:
-            upsample = max(1, round(self._side_px / 256))
+            upsample = 2 * max(1, round(self._side_px / 512)) if self._side_px > 256 else 1
             wide = _widened(self._carm(pose), self._margin_px(pose), upsample)
-            self._views[key] = StillView(self.patient, wide, self._beam, upsample)
+            self._views[key] = StillView(bare_view(self._key, wide, upsample, self._beam), wide, self._beam)
         return self._views[key]
 
     def _swung_view(self, t_s: float) -> StillView | None:
-        """The view in mid-swing, at a quarter of the rays: nobody reads a swinging picture."""
+        """The view in mid-swing, with a quarter of the rays each way: nobody reads a swinging picture."""
         swing = swing_at(self.scenario, t_s)
         if swing is None or not swing.beam_on:
             return None
@@ -331,8 +333,9 @@ class Procedure:
                 ),
             }
         )
-        upsample = 4
-        return StillView(self.patient, _widened(self._carm(pose), 0, upsample), self._beam, upsample)
+        upsample = 8
+        wide = _widened(self._carm(pose), 0, upsample)
+        return StillView(project(self.patient, wide, upsample, self._beam), wide, self._beam)
 
     def _margin_px(self, pose: Pose) -> int:
         """How much larger than the detector a picture must be on each side for all that the patient moves."""
@@ -454,11 +457,6 @@ class Procedure:
         warped = cv2.warpAffine(thickness_cm, to_frame[:2], (width, height), flags=cv2.INTER_LINEAR)
         field = _moved(self.monitor.matrix, field_outline(self.scenario.display.field, self._side_px))
         return np.asarray((warped >= least_cm) & _filled(field, warped.shape))
-
-
-@lru_cache(maxsize=4)
-def _patient(seed: int, ct: Path | None) -> Patient:
-    return make_patient(seed) if ct is None else load_patient(ct)
 
 
 @lru_cache(maxsize=4)

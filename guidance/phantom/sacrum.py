@@ -130,7 +130,7 @@ def sacrum_distance(x: Volume, p: Volume, s: Volume, build: SacralBuild) -> Volu
     # Triangular in cross-section: wide before, narrow behind.
     narrowing = 1 - 0.35 * np.clip(off, -1, 1)
     canal = (np.sqrt((ax / (canal_w * narrowing)) ** 2 + off**2) - 1) * canal_d
-    solid = np.maximum(solid, -canal)
+    solid = np.maximum(solid, -np.minimum(canal, _disc_remnants(ax, p, s)))
     for sign in SIDES.values():
         half = np.flatnonzero((sign * x).max(axis=(0, 1)) > -1)
         side = slice(int(half[0]), int(half[-1]) + 1)
@@ -140,17 +140,17 @@ def sacrum_distance(x: Volume, p: Volume, s: Volume, build: SacralBuild) -> Volu
     return solid
 
 
-def disc_plates(x: Volume, p: Volume, s: Volume, thickness_mm: float) -> Volume:
-    """Share of dense bone, 0 to 1, in the plates beside the remnants of the discs between the fused bodies."""
-    plates = np.zeros(np.broadcast_shapes(x.shape, p.shape), dtype=np.float32)
-    for end, fused in zip(LEVEL_END_MM[1:5], (0.75, 0.6, 0.5, 0.4), strict=True):
+def _disc_remnants(ax: Volume, p: Volume, s: Volume) -> Volume:
+    """Signed distance of what is left of the discs between the fused bodies: each a slit inside a rim of bone."""
+    slits = []
+    for end, left in zip(LEVEL_END_MM[1:5], (0.80, 0.72, 0.62, 0.5), strict=True):
         half_w = float(np.interp(end, LEVEL_END_MM, _BODY_WIDTH_MM)) / 2
         half_d = float(np.interp(end, LEVEL_END_MM, _BODY_DEPTH_MM)) / 2
-        r = (x / half_w) ** 2 + (p / half_d) ** 2
-        off = np.abs(np.abs(s - end - 1.5 * (r - 0.5)) - 2.0)
-        plate = np.clip(1.0 - off / thickness_mm, 0, 1) * np.clip((1 - r) * 6, 0, 1)
-        np.maximum(plates, fused * plate, out=plates)
-    return plates
+        r = np.sqrt((ax / half_w) ** 2 + (p / half_d) ** 2)
+        # Higher in front than the rim, as the bodies' ends are hollow.
+        rim = np.asarray((r - left) * half_d, dtype=np.float32)
+        slits.append(common(np.abs(s - end) - 1.7 + 1.2 * r * r, rim, 1.0))
+    return np.asarray(np.minimum.reduce(slits), dtype=np.float32)
 
 
 def sacral_landmarks(build: SacralBuild, curve: SacralCurve, placed: Callable[[Point], Point]) -> Landmarks:

@@ -6,8 +6,9 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from guidance.casebook.case import Expect
 from guidance.phantom.monitor import FieldShape, Layout, LostVideo
 from guidance.records import FrameState, View
 
@@ -16,6 +17,9 @@ Millimetres = Annotated[float, Field(ge=-200, le=200, allow_inf_nan=False)]
 Vector = tuple[Millimetres, Millimetres, Millimetres]
 Name = Annotated[str, Field(min_length=1, max_length=40)]
 RootName = Annotated[str, Field(pattern="^S[1-4][LR]$")]
+
+
+EXPECT_KEYS = frozenset(Expect.model_fields) - {"schema_"}
 
 
 class ScenarioError(ValueError):
@@ -74,8 +78,8 @@ class Display(_Strict):
     inverted: bool = False
     text: bool = True
     rotation_deg: Annotated[float, Field(ge=-180, le=180)] = 0.0
-    edge_gain: Annotated[float, Field(ge=0, le=3)] = 0.45
-    latitude: Annotated[float, Field(ge=0.8, le=6)] = 1.85
+    edge_gain: Annotated[float, Field(ge=0, le=3)] = 0.3
+    latitude: Annotated[float, Field(ge=0.8, le=6)] = 1.5
 
 
 class Pose(_Strict):
@@ -216,6 +220,16 @@ class Scenario(_Strict):
     collimation: tuple[Collimation, ...] = ()
     dose: tuple[DoseStep, ...] = ()
     distractors: tuple[Distractor, ...] = ()
+    expect: dict[str, float] = {}
+    """Bounds of its rendered case where they differ from ``case.EXPECT``; the keys of ``expect.json``."""
+
+    @field_validator("expect")
+    @classmethod
+    def _are_bounds(cls, bounds: dict[str, float]) -> dict[str, float]:
+        for key in bounds.keys() - EXPECT_KEYS:
+            raise ValueError(f"{key}: no such bound; expected one of {', '.join(sorted(EXPECT_KEYS))}")
+        Expect.model_validate({"schema": 1, **bounds})
+        return bounds
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:

@@ -22,7 +22,8 @@ class PhantomSource:
 
     ``info.live`` is False: who wants it in its own time paces it by the frames' timestamps. ``keep_truth``: the truth
     of each frame is kept for ``truth_of``; it costs a few milliseconds a pulse. May be iterated again, from the start.
-    Opening projects the first view, which takes a second or two.
+    The first opening builds the patient and projects every view, which takes a few seconds; in the same process a
+    second one finds them on the shelf.
     """
 
     def __init__(

@@ -1,9 +1,10 @@
 """What is injected: cement that grows through uneven bone and finds a way out, contrast that follows a root."""
 
 import heapq
+from copy import copy
 from dataclasses import dataclass
 from math import exp
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +56,12 @@ class CementSpread:
     """
 
     def __init__(
-        self, patient: Patient, tip_mm: Vector, seed: int, leak: Leak | None = None, leak_after_ml: float = 1.0
+        self,
+        patient: Patient,
+        tip_mm: Vector | tuple[float, float, float],
+        seed: int,
+        leak: Leak | None = None,
+        leak_after_ml: float = 1.0,
     ) -> None:
         rng = np.random.default_rng(seed)
         self.tip_mm = np.asarray(tip_mm, dtype=np.float64)
@@ -65,18 +71,26 @@ class CementSpread:
         self._resistance = self._resistance_of_bone(patient, rng, side)
         # BaSO4 clumps in the powder, so a deposit is mottled.
         clumps = gaussian_filter(rng.standard_normal((side, side, side), dtype=np.float32), 1.2, mode="wrap")
-        self._opacity = (1 + 0.22 * clumps / clumps.std()).astype(np.float64)
+        self._opacity = 1 + 0.22 * clumps / clumps.std()
         self._front: list[tuple[float, int, int, int]] = []
         self._seen: set[tuple[int, int, int]] = set()
         self._filled: set[tuple[int, int, int]] = set()
         self._order: list[tuple[int, int, int]] = []
-        start = self._start()
-        self._seen.add(start)
-        self._front.append((0.0, *start))
+        self._first = self._start()
+        self._seen.add(self._first)
+        self._front.append((0.0, *self._first))
         self._run = [] if leak is None else self._leak_run(leak_way(patient.landmarks, self.tip_mm, leak), leak, rng)
         self._run_at = 0
         self._owed = 0.0
         self._drawn: _Drawn | None = None
+
+    def again(self) -> Self:
+        """The same site before anything was injected; what never changes is shared with this one."""
+        other = copy(self)
+        other._asked_ml, other._run_at, other._owed, other._drawn = 0.0, 0, 0.0, None
+        other._front, other._seen = [(0.0, *self._first)], {self._first}
+        other._filled, other._order = set(), []
+        return other
 
     @property
     def injected_ml(self) -> float:

@@ -3,8 +3,8 @@ import pytest
 from scipy.ndimage import map_coordinates
 
 from guidance.phantom.carm import CArm
-from guidance.phantom.kernels import add_grains
-from guidance.phantom.patient import Landmarks, Patient
+from guidance.phantom.kernels import add_grains, covered, joseph_surface
+from guidance.phantom.patient import DEPTH_STEP_MM, Landmarks, Patient, Surface
 from guidance.phantom.projector import grains_cm, path_lengths_cm
 
 NOWHERE = np.zeros((0, 3))
@@ -141,3 +141,68 @@ def test_compiled_paths_equal_their_plain_twin(rotation: float, tilt: float):
             for got, material in ((soft_cm, patient.soft), (bone_cm, patient.bone)):
                 samples = map_coordinates(material, at[within][:, ::-1].T, order=1, mode="nearest", output=np.float64)
                 assert got[row, column] == pytest.approx(samples.sum() * step_cm, rel=1e-3, abs=1e-3)
+
+
+def _shell_in_a_box(cortex_mm: float = 0.8) -> Patient:
+    """A ball of radius 20 mm about the origin: a shell of solid bone around marrow of a fifth."""
+    axis = np.arange(-60.0, 61.0)
+    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
+    below_mm = 20 - np.sqrt(x**2 + y**2 + z**2)
+    bone = np.clip(0.5 + below_mm, 0, 1).astype(np.float32)
+    depth = np.clip(below_mm / DEPTH_STEP_MM, -128, 127).astype(np.int8)
+    surface = Surface(depth, cortex_mm, 1.0, np.full((8, 8, 8), 0.2, np.float32), 0.5)
+    return Patient(1 - bone, bone, 1.0, (-60.0, -60.0, -60.0), NO_LANDMARKS, surface=surface)
+
+
+def _chord_mm(off_mm: np.ndarray, radius_mm: float) -> np.ndarray:
+    return 2 * np.sqrt(np.clip(radius_mm**2 - off_mm**2, 0, None))
+
+
+def test_a_shell_thinner_than_a_voxel_casts_its_own_shadow():
+    carm = CArm(side_px=161, detector_side_mm=80)
+    soft_cm, bone_cm = path_lengths_cm(_shell_in_a_box(), carm)
+    # Rays of the middle row pass the ball's centre at this distance.
+    angle = np.arctan((np.arange(161) - 80) * carm.pitch_mm / 1000)
+    off_mm = 600 * np.sin(angle)
+    chord, core = _chord_mm(off_mm, 20), _chord_mm(off_mm, 19.2)
+    expected_cm = (chord - core + 0.2 * core) / 10
+    away = np.abs(np.abs(off_mm) - 19.6) > 1
+    np.testing.assert_allclose(bone_cm[80][away], expected_cm[away], atol=0.05)
+    # The line at the rim is there, and no wider than the shell's own.
+    line = bone_cm[80, 80:]
+    assert line.max() == pytest.approx(expected_cm.max(), rel=0.15)
+    assert soft_cm[80, 80] + bone_cm[80, 80] == pytest.approx(12.1, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    ("near", "far"), [(-1, 2), (2, -1), (0.1, 0.1), (-0.1, 0.15), (3, 4), (-4, -3), (0.05, 0.0501)]
+)
+def test_what_a_step_covers_is_the_mean_of_a_clipped_ramp(near: float, far: float):
+    depth = np.linspace(near, far, 20001)
+    assert covered(near, far, 0.35) == pytest.approx(np.clip(0.5 + depth / 0.35, 0, 1).mean(), abs=2e-4)
+
+
+def test_the_surface_kernel_agrees_with_a_plain_twin():
+    rng = np.random.default_rng(4)
+    coarse = rng.normal(0, 40, (6, 6, 6))
+    depth = np.clip(np.kron(coarse, np.ones((4, 4, 4))), -128, 127).astype(np.int8)
+    marrow = rng.uniform(0.1, 0.4, (8, 8, 8)).astype(np.float32)
+    rays = CArm(10, 5, (12.0, 12.0, 12.0), side_px=12, detector_side_mm=30).rays()
+    got = np.zeros((12, 12), np.float32)
+    args = (rays.source_mm, rays.corner_mm, rays.right_mm, rays.down_mm)
+    joseph_surface(depth, DEPTH_STEP_MM, 0.35, 1.0, 0.9, marrow, 2.0, *args, 0.1, got)
+    expected = np.zeros_like(got)
+    for row, column in np.ndindex(12, 12):
+        way = rays.corner_mm + column * rays.right_mm + row * rays.down_mm - rays.source_mm
+        ks = np.arange(24)
+        points = rays.source_mm + ((ks - rays.source_mm[1]) / way[1])[:, None] * way
+        points[:, 2] = np.clip(points[:, 2], 0, 24 - 1.001)
+        inside = (points[:, 0] >= 0) & (points[:, 0] <= 24 - 1.001)
+        mm = map_coordinates(depth.astype(float), points[inside][:, ::-1].T, order=1) * DEPTH_STEP_MM
+        before = np.concatenate([[-2.35], np.maximum(mm[:-1], -2.35)])
+        for b, m, point, k in zip(before, mm, points[inside], ks[inside], strict=True):
+            shell, core = covered(b, m, 0.35), covered(b - 1.0, m - 1.0, 0.35)
+            loose = marrow[int(point[2] * 2) & 7, int((k - 0.5) * 2) & 7, int(point[0] * 2) & 7]
+            expected[row, column] += core * loose + (shell - core) * 0.9
+        expected[row, column] *= 0.1 * np.linalg.norm(way / way[1])
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from guidance.phantom.case import EXPECT, bounds_of
 from guidance.phantom.scenario import ScenarioError, load_scenario, parse_scenario, scenario_names
 from guidance.phantom.timeline import moments, phases
 from guidance.records import FrameState, Phase
@@ -78,3 +79,21 @@ def test_no_pulse_is_fired_while_the_last_image_is_held_or_the_signal_is_lost() 
     assert {f.state for f in frames if 0.4 <= f.t_s < 0.6} == {FrameState.HELD}
     assert {f.state for f in frames if 0.6 <= f.t_s < 1.2} == {FrameState.NO_SIGNAL}
     assert not any(f.fresh for f in frames if 0.4 <= f.t_s < 1.2)
+
+
+def test_a_scenarios_own_bounds_take_the_place_of_the_usual_ones() -> None:
+    scenario = parse_scenario('title = "x"\nmay_alarm = false\nvideo.duration_s = 1\n[expect]\nfalse_alerts = 3', "x")
+    assert bounds_of(scenario) == {
+        "false_needles_per_frame": EXPECT["false_needles_per_frame"],
+        "false_high_alerts": EXPECT["false_high_alerts"],
+        "false_alerts": 3,
+        "registration_median_mm": EXPECT["registration_median_mm"],
+        "state_accuracy": EXPECT["state_accuracy"],
+    }
+
+
+@pytest.mark.parametrize("bound", ["tip_median = 1", "schema = 2", 'dice_cement = "much"', "dice_roots = nan"])
+def test_a_bound_that_no_case_has_is_refused(bound: str) -> None:
+    with pytest.raises(ScenarioError, match=r"^x: expect") as error:
+        parse_scenario(f'title = "x"\nmay_alarm = false\nvideo.duration_s = 1\n[expect]\n{bound}', "x")
+    assert "\n" not in str(error.value)

@@ -10,6 +10,7 @@ import pytest
 from drivers.errors import SourceError
 from drivers.frame import Frame, FrameFlag
 from guidance.casebook.case import read_case
+from guidance.phantom import shelf
 from guidance.phantom.case import render_case
 from guidance.phantom.source import PhantomSource, open_phantom
 from guidance.records import FrameState
@@ -114,3 +115,32 @@ def test_a_case_rendered_twice_is_the_same_to_the_last_byte(scenario: Path, tmp_
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert files == ["SOURCE.md", "expect.json", "plan.json", "truth.json", "video.mkv"]
     assert all((tmp_path / "one" / f).read_bytes() == (tmp_path / "two" / f).read_bytes() for f in files)
+
+
+def test_a_second_opening_takes_everything_from_the_shelf(scenario: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"phantom://{scenario}?seed=5"
+    first = taken(open_phantom(url), 3)
+
+    def never(*_: object) -> None:
+        raise AssertionError("made again")
+
+    for made in ("make_patient", "path_lengths_cm", "CementSpread", "ContrastRun"):
+        monkeypatch.setattr(shelf, made, never)
+    again = taken(open_phantom(url), 3)
+    assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(first, again, strict=True))
+
+
+def test_nothing_is_projected_in_mid_stream_for_a_still_view(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def noted(*key: object) -> shelf.BareView:
+        asked.append(key)
+        return shelf.bare_view(*key)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("guidance.phantom.procedure.bare_view", noted)
+    with PhantomSource("swing_ap_lateral", seed=1, size_px=128) as source:
+        frames = iter(source)
+        next(frames)
+        before = len(asked)
+        assert sum(1 for _ in frames) == source.info.frame_count - 1
+    assert len(asked) == before

@@ -126,3 +126,12 @@ def test_a_spill_holds_what_was_spilt():
     cloud = skin_spill(np.array([0.0, 80.0, 0.0]), 0.8, seed=6)
     assert cloud.ml == pytest.approx(0.8)
     assert np.ptp(cloud.points_mm[:, 1]) == 0
+
+
+def test_a_site_used_again_is_untouched(patient: Patient, tip_mm: np.ndarray):
+    used = CementSpread(patient, tip_mm, 1, "foramen", 0.2)
+    used.inject(0.5)
+    again = used.again()
+    assert again.injected_ml == again.leaked_ml == 0
+    again.inject(0.5)
+    np.testing.assert_array_equal(again.points_mm, used.points_mm)
