@@ -9,12 +9,14 @@ import numpy as np
 
 from guidance.records import Needle
 from guidance.vision.kernels import ridge
+from guidance.vision.needle_lookalikes import has_joint, has_thread, without_jaws
 from guidance.vision.needle_shaft import (
     LEAST_DOT_CONTRAST,
     Disc,
     Shaft,
     dark_discs,
     follow,
+    goes_on,
     lies_on,
     ribbon_runs,
     search_image,
@@ -65,15 +67,16 @@ def find_needles(picture: Picture, diameter_px: tuple[float, float] | None = Non
             continue
         shafts.append(shaft)
         sighting = _sighting(picture, shaft)
-        if sighting is not None:
-            sightings.append(sighting)
+        if sighting is None or has_thread(search, shaft) or has_joint(search, shaft):
+            continue
+        sightings.append(sighting)
     on_shafts = shaft_mask(picture, sightings, 4.0)
     for disc in dark_discs(search, steep, flat):
         x, y = disc.centre_xy
         if on_shafts[round(y), round(x)] == 0:
             sightings.append(_end_on(picture, disc))
     likely = [s for s in sightings if s.confidence >= LEAST_CONFIDENCE and _has_diameter(s, diameter_px)]
-    return _without_doubles(_without_jaws(picture, likely))
+    return _without_doubles(without_jaws(picture, likely))
 
 
 def _sighting(picture: Picture, shaft: Shaft) -> NeedleSighting | None:
@@ -81,7 +84,7 @@ def _sighting(picture: Picture, shaft: Shaft) -> NeedleSighting | None:
     quality = _Quality.of(shaft)
     if not quality.is_worth_a_look or _confidence(quality, 1.0, 0.0, False) < LEAST_CONFIDENCE:
         return None
-    free = [i for i in (0, 1) if shaft.kinds[i] == ridge.FREE]
+    free = [i for i in (0, 1) if shaft.kinds[i] == ridge.FREE and not goes_on(shaft, i)]
     tips = [(i, tip) for i in free if (tip := find_tip(picture, shaft, i)) is not None]
     if not tips:
         return None
@@ -94,8 +97,9 @@ def _sighting(picture: Picture, shaft: Shaft) -> NeedleSighting | None:
         shaft_px=(tip.apex_xy, back_xy),
         angle_deg=angle_deg(tip.apex_xy, back_xy),
         diameter_px=tip.diameter_px,
-        confidence=_confidence(quality, tip.drop, tip.dark_ahead, len(free) == 2),
+        confidence=_confidence(quality, tip.drop, tip.dark_ahead, len(free) == 2, goes_on(shaft, 1 - end)),
         tip_hidden=tip.dark_ahead > MOST_DARK_AHEAD or tip.ragged > MOST_RAGGED,
+        dark_ahead_px=tip.dark_reach_px,
     )
 
 
@@ -156,7 +160,9 @@ class _Quality:
         return self.contrast >= 0.18 and self.lengths >= 3.0 and self.wobble <= 0.25 and self.fill >= 0.5
 
 
-def _confidence(quality: _Quality, drop: float, dark_ahead: float, both_ends_free: bool) -> float:
+def _confidence(
+    quality: _Quality, drop: float, dark_ahead: float, both_ends_free: bool, fades_out: bool = False
+) -> float:
     """The share of such sightings that are right: a logistic model of shaft and tip."""
     drop_misfit = abs(log(max(drop, 0.05)))
     z = (
@@ -169,6 +175,7 @@ def _confidence(quality: _Quality, drop: float, dark_ahead: float, both_ends_fre
         - 2.0 * max(0.0, drop_misfit - 0.4)
         - 4.0 * dark_ahead
         - (1.0 if both_ends_free else 0.0)
+        + (1.0 if fades_out else 0.0)
     )
     return 1.0 / (1.0 + exp(-z))
 
@@ -176,31 +183,7 @@ def _confidence(quality: _Quality, drop: float, dark_ahead: float, both_ends_fre
 def _has_diameter(sighting: NeedleSighting, allowed_px: tuple[float, float] | None) -> bool:
     if allowed_px is None or sighting.diameter_px is None:
         return True
-    return 0.8 * allowed_px[0] <= sighting.diameter_px <= 1.2 * allowed_px[1]
-
-
-def _without_jaws(picture: Picture, sightings: list[NeedleSighting]) -> list[NeedleSighting]:
-    """The sightings without pairs of straight bars that spring from one joint inside the field: a clamp's jaws."""
-    jaws = {id(s) for a in sightings for b in sightings if a is not b and _share_a_joint(picture, a, b) for s in (a, b)}
-    return [s for s in sightings if id(s) not in jaws]
-
-
-def _share_a_joint(picture: Picture, a: NeedleSighting, b: NeedleSighting) -> bool:
-    if a.shaft_px is None or b.shaft_px is None:
-        return False
-    (tip_a, back_a), (tip_b, back_b) = np.array(a.shaft_px), np.array(b.shaft_px)
-    along_a, along_b = back_a - tip_a, back_b - tip_b
-    turn = float(along_a[0] * along_b[1] - along_a[1] * along_b[0]) / (np.hypot(*along_a) * np.hypot(*along_b))
-    if not 0.05 < abs(turn) < 0.8 or along_a @ along_b < 0:
-        return False
-    reach = 4.0 * max(a.diameter_px or 0.0, b.diameter_px or 0.0)
-    off = tip_b - tip_a
-    share = float(off[0] * along_b[1] - off[1] * along_b[0]) / float(along_a[0] * along_b[1] - along_a[1] * along_b[0])
-    joint = tip_a + share * along_a
-    x, y = round(float(joint[0])), round(float(joint[1]))
-    height, width = picture.pixels.shape
-    inside = 0 <= x < width and 0 <= y < height and picture.field.mask[y, x] > 0
-    return bool(inside and np.hypot(*(joint - back_a)) < reach and np.hypot(*(joint - back_b)) < reach)
+    return 0.85 * allowed_px[0] <= sighting.diameter_px <= 1.1 * allowed_px[1]
 
 
 def _without_doubles(sightings: list[NeedleSighting]) -> tuple[NeedleSighting, ...]:

@@ -28,6 +28,9 @@ OUTSIDE = np.float32(9.0)
 MOST_POINTS = 6000
 LEAST_LENGTH_PX = 18.0
 LONGEST_GAP_BANDS = 6
+FADES_WIDTHS = (0.8, 7.0)
+"""From where to where beyond its end a shaft that only fades is looked for, in widths."""
+FADED_SHARE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +168,20 @@ def follow(search: Density, line: Line) -> Shaft | None:
     gap = int(max(6.0, 1.2 * shaft_width))
     first, last, kind0, kind1 = ridge.shaft_ends(sections, low, high, contrast, shaft_width, LEAST_CONTRAST, gap)
     return Shaft(origin, (ux, uy), sections, int(first), int(last), (int(kind0), int(kind1)), shaft_width, contrast)
+
+
+def goes_on(shaft: Shaft, end: int) -> bool:
+    """The shaft only fades at this end, as where the display saturates: it can be followed on, faint, in its line.
+
+    A sign test: beyond a true end the middle is darker than both flanks on a third of the rows, by chance.
+    """
+    skip, reach = int(FADES_WIDTHS[0] * shaft.width) + 2, int(FADES_WIDTHS[1] * shaft.width)
+    if end == 0:
+        beyond = shaft.sections[max(0, shaft.first - reach) : max(0, shaft.first - skip), 2]
+    else:
+        beyond = shaft.sections[shaft.last + 1 + skip : shaft.last + 1 + reach, 2]
+    beyond = beyond[np.isfinite(beyond)]
+    return len(beyond) > 1.5 * shaft.width and float(np.mean(beyond > 0)) > FADED_SHARE
 
 
 def _room(x: float, y: float, ux: float, uy: float, width: int, height: int) -> int:

@@ -33,7 +33,7 @@ class Tip:
 
     ``drop``: how much of the shaft's contrast is gone beyond it; ``dark_ahead``: the share of the patch in front of
     it that is as dark as the shaft, which then bends or goes on in something else; ``ragged``: the share of its last
-    stretch that has not the shaft's width.
+    stretch that has not the shaft's width; ``dark_reach_px``: how far ahead its axis stays as dark as at its end.
     """
 
     apex_xy: PointPx
@@ -42,6 +42,7 @@ class Tip:
     drop: float
     dark_ahead: float
     ragged: float
+    dark_reach_px: float
 
 
 def find_tip(picture: Picture, shaft: Shaft, end: int) -> Tip | None:
@@ -72,7 +73,10 @@ def find_tip(picture: Picture, shaft: Shaft, end: int) -> Tip | None:
     apex, contrast, beyond = fit
     patch = strip[int(apex + 0.6 * diameter) + 1 : int(apex + 1.6 * diameter) + 3]
     beside_tip = beside[max(0, int(apex - 3 * diameter)) : max(1, int(apex))]
-    half_dark = float(np.nanmedian(beside_tip)) + 0.5 * contrast
+    at_end = slice(max(0, int(apex - 1.3 * diameter)), max(1, int(apex - 0.4 * diameter)))
+    core = raised[at_end, half - max(1, int(0.25 * diameter)) : half + max(1, int(0.25 * diameter)) + 1]
+    # Half-way to what lies beside it; where that is still soft tissue while the end lies in bone, to bone.
+    half_dark = max(float(np.nanmedian(beside_tip)) + 0.5 * contrast, float(np.nanmedian(core)) - 0.5 * contrast)
     dark = _density(picture, cv2.blur(patch, (3, 3))) > half_dark if len(patch) else np.ones(1)
     xy = near + towards * (apex - back)
     return Tip(
@@ -82,7 +86,14 @@ def find_tip(picture: Picture, shaft: Shaft, end: int) -> Tip | None:
         drop=(contrast - beyond) / shaft.contrast,
         dark_ahead=float(np.mean(dark)),
         ragged=_ragged(shaft, end),
+        dark_reach_px=_dark_reach(raised[:, half], apex, float(np.nanmedian(core)) - 0.5 * contrast),
     )
+
+
+def _dark_reach(axis: Floats, apex: float, level: float) -> float:
+    """How many rows beyond the apex are darker than the level, on the average of five."""
+    dark = np.convolve(axis, np.ones(5) / 5, mode="same")[ceil(apex) : -2] > level
+    return float(np.argmin(dark)) if not dark.all() else float(len(dark))
 
 
 def _ragged(shaft: Shaft, end: int) -> float:

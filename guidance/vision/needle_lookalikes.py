@@ -1,0 +1,190 @@
+"""What looks like a bone access needle and is none: screws by their thread, clamps by their joint or their jaws."""
+
+from math import ceil, hypot
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guidance.vision.kernels import ridge
+from guidance.vision.needle_shaft import OUTSIDE, Shaft
+from guidance.vision.needle_track import NeedleSighting
+from guidance.vision.picture import Density, Picture
+
+Floats = NDArray[np.float64]
+
+SHORTEST_PITCH_PX = 2.5
+LONGEST_PITCH_WIDTHS = 1.0
+"""Of a bone screw the pitch is about a third of the outer diameter."""
+LEAST_THREAD_SHARE = 0.5
+"""Of the unevenness of a shaft's edges, what one period alone must explain; noise reaches half of that."""
+LEAST_THREAD_DEPTH = 0.06
+"""Root mean square of the thread in the density beside the core, as a share of the shaft's contrast."""
+BOSS_WIDTHS = 0.8
+"""A joint reaches at least this far to either side of an arm's axis; the arm itself reaches half a width."""
+BROADEST_BOSS_WIDTHS = 2.6
+BOSS_PALER = 0.35
+"""Of the shaft's contrast: a joint is steel through and through, crossing wires are not."""
+TWIN_WIDTHS = 2.5
+"""For at least this far the other arm shows beside this one."""
+JOINT_BEYOND_WIDTHS = 8.0
+"""A clamp's arms merge before its joint, and with them what looks like the end of one."""
+JAWS_TURN = (0.04, 0.45)
+"""Sine of the angle between two jaws."""
+JAWS_LEVEL_WIDTHS = 0.8
+JAWS_LENGTH_WIDTHS = 30.0
+
+
+def has_thread(search: Density, shaft: Shaft) -> bool:
+    """The shaft's edges rise and fall with one short period: a screw. A needle's are uneven by noise alone.
+
+    What it misses: threads finer than the picture resolves, and a thread on less than half of what is seen.
+    """
+    sections = _straight_view(search, shaft, ceil(1.1 * shaft.width) + 2)
+    middle, width = sections.shape[1] // 2, shaft.width
+    near, far = max(1, round(0.4 * width)), round(0.4 * width) + max(2, round(0.5 * width))
+    edges = [
+        sections[:, middle + near : middle + far + 1].mean(axis=1),
+        sections[:, middle - far : middle - near + 1].mean(axis=1),
+    ]
+    half = len(sections) // 2
+    # Many screws are threaded at one end only.
+    return any(_is_threaded([e[part] for e in edges], shaft) for part in (slice(None), slice(half), slice(half, None)))
+
+
+def _is_threaded(edges: list[Floats], shaft: Shaft) -> bool:
+    n, smooth = len(edges[0]), max(3, 2 * round(0.7 * shaft.width) + 1)
+    if n < 3 * smooth:
+        return False
+    powers = np.zeros(n // 2 + 1)
+    for edge in edges:
+        even = np.convolve(np.pad(edge, smooth // 2, mode="edge"), np.ones(smooth) / smooth, mode="valid")
+        powers += np.abs(np.fft.rfft((edge - even) * np.hanning(n))) ** 2
+    periods = n / np.maximum(np.arange(len(powers)), 1)
+    powers[periods < SHORTEST_PITCH_PX] = 0.0
+    peak = int(np.argmax(np.where(periods <= max(4.0, LONGEST_PITCH_WIDTHS * shaft.width), powers, 0.0)))
+    of_peak = float(powers[max(0, peak - 1) : peak + 2].sum())
+    # Parseval, with the window's mean square of 3/8, both halves of the spectrum and both sides of the shaft.
+    depth = (of_peak / (0.375 * n**2)) ** 0.5 / shaft.contrast
+    return of_peak > LEAST_THREAD_SHARE * float(powers.sum()) and depth > LEAST_THREAD_DEPTH
+
+
+def has_joint(search: Density, shaft: Shaft) -> bool:
+    """The shaft and a bar beside it run into a boss as dark as themselves, and dark metal out of it: a clamp's arm.
+
+    The boss is broader than the shaft on both sides at once; a needle crossed by another instrument is so on one side
+    at a time, or without end. Behind a needle's metal hub there is plastic; before a chuck there is no second bar.
+    """
+    width = shaft.width
+    half = ceil((BROADEST_BOSS_WIDTHS + 0.5) * width)
+    sections = _straight_view(search, shaft, half, beyond=ceil(JOINT_BEYOND_WIDTHS * width))
+    core = max(1, round(0.25 * width))
+    steel = sections[:, half - core : half + core + 1].mean(axis=1)
+    inside = steel < OUTSIDE - 1
+    dark = (sections > (steel - BOSS_PALER * shaft.contrast)[:, None]) & (sections < OUTSIDE - 1)
+    sides = dark[:, half:], dark[:, half::-1]
+    first_bar = [np.minimum.accumulate(side, axis=1).sum(axis=1) for side in sides]
+    narrow, broad = np.minimum(*first_bar) / width, np.maximum(*first_bar) / width
+    boss = inside & (narrow >= BOSS_WIDTHS) & (broad <= BROADEST_BOSS_WIDTHS)
+    # Single rows in which noise breaks it belong to it.
+    boss = np.convolve(boss, np.ones(5), mode="same") >= 3
+    bare = inside & (broad <= 0.75 + 1.0 / width)
+    arm = ceil(1.5 * width)
+    for first, last in _runs(boss):
+        metal = inside & (steel > float(np.median(steel[first:last])) - 0.6 * shaft.contrast)
+        is_through = min(metal[max(0, first - arm) : first].sum(), metal[last : last + arm].sum()) >= 0.8 * arm
+        if not (is_through and 0.7 * width <= last - first <= 2 * BROADEST_BOSS_WIDTHS * width):
+            continue
+        away = np.arange(len(steel), dtype=np.float64) - 0.5 * (first + last)
+        for side, bar in zip(sides, first_bar, strict=True):
+            if any(_spreads(side, bar, bare, away_here, width) for away_here in (away, -away)):
+                return True
+    return False
+
+
+def _spreads(
+    dark: NDArray[np.bool_], bar: NDArray[np.intp], bare: NDArray[np.bool_], away: Floats, width: float
+) -> bool:
+    """A second bar beside the shaft springs from the same boss: its distance grows with that from the boss, from none.
+
+    ``dark``: rows along the shaft, columns from its axis to one side. ``bar``: how far the shaft itself reaches.
+    ``away``: how far each row lies from the boss, negative behind it.
+    """
+    past_bar = np.arange(dark.shape[1])[None, :] > bar[:, None]
+    other = dark & past_bar
+    thick = other.sum(axis=1)
+    seen = bare & (away > 0) & (thick >= 0.6 * width) & (thick <= 1.4 * width)
+    rows = np.flatnonzero(seen)
+    if len(rows) < max(TWIN_WIDTHS * width, 0.5 * (np.ptp(rows) if len(rows) else 0.0)):
+        return False
+    slope, offset = np.polyfit(away[seen], np.argmax(other[seen], axis=1) + 0.5 * width, 1)
+    return bool(abs(offset) < 0.7 * width and JAWS_TURN[0] < slope < JAWS_TURN[1])
+
+
+def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First and one past the last of each run of true values."""
+    steps = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return [(int(a), int(b)) for a, b in zip(steps[::2], steps[1::2], strict=True)]
+
+
+def _straight_view(search: Density, shaft: Shaft, half: int, beyond: int = 0) -> Floats:
+    """The shaft from end to end and ``beyond``, straightened: rows along it, its axis in the middle column."""
+    centres = shaft.sections[shaft.first : shaft.last + 1, 0].astype(np.float64)
+    known = np.flatnonzero(np.isfinite(centres))
+    # Pins bow: a parabola follows them, and no single centre that another object pulled aside.
+    bow = np.polyfit(known, centres[known], 1 if beyond else 2)
+    rows = np.arange(-beyond, len(centres) + beyond)
+    wide = half + ceil(shaft.width)
+    strip = ridge.straighten(search, *shaft.at(shaft.first - beyond, 0.0), *shaft.along_xy, len(rows), wide)
+    at = np.clip(np.polyval(bow, rows)[:, None] + np.arange(-half, half + 1) + wide, 0, 2 * wide - 0.001)
+    left = at.astype(np.intp)
+    share, row = at - left, np.arange(len(rows))[:, None]
+    values = (1.0 - share) * strip[row, left] + share * strip[row, left + 1]
+    return np.where(np.isfinite(values), values, float(OUTSIDE))
+
+
+def without_jaws(picture: Picture, sightings: list[NeedleSighting]) -> list[NeedleSighting]:
+    """The sightings without pairs of straight bars that spring from one joint: a clamp's jaws."""
+    jaws = {id(s) for a in sightings for b in sightings if a is not b and _are_jaws(picture, a, b) for s in (a, b)}
+    return [s for s in sightings if id(s) not in jaws]
+
+
+def _are_jaws(picture: Picture, a: NeedleSighting, b: NeedleSighting) -> bool:
+    """Two bars that spread from a point behind them, and either both end there or are of one width and length.
+
+    Needles cannot: their handles keep their backs apart. What it misses to tell apart: two needles that a view from
+    the side shows fanning out from one point with their tips equally deep.
+    """
+    if a.shaft_px is None or b.shaft_px is None:
+        return False
+    (tip_a, back_a), (tip_b, back_b) = np.array(a.shaft_px), np.array(b.shaft_px)
+    along_a, along_b = _unit(back_a - tip_a), _unit(back_b - tip_b)
+    turn = float(along_a[0] * along_b[1] - along_a[1] * along_b[0])
+    if abs(turn) < JAWS_TURN[0] or along_a @ along_b < 0:
+        return False
+    width_a, width_b = a.diameter_px or 0.0, b.diameter_px or 0.0
+    width = max(width_a, width_b)
+    off = tip_b - tip_a
+    reach_a = float(off[0] * along_b[1] - off[1] * along_b[0]) / turn
+    reach_b = float(off[0] * along_a[1] - off[1] * along_a[0]) / turn
+    joint = tip_a + reach_a * along_a
+    if abs(turn) < 0.8 and _is_inside(picture, joint):
+        ends_there = max(np.hypot(*(joint - back_a)), np.hypot(*(joint - back_b))) < 4.0 * width
+        if ends_there:
+            return True
+    return (
+        abs(turn) <= JAWS_TURN[1]
+        and min(width_a, width_b) > 0.85 * width
+        and 2.0 * width < min(reach_a, reach_b)
+        and max(reach_a, reach_b) < JAWS_LENGTH_WIDTHS * width
+        and abs(reach_a - reach_b) < JAWS_LEVEL_WIDTHS * width
+    )
+
+
+def _is_inside(picture: Picture, at_xy: Floats) -> bool:
+    x, y = round(float(at_xy[0])), round(float(at_xy[1]))
+    height, width = picture.pixels.shape
+    return bool(0 <= x < width and 0 <= y < height and picture.field.mask[y, x] > 0)
+
+
+def _unit(vector: Floats) -> Floats:
+    return np.asarray(vector / max(1e-9, hypot(vector[0], vector[1])))

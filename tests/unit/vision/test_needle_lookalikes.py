@@ -1,0 +1,84 @@
+"""What looks like a needle and is none, on drawn x-ray pictures, beside needles that must stay."""
+
+from math import cos, hypot, radians, sin
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from guidance.vision.needle import find_needles
+from guidance.vision.needle_shaft import Shaft, goes_on
+from guidance.vision.picture import Picture
+from tests.unit.vision.needle_pictures import NEEDLE_MM, expose, picture_of, steel_mm
+
+SHAPE = (400, 480)
+DIAMETER_PX = 8.0
+JOINT = (330.0, 190.0)
+FLAT, POINTED = 0.05, 0.8
+
+
+def shown(steel: NDArray[np.float64], seed: int = 1) -> Picture:
+    return picture_of(expose(np.full(SHAPE, 0.8), steel, 60.0, np.random.default_rng(seed)))
+
+
+def bar(tip: tuple[float, float], angle_deg: float, length_px: float, taper: float) -> NDArray[np.float64]:
+    return steel_mm(SHAPE, tip, angle_deg, length_px, DIAMETER_PX, taper)
+
+
+def threaded(tip: tuple[float, float], angle_deg: float, pitch_px: float) -> NDArray[np.float64]:
+    """A bar whose rim stands out by a third of its width, once a pitch."""
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    along = (x - tip[0]) * cos(radians(angle_deg)) - (y - tip[1]) * sin(radians(angle_deg))
+    core = steel_mm(SHAPE, tip, angle_deg, 900.0, DIAMETER_PX, FLAT)
+    rim = steel_mm(SHAPE, tip, angle_deg, 900.0, 1.6 * DIAMETER_PX, FLAT)
+    return np.where(np.mod(along, pitch_px) < 0.3 * pitch_px, np.maximum(core, rim), core)
+
+
+def towards(joint: tuple[float, float], angle_deg: float, reach_px: float) -> tuple[float, float]:
+    """The place this far in front of a joint, on a bar that leads from it back at the given angle."""
+    return joint[0] - reach_px * cos(radians(angle_deg)), joint[1] + reach_px * sin(radians(angle_deg))
+
+
+@pytest.mark.parametrize("angle_deg", [3.0, 50.0, 95.0])
+def test_a_threaded_screw_is_no_needle(angle_deg: float) -> None:
+    tip = (200.0, 190.0)
+    assert find_needles(shown(threaded(tip, angle_deg, pitch_px=7.0))) == ()
+    assert len(find_needles(shown(bar(tip, angle_deg, 900.0, POINTED)))) == 1
+
+
+def test_two_jaws_that_spread_from_one_point_with_level_tips_are_no_needles() -> None:
+    joint = (500.0, 200.0)
+    jaws = [bar(towards(joint, a, 180.0), a, 900.0, FLAT) for a in (-6.0, 6.0)]
+    assert find_needles(shown(sum(jaws, np.zeros(SHAPE)))) == ()
+
+
+def test_two_needles_that_spread_to_unlike_depths_are_both_found() -> None:
+    joint = (500.0, 200.0)
+    needles = [bar(towards(joint, a, reach), a, 900.0, POINTED) for a, reach in ((-6.0, 180.0), (6.0, 250.0))]
+    assert len(find_needles(shown(sum(needles, np.zeros(SHAPE))))) == 2
+
+
+def test_a_clamp_seen_with_its_joint_is_no_needle() -> None:
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    box_lock = np.where(np.hypot(x - JOINT[0], y - JOINT[1]) < 1.4 * DIAMETER_PX, 5.0, 0.0)
+    arms = [bar(towards(JOINT, a, 110.0), a, 900.0, FLAT) for a in (-4.5, 4.5)]
+    assert find_needles(shown(sum(arms, box_lock))) == ()
+
+
+def test_parallel_needles_with_their_hubs_side_by_side_are_both_found() -> None:
+    steel = np.zeros(SHAPE)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    for row in (180.0, 200.0):
+        steel += bar((150.0, row), 0.0, 200.0, POINTED)
+        # The luer lock: broader than the shaft, of brass as dark as it; behind it there is plastic.
+        steel += np.where((np.abs(x - 360.0) < 10) & (np.abs(y - row) < 9), NEEDLE_MM, 0.0)
+    tips = sorted(s.tip_px for s in find_needles(shown(steel)) if s.shaft_px is not None)
+    assert [min(hypot(tip[0] - 150.0, tip[1] - row) for tip in tips) < 3.0 for row in (180.0, 200.0)] == [True, True]
+
+
+@pytest.mark.parametrize(("beyond", "expected"), [(0.02, True), (-0.02, False)])
+def test_an_end_beyond_which_a_faint_shaft_is_left_is_no_end(beyond: float, expected: bool) -> None:
+    sections = np.zeros((120, 5), np.float32)
+    sections[:60, 2], sections[60:, 2] = 0.5, beyond
+    shaft = Shaft((0.0, 0.0), (1.0, 0.0), sections, 10, 60, (2, 2), 8.0, 0.5)
+    assert goes_on(shaft, 1) is expected
