@@ -107,7 +107,8 @@ def fit_circle(points: Points) -> Circle | None:
     x = (ac[:, 1] * bb - ab[:, 1] * cc) / twice_area
     y = (ab[:, 0] * cc - ac[:, 0] * bb) / twice_area
     centres, radii = a + np.column_stack([x, y]), np.hypot(x, y)
-    off = np.hypot(points[:, 0] - centres[:, :1], points[:, 1] - centres[:, 1:]) - radii[:, None]
+    voters = points[::2]
+    off = np.hypot(voters[:, 0] - centres[:, :1], voters[:, 1] - centres[:, 1:]) - radii[:, None]
     votes = (np.abs(off) < 2.5 * TOLERANCE_PX).sum(axis=1) - 3.0 * (off > 4.0 * TOLERANCE_PX).sum(axis=1)
     winner = int(np.argmax(votes))
     circle = Circle(float(centres[winner, 0]), float(centres[winner, 1]), float(radii[winner]))
