@@ -183,7 +183,7 @@ def _confidence(
 def _has_diameter(sighting: NeedleSighting, allowed_px: tuple[float, float] | None) -> bool:
     if allowed_px is None or sighting.diameter_px is None:
         return True
-    return 0.85 * allowed_px[0] <= sighting.diameter_px <= 1.1 * allowed_px[1]
+    return 0.9 * allowed_px[0] <= sighting.diameter_px <= 1.1 * allowed_px[1]
 
 
 def _without_doubles(sightings: list[NeedleSighting]) -> tuple[NeedleSighting, ...]:
