@@ -47,7 +47,7 @@ DEPOSIT_REACH_MM: Final = 10.0
 PLAIN_AREA_MM2: Final = 4.0
 """From here on two pulses do for what is near; less must stand for three."""
 HUB_MM: Final = 15.0
-"""Around the end of a shaft a hub and a hand move: what appears there has not come along the shaft."""
+"""Around the outer end of a shaft a hub and a hand move: what appears there belongs to no deposit nearby."""
 LONE_AREA_MM2: Final = 8.0
 LONE_PULSES: Final = 8
 LONE_GROWTH: Final = 1.5
@@ -107,6 +107,7 @@ class CementWatch:
         self._foreign: Mask = np.zeros((0, 0), np.uint8)
         self._regions: NDArray[np.int32] = np.zeros((0, 0), np.int32)
         self._solid: Mask = np.zeros((0, 0), np.uint8)
+        self._hubs: Mask = np.zeros((0, 0), np.uint8)
         self._shafts: NDArray[np.uint16] = np.zeros((0, 0), np.uint16)
         self._since_s: NDArray[np.float32] = np.zeros((0, 0), np.float32)
         self._areas: dict[int, list[tuple[float, float]]] = {}
@@ -140,6 +141,7 @@ class CementWatch:
             self._change = Change(self._grid.shape)
             self._labels = np.zeros(self._grid.shape, np.uint8)
             self._solid = np.zeros(self._grid.shape, np.uint8)
+            self._hubs = np.zeros(self._grid.shape, np.uint8)
             self._foreign = np.zeros(self._grid.shape, np.uint8)
             self._regions = np.zeros(self._grid.shape, np.int32)
             self._since_s = np.full(self._grid.shape, inf, np.float32)
@@ -179,10 +181,11 @@ class CementWatch:
             change.learn(placed, work_mm, self._held(change, tips, work_mm) if self._phase_inferred else None)
 
     def _note_shafts(self, steel: Mask, ends: list[PointPx], work_mm: float) -> None:
-        """Number the shafts along which cement may have run unseen."""
+        """Number the shafts along which cement may have run unseen, and mark where their hubs may be."""
         names = cv2.connectedComponents(steel, ltype=cv2.CV_16U)[1]
+        self._hubs[:] = 0
         for x, y in ends:
-            cv2.circle(names, (round(x), round(y)), round(HUB_MM / work_mm), 0, -1)
+            cv2.circle(self._hubs, (round(x), round(y)), round(HUB_MM / work_mm), 255, -1)
         self._shafts = cv2.dilate(names, _square(max(1, round(SHAFT_MM / work_mm)))) if steel.any() else names
 
     def _resting(self, tips: list[PointPx], work_mm: float) -> list[PointPx]:
@@ -302,7 +305,8 @@ class CementWatch:
             return False
         if _fills_a_gap(change, box, part, work_mm):
             return False
-        if to_tip_mm <= DEPOSIT_REACH_MM or self._names_near(box, part, work_mm):
+        by_a_hub = bool((self._hubs[box][part] > 0).any())
+        if not by_a_hub and (to_tip_mm <= DEPOSIT_REACH_MM or self._names_near(box, part, work_mm)):
             return seen.pulses >= (2 if seen.area_px * work_mm**2 >= PLAIN_AREA_MM2 else 3)
         return (
             seen.pulses >= LONE_PULSES

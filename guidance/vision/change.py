@@ -10,7 +10,7 @@ Misses: a change that covers most of one grey level is taken for a tone change; 
 baseline was fixed is not compared at all; a picture that differs by more than a rigid move differs everywhere.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Final
 
@@ -52,6 +52,22 @@ _READABLE: Final = (0.02, 3.2)
 """Baseline densities that say something: not burnt out, and not so dark that one grey level of 8 bit is 10 %."""
 _BORDER_MM: Final = 1.5
 """The field's edge is blurred and enhanced over about this width."""
+
+
+def halved(picture: Picture, steel: Mask) -> tuple[Picture, Mask]:
+    """The picture and its instruments at half the work scale; an odd last row or column is left out.
+
+    A pixel is inside the field where all of its four were, and under steel where any was.
+    """
+    h, w = (side // 2 for side in picture.density.shape)
+    even = np.s_[: 2 * h, : 2 * w]
+    density = cv2.resize(picture.density[even], (w, h), interpolation=cv2.INTER_AREA)
+    quarters = (np.s_[i : 2 * h : 2, j : 2 * w : 2] for i in (0, 1) for j in (0, 1))
+    mask, metal = np.full((h, w), 255, np.uint8), np.zeros((h, w), np.uint8)
+    for quarter in quarters:
+        cv2.bitwise_and(mask, picture.mask[quarter], dst=mask)
+        cv2.bitwise_or(metal, steel[quarter], dst=metal)
+    return replace(picture, density=density, mask=mask, factor=2 * picture.factor), metal
 
 
 @dataclass(frozen=True, slots=True, eq=False)

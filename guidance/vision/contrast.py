@@ -18,12 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.records import Needle, NerveRoot, Phase, PolygonPx
-from guidance.vision.change import LEAST_BASELINE_PULSES, Change, Placed, ReferenceGrid, opened
+from guidance.vision.change import LEAST_BASELINE_PULSES, Change, Placed, ReferenceGrid, halved, opened
 from guidance.vision.geometry import RigidMotion
 from guidance.vision.kernels.change import regions
 from guidance.vision.kernels.paths import paths_from
 from guidance.vision.picture import Mask, Picture
 
+FINEST_MM: Final = 0.35
+"""Work pixels smaller than this are taken two by two: half of the least root's width still has two of them."""
 SEED_SIGMA: Final = 6.0
 GROW_SIGMA: Final = 3.5
 """A sigma more than for a single look: the greatest of ten or so independent looks lies 1.5 higher."""
@@ -58,6 +60,7 @@ class RootMapper:
     """The roadmap of one view. ``update`` takes every live pulse of that view, in order."""
 
     def __init__(self) -> None:
+        self._halves = False
         self._grid: ReferenceGrid | None = None
         self._change: Change | None = None
         self._peak: NDArray[np.float32] = np.zeros((0, 0), np.float32)
@@ -87,6 +90,10 @@ class RootMapper:
         picture's work pixels, uint8. Baseline and epidurogram are watched; later phases keep the roadmap.
         ``mm_per_px`` None: areas are None, and sizes are judged with a prior scale.
         """
+        if self._grid is None:
+            self._halves = ReferenceGrid(picture).work_mm(mm_per_px) < FINEST_MM
+        if self._halves:
+            picture, shafts = halved(picture, shafts)
         if self._grid is None or self._change is None:
             self._grid = ReferenceGrid(picture)
             self._change = Change(self._grid.shape)

@@ -166,6 +166,41 @@ def test_a_thin_fast_run_has_a_length_and_a_front() -> None:
     assert runs[-1].front_px[0] > 140
 
 
+def with_an_arm(share: Callable[[int], float]) -> Callable[[int], Plane]:
+    """A deposit that is filled within a second, and a thin arm of it that is ``share(k)`` of its way long."""
+
+    def absorber_cm(k: int) -> Plane:
+        if k < BEGINS:
+            return nothing()
+        body = ball_cm(*TIP, 4.0) * min(1.0, (k - BEGINS) / 8)
+        return np.maximum(body, tube_cm([(108, 112), (150, 140)], 2.5, share(k))) if share(k) > 0 else body
+
+    return absorber_cm
+
+
+def test_an_arm_that_is_there_when_the_deposit_is_first_outlined_is_no_run() -> None:
+    for deposits in watch(with_an_arm(lambda k: 1.0), 40):
+        assert all(d.run_mm is None for d in deposits)
+
+
+def test_an_arm_that_appears_at_once_is_no_run() -> None:
+    # Seen in full within two pulses, as when noise gives way or a shaft moves aside.
+    seen = list(watch(with_an_arm(lambda k: 1.0 if k >= 28 else 0.0), 45))
+    assert all(d.run_mm is None for deposits in seen[36:] for d in deposits)
+    assert sum(d.run_mm is not None for deposits in seen for d in deposits) <= 1
+
+
+def test_a_run_that_has_come_to_rest_is_no_run_any_more() -> None:
+    resting = list(watch(with_an_arm(lambda k: float(np.clip((k - 22) / 6, 0.0, 1.0))), 45))[-1]
+    assert all(d.run_mm is None for d in resting)
+
+
+def test_what_appears_by_the_hub_of_a_driven_needle_is_no_cement() -> None:
+    hub = (160.0, 50.0)
+    for deposits in watch(lambda k: np.maximum(growing(k), ball_cm(*hub, 5.0) if k >= 30 else 0.0)):
+        assert all(not filled(d.polygons_px)[50, 160] for d in deposits)
+
+
 def test_a_round_growing_deposit_is_no_run() -> None:
     for deposits in watch(growing):
         assert all(d.run_mm is None for d in deposits)

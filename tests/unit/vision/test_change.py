@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from guidance.records import FieldKind, FieldOutline
-from guidance.vision.change import Change, ReferenceGrid, opened
+from guidance.vision.change import Change, ReferenceGrid, halved, opened
 from guidance.vision.field import XrayField
 from guidance.vision.geometry import RigidMotion
 from guidance.vision.kernels import change as kernels
@@ -309,3 +309,19 @@ def test_the_cheapest_paths_are_those_of_a_plain_search(data: st.DataObject) -> 
     for at in np.ndindex(shape):
         assert total[at] == pytest.approx(twin.get(at, np.inf), rel=1e-4, abs=1e-5)
     assert previous[start] == -1
+
+
+def test_half_the_work_scale_keeps_field_and_steel_and_where_things_are() -> None:
+    picture, _ = Beam(noise=0.0).pulse()
+    steel = np.zeros(picture.density.shape, np.uint8)
+    steel[51, 61] = 255
+    mask = picture.mask.copy()
+    mask[50, 60] = 0
+    small, metal = halved(replace(picture, mask=mask), steel)
+    assert small.density.shape == tuple(side // 2 for side in picture.density.shape)
+    assert small.density[10, 20] == pytest.approx(picture.density[20:22, 40:42].mean())
+    assert (metal > 0).sum() == 1
+    assert metal[25, 30] == 255
+    assert small.mask[25, 30] == 0
+    point = np.array([30.0, 25.0])
+    assert small.to_frame_px(point) == pytest.approx(picture.to_frame_px(2 * point + 0.5))
