@@ -35,8 +35,8 @@ from guidance.vision.registration import Placement, Registrar
 USUAL_NEEDLE_MM = 3.05
 """11 gauge: what a needle is taken for where the plan does not say."""
 
-THINNEST_NEEDLE_MM, THICKEST_NEEDLE_MM = 2.0, 4.0
-"""13 and 11 gauge are 2.4 and 3.05 mm; magnification between table and detector, and blur, add to either side."""
+THINNEST_SHARE, THICKEST_SHARE = 0.75, 1.2
+"""Of the needle's diameter: 13 gauge beside 11 is 0.79 of it; magnification between table and detector adds a tenth."""
 
 USUAL_FIELD_MM = 160.0
 """A 23 cm intensifier's field at the patient, magnified 1.4 times: the scale where nothing better is known."""
@@ -242,7 +242,8 @@ class Pipeline:
         """The range of shaft widths that the scale allows; None where no scale is known."""
         if self._mm_per_px is None:
             return None
-        return THINNEST_NEEDLE_MM / self._mm_per_px, THICKEST_NEEDLE_MM / self._mm_per_px
+        diameter_px = (self._plan.needle_diameter_mm or USUAL_NEEDLE_MM) / self._mm_per_px
+        return THINNEST_SHARE * diameter_px, THICKEST_SHARE * diameter_px
 
     def _scale(self, needles: Iterable[Needle], field: XrayField) -> Scale:
         """Millimetres from the best that is known: plan, header, a needle's width, the field's usual size."""
