@@ -30,9 +30,10 @@ GROW_SIGMA: Final = 2.5
 STAY_SIGMA: Final = 1.5
 LEAST_DENSITY: Final = 0.02
 """A quarter of a millimetre of cement where the display's curve and scatter have taken a third of its 13 %."""
-PLAIN_DENSITY: Final = 0.03
-"""What is not joined to a deposit must reach this somewhere, and outlines end here at the latest: tone and veil are
-not fitted better everywhere."""
+PLAIN_DENSITY: Final = 0.035
+"""Outlines end here at the latest: tone and veil are not fitted better everywhere."""
+APART_DENSITY: Final = 0.05
+"""What is not joined to a deposit must reach this somewhere; what those fits leave behind does not."""
 MILLIMETRE_DENSITY: Final = 0.09
 """What one millimetre of cement adds to the display's density: 13 % of the signal, less a third for scatter."""
 EDGE_SHARE: Final = 0.5
@@ -294,7 +295,9 @@ class CementWatch:
         work_mm: float,
     ) -> bool:
         """Whether a candidate is called cement on this pulse."""
-        if seen.pulses < 2 or float(change.broad[box][part].max()) < PLAIN_DENSITY:
+        # Cement thickens within a second; a faint haze that has long stood at the field's edge does not.
+        least = APART_DENSITY if seen.pulses < LONE_PULSES else MILLIMETRE_DENSITY
+        if seen.pulses < 2 or float(change.broad[box][part].max()) < least:
             return False
         rows, cols = np.nonzero(part)
         rows, cols = rows + box[0].start, cols + box[1].start
