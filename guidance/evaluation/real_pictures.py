@@ -172,7 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     scores = []
     for name, instruments in read_labels(options.folder).items():
         frame = read_frame(options.folder / name)
-        sightings = find_needles(picture_of(frame))
+        # What cement covers is a needle only to a tracker that knows it from before.
+        sightings = [s for s in find_needles(picture_of(frame)) if not s.tip_covered]
         scores.append(score_picture(name, instruments, sightings))
         if options.draw is not None:
             options.draw.mkdir(parents=True, exist_ok=True)

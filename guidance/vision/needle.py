@@ -7,7 +7,7 @@ from math import ceil, exp, hypot, log
 import cv2
 import numpy as np
 
-from guidance.records import Needle
+from guidance.records import Needle, PointPx
 from guidance.vision.kernels import ridge
 from guidance.vision.needle_lookalikes import has_joint, has_thread, without_jaws
 from guidance.vision.needle_shaft import (
@@ -15,6 +15,7 @@ from guidance.vision.needle_shaft import (
     Disc,
     Shaft,
     dark_discs,
+    fades_in_light,
     follow,
     goes_on,
     lies_on,
@@ -40,6 +41,8 @@ MOST_RAGGED = 0.3
 def find_needles(picture: Picture, diameter_px: tuple[float, float] | None = None) -> tuple[NeedleSighting, ...]:
     """Every straight steel shaft that ends inside the field, and every needle seen end-on, the most certain first.
 
+    Those marked ``tip_covered`` end in something as dark as steel: a needle only to who knows it from before.
+
     ``diameter_px``: the least and greatest diameter in input-frame pixels, where scale and gauge are known.
     A shaft is a dark ribbon of constant width between two lighter flanks (antiparallel edges: Steger, "An unbiased
     detector of curvilinear structures", 1998, without the scale space), followed both ways until it ends; its tip is
@@ -55,6 +58,7 @@ def find_needles(picture: Picture, diameter_px: tuple[float, float] | None = Non
     lines = straight_lines(steep, False, widths) + straight_lines(flat, True, widths)
     shafts: list[Shaft] = []
     sightings: list[NeedleSighting] = []
+    covered: list[NeedleSighting] = []
     tried = 0
     for line in sorted(lines, key=lambda line: -line.weight):
         if any(lies_on(line, shaft) for shaft in shafts):
@@ -69,38 +73,69 @@ def find_needles(picture: Picture, diameter_px: tuple[float, float] | None = Non
         sighting = _sighting(picture, shaft)
         if sighting is None or has_thread(search, shaft) or has_joint(search, shaft):
             continue
-        sightings.append(sighting)
-    on_shafts = shaft_mask(picture, sightings, 4.0)
+        (covered if sighting.tip_covered else sightings).append(sighting)
+    on_shafts = shaft_mask(picture, sightings + covered, 4.0)
     for disc in dark_discs(search, steep, flat):
         x, y = disc.centre_xy
         if on_shafts[round(y), round(x)] == 0:
             sightings.append(_end_on(picture, disc))
     likely = [s for s in sightings if s.confidence >= LEAST_CONFIDENCE and _has_diameter(s, diameter_px)]
-    return _without_doubles(without_jaws(picture, likely))
+    covered = [s for s in covered if _has_diameter(s, diameter_px)]
+    return _without_doubles([*without_jaws(picture, likely), *covered])
 
 
 def _sighting(picture: Picture, shaft: Shaft) -> NeedleSighting | None:
-    """The shaft with the better of its free ends as the tip; None where no end lies free inside the field."""
+    """The shaft with the better of its free ends as the tip, or with the end that cement or metal covers.
+
+    None where it has neither: no needle, or a needle's part with both ends out of sight.
+    """
     quality = _Quality.of(shaft)
     if not quality.is_worth_a_look or _confidence(quality, 1.0, 0.0, False) < LEAST_CONFIDENCE:
         return None
     free = [i for i in (0, 1) if shaft.kinds[i] == ridge.FREE and not goes_on(shaft, i)]
     tips = [(i, tip) for i in free if (tip := find_tip(picture, shaft, i)) is not None]
     if not tips:
-        return None
+        return _covered(picture, shaft, quality)
     end, tip = max(tips, key=lambda item: _end_score(picture, item[1]))
-    back_row = shaft.first if end == 1 else shaft.last
-    back = picture.to_frame_px(np.array(shaft.at(back_row, _centre_near(shaft, back_row))))
-    back_xy = (float(back[0]), float(back[1]))
+    back_xy = _frame_xy(picture, shaft, shaft.first if end == 1 else shaft.last)
     return NeedleSighting(
         tip_px=tip.apex_xy,
         shaft_px=(tip.apex_xy, back_xy),
         angle_deg=angle_deg(tip.apex_xy, back_xy),
         diameter_px=tip.diameter_px,
-        confidence=_confidence(quality, tip.drop, tip.dark_ahead, len(free) == 2, goes_on(shaft, 1 - end)),
+        confidence=_confidence(quality, tip.drop, tip.dark_ahead, len(free) == 2, fades_in_light(shaft, 1 - end)),
         tip_hidden=tip.dark_ahead > MOST_DARK_AHEAD or tip.ragged > MOST_RAGGED,
         dark_ahead_px=tip.dark_reach_px,
     )
+
+
+def _covered(picture: Picture, shaft: Shaft, quality: "_Quality") -> NeedleSighting | None:
+    """The shaft that comes in from the field's edge and ends in something as dark as itself; None for any other."""
+    ends = [i for i in (0, 1) if shaft.kinds[i] != ridge.BORDER and _comes_from_outside(shaft, 1 - i)]
+    if len(ends) != 1 or goes_on(shaft, ends[0]):
+        return None
+    at, back_row = (shaft.first, shaft.last) if ends[0] == 0 else (shaft.last, shaft.first)
+    tip = find_tip(picture, shaft, ends[0])
+    end_xy, back_xy = (_frame_xy(picture, shaft, row) for row in (at, back_row))
+    tip_xy = end_xy if tip is None else tip.apex_xy
+    return NeedleSighting(
+        tip_px=tip_xy,
+        shaft_px=(tip_xy, back_xy),
+        angle_deg=angle_deg(tip_xy, back_xy),
+        diameter_px=shaft.width * picture.factor if tip is None else tip.diameter_px,
+        confidence=_confidence(quality, 1.0, 0.0, False),
+        tip_hidden=True,
+        tip_covered=True,
+    )
+
+
+def _comes_from_outside(shaft: Shaft, end: int) -> bool:
+    return shaft.kinds[end] == ridge.BORDER or goes_on(shaft, end)
+
+
+def _frame_xy(picture: Picture, shaft: Shaft, row: int) -> PointPx:
+    x, y = picture.to_frame_px(np.array(shaft.at(row, _centre_near(shaft, row))))
+    return float(x), float(y)
 
 
 def _end_on(picture: Picture, disc: Disc) -> NeedleSighting:
@@ -189,7 +224,7 @@ def _has_diameter(sighting: NeedleSighting, allowed_px: tuple[float, float] | No
 def _without_doubles(sightings: list[NeedleSighting]) -> tuple[NeedleSighting, ...]:
     """The sightings, best first, without those whose tip another one has in the same direction."""
     kept: list[NeedleSighting] = []
-    for sighting in sorted(sightings, key=lambda s: -s.confidence):
+    for sighting in sorted(sightings, key=lambda s: (s.tip_covered, -s.confidence)):
         if not any(_same_needle(sighting, other) for other in kept):
             kept.append(sighting)
     return tuple(kept)

@@ -31,6 +31,8 @@ LONGEST_GAP_BANDS = 6
 FADES_WIDTHS = (0.8, 7.0)
 """From where to where beyond its end a shaft that only fades is looked for, in widths."""
 FADED_SHARE = 0.9
+NEARLY_WHITE = 0.25
+"""In log density: on three quarters of the display's range, where it often saturates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,13 +177,23 @@ def goes_on(shaft: Shaft, end: int) -> bool:
 
     A sign test: beyond a true end the middle is darker than both flanks on a third of the rows, by chance.
     """
+    beyond = _beyond(shaft, end)[:, 2]
+    return len(beyond) > 1.5 * shaft.width and float(np.mean(beyond > 0)) > FADED_SHARE
+
+
+def fades_in_light(shaft: Shaft, end: int) -> bool:
+    """The shaft goes on and fades because what lies beside it is nearly white there; elsewhere steel does not fade."""
+    return goes_on(shaft, end) and float(np.median(_beyond(shaft, end)[:, 4])) < NEARLY_WHITE
+
+
+def _beyond(shaft: Shaft, end: int) -> Density:
+    """The sections beyond an end and its taper, those in the field."""
     skip, reach = int(FADES_WIDTHS[0] * shaft.width) + 2, int(FADES_WIDTHS[1] * shaft.width)
     if end == 0:
-        beyond = shaft.sections[max(0, shaft.first - reach) : max(0, shaft.first - skip), 2]
+        beyond = shaft.sections[max(0, shaft.first - reach) : max(0, shaft.first - skip)]
     else:
-        beyond = shaft.sections[shaft.last + 1 + skip : shaft.last + 1 + reach, 2]
-    beyond = beyond[np.isfinite(beyond)]
-    return len(beyond) > 1.5 * shaft.width and float(np.mean(beyond > 0)) > FADED_SHARE
+        beyond = shaft.sections[shaft.last + 1 + skip : shaft.last + 1 + reach]
+    return beyond[np.isfinite(beyond[:, 2])]
 
 
 def _room(x: float, y: float, ux: float, uy: float, width: int, height: int) -> int:

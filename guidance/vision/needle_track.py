@@ -17,7 +17,10 @@ PREDICTED_FOR_S = 0.5
 REMEMBERED_FOR_S = 30.0
 """For this long of its own view's time a needle that ended takes its old id when it returns along its line."""
 CERTAIN = 0.95
-"""A needle of this confidence is told on its first pulse; others on their second."""
+"""A needle of this confidence is told on its first pulse."""
+LIKELY = 0.8
+PULSES_TO_TELL, PULSES_TO_TELL_UNLIKELY = 2, 5
+"""In a row. Noise makes a bone's edge look like a needle on single pulses; a needle is one on all of them."""
 USUAL_DIAMETER_PX = 12.0
 """The unit of all gates where a diameter could not be measured."""
 TIP_GATE_DIAMETERS = 3.0
@@ -28,7 +31,14 @@ STEADY_PULSES = 3
 HIDDEN_ADVANCE_DIAMETERS = 3.0
 """A tip that advances out of sight is taken for still up to this far, and believed beyond."""
 LEAST_RETREAT_DIAMETERS = 0.35
+NOISE_DIAMETERS = 0.25
+RESTING_PULSES = 8
+RESTING_NOISE_DIAMETERS = 0.45
+"""A tip that has rested so long may seem this much off, 1.3 mm, before it is taken to have moved."""
+LEAST_GAIN = 0.05
 TURN_GATE_DEG = 10.0
+COVERED_COST = 5.0
+"""In diameters: any sighting with an end of its own is preferred to one whose end is covered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +48,9 @@ class NeedleSighting:
     ``shaft_px`` runs from the tip backwards; it and ``angle_deg`` are None for a needle seen end-on.
     ``confidence`` is meant as the share of such sightings that are right. ``tip_hidden``: what lies ahead of the tip
     is about as dark as steel (cement, another instrument), so the tip may lie farther back than it seems.
-    ``dark_ahead_px``: for so far ahead of the tip the axis is as dark as the shaft's end, so that steel may be there.
+    ``tip_covered``: the shaft ends in something as dark as itself, which may hide any length of it; alone it is no
+    evidence of a needle. ``dark_ahead_px``: for so far ahead of the tip the axis is as dark as the shaft's end, so
+    that steel may be there.
     """
 
     tip_px: PointPx
@@ -48,6 +60,7 @@ class NeedleSighting:
     confidence: float
     tip_hidden: bool = False
     dark_ahead_px: float = 0.0
+    tip_covered: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -63,6 +76,7 @@ class _Track:
     view_clock_s: float
     velocity: Floats = field(default_factory=lambda: np.zeros(2))
     pulses: int = 1
+    still_pulses: int = 0
     told: bool = False
 
     @property
@@ -109,7 +123,7 @@ class NeedleTracker:
         ``motion``: from the view's reference frame to this frame. ``bodies``: vertebral bodies of a lateral view,
         moved to this frame. ``may_begin``: False where ``motion`` is not known to hold: a sighting of a known needle
         is taken in, but none becomes a new one. The sightings of the first pulse ever are told at once; a later
-        needle is told on its second pulse unless it is certain.
+        needle is told on its second pulse, or on its fifth where it is doubtful, unless it is certain.
         """
         is_first = not self._views
         view = self._views.setdefault(view_id, _ViewMemory())
@@ -118,10 +132,10 @@ class NeedleTracker:
         self._view_id, view.updated_at_s = view_id, t_s
 
         measured = [_in_anatomy(sighting, motion) for sighting in sightings]
-        partner = _pair(view, measured, t_s)
+        partner = _pair(view, sightings, measured, t_s)
         for number, (sighting, (tip, back)) in enumerate(zip(sightings, measured, strict=True)):
             track = partner.get(number)
-            if track is None and not may_begin:
+            if track is None and (sighting.tip_covered or not may_begin):
                 continue
             if track is None:
                 track = _Track(self._next_id, tip, back, sighting.diameter_px, sighting.confidence, t_s, view.clock_s)
@@ -131,7 +145,9 @@ class NeedleTracker:
             else:
                 _take_in(track, sighting, tip, back, t_s)
                 track.view_clock_s = view.clock_s
-                track.told = True
+                track.told |= track.pulses >= (
+                    PULSES_TO_TELL if track.confidence >= LIKELY else PULSES_TO_TELL_UNLIKELY
+                )
         view.tracks = [
             track
             for track in view.tracks
@@ -151,12 +167,21 @@ def _in_anatomy(sighting: NeedleSighting, motion: RigidMotion) -> tuple[Floats, 
     return tip, motion.move_back(np.array([sighting.shaft_px[1]]))[0]
 
 
-def _pair(view: _ViewMemory, measured: list[tuple[Floats, Floats | None]], t_s: float) -> dict[int, _Track]:
+def _pair(
+    view: _ViewMemory,
+    sightings: tuple[NeedleSighting, ...],
+    measured: list[tuple[Floats, Floats | None]],
+    t_s: float,
+) -> dict[int, _Track]:
     """Sighting number -> its track: the best pairs first, each sighting and each track once."""
     costs = []
-    for number, (tip, back) in enumerate(measured):
+    for number, (sighting, (tip, back)) in enumerate(zip(sightings, measured, strict=True)):
         for track in view.tracks:
-            cost = _cost(track, tip, back, t_s)
+            if sighting.tip_covered and back is not None and track.back is not None:
+                cost = _cost(track, _uncovered(track, tip, back), back, t_s)
+                cost = None if cost is None else cost + COVERED_COST
+            else:
+                cost = _cost(track, tip, back, t_s, sighting.tip_hidden)
             if cost is not None:
                 costs.append((cost, track.id, number, track))
     pairs: dict[int, _Track] = {}
@@ -168,11 +193,20 @@ def _pair(view: _ViewMemory, measured: list[tuple[Floats, Floats | None]], t_s: 
     return pairs
 
 
-def _cost(track: _Track, tip: Floats, back: Floats | None, t_s: float) -> float | None:
+def _uncovered(track: _Track, tip: Floats, back: Floats) -> Floats:
+    """Where the known tip lies on the axis of a shaft whose end is covered; the shaft's end if it has passed it."""
+    ahead = _unit(tip - back)
+    hidden = float((track.tip - tip) @ ahead)
+    return np.asarray(tip + max(0.0, hidden) * ahead)
+
+
+def _cost(
+    track: _Track, tip: Floats, back: Floats | None, t_s: float, anywhere_on_its_line: bool = False
+) -> float | None:
     """How badly a sighting fits a track, in diameters; None outside the gates."""
     unit, unseen_s = track.unit_px, t_s - track.seen_at_s
     moved = float(np.hypot(*(tip - track.tip_at(t_s)))) / unit
-    near = moved <= TIP_GATE_DIAMETERS + FASTEST_DIAMETERS_PER_S * min(unseen_s, PREDICTED_FOR_S)
+    near = moved <= _reach(track, t_s)
     if back is None or track.back is None:
         return moved if near else None
     axis, track_axis = _unit(back - tip), _unit(track.back - track.tip)
@@ -183,10 +217,15 @@ def _cost(track: _Track, tip: Floats, back: Floats | None, t_s: float) -> float 
     aside = abs(float(off[0] * track_axis[1] - off[1] * track_axis[0])) / unit
     if aside > LINE_GATE_DIAMETERS + (FASTEST_DIAMETERS_PER_S / 4 * unseen_s if near else 0.0):
         return None
-    if not near and unseen_s <= PREDICTED_FOR_S:
+    if not near and unseen_s <= PREDICTED_FOR_S and not anywhere_on_its_line:
         return None
     # Along the line a needle may have travelled far while unseen; aside of it, hardly at all.
     return 3.0 * aside + min(moved, 10.0) + turn_deg / 5.0
+
+
+def _reach(track: _Track, t_s: float) -> float:
+    """How far a tip can have come since it was seen, in diameters."""
+    return TIP_GATE_DIAMETERS + FASTEST_DIAMETERS_PER_S * min(t_s - track.seen_at_s, PREDICTED_FOR_S)
 
 
 def _unit(vector: Floats) -> Floats:
@@ -194,42 +233,60 @@ def _unit(vector: Floats) -> Floats:
 
 
 def _take_in(track: _Track, sighting: NeedleSighting, tip: Floats, back: Floats | None, t_s: float) -> None:
-    """Update a track: half of a small innovation (quantum noise), all of a large one (a stroke)."""
+    """Update a track: all of a large innovation (a stroke); of a small one (quantum noise) half, and along the axis
+    the less the longer the needle has rested."""
     passed_s = t_s - track.seen_at_s
-    expected = track.tip_at(t_s)
-    innovation = tip - expected
-    if sighting.tip_hidden and back is not None and track.pulses >= STEADY_PULSES:
-        # Cement that grows ahead of a needle looks like a needle that advances: keep the tip that was seen bare.
-        track.velocity = np.zeros(2)
-        expected, ahead = track.tip, _unit(tip - back)
-        innovation = tip - expected
-        advance = float(innovation @ ahead)
-        if abs(advance) <= HIDDEN_ADVANCE_DIAMETERS * track.unit_px:
-            innovation = innovation - advance * ahead
-    elif back is not None and track.pulses >= STEADY_PULSES:
-        # Absorbers only add up. Steel that was drawn back leaves its place lighter; where it is as dark as before, the
-        # tip is still there, and cement about it has taken its edges.
+    expected, ahead = track.tip_at(t_s), np.zeros(2)
+    if back is not None:
+        tip = _uncovered(track, tip, back) if sighting.tip_covered else tip
         ahead = _unit(tip - back)
-        retreat = -float((tip - track.tip) @ ahead)
-        seems_dark = 0.6 * retreat <= sighting.dark_ahead_px
-        if LEAST_RETREAT_DIAMETERS * track.unit_px < retreat <= HIDDEN_ADVANCE_DIAMETERS * track.unit_px and seems_dark:
-            expected, innovation = track.tip, tip - track.tip + retreat * ahead
+        advance = float((tip - track.tip) @ ahead)
+        if _is_out_of_sight(track, sighting, advance, t_s):
+            expected, tip = track.tip, tip - advance * ahead
             track.velocity = np.zeros(2)
-    is_noise = hypot(innovation[0], innovation[1]) < 0.25 * track.unit_px and passed_s <= PREDICTED_FOR_S
+    innovation = tip - expected
+    rests = track.still_pulses >= RESTING_PULSES
+    noise_px = (RESTING_NOISE_DIAMETERS if rests else NOISE_DIAMETERS) * track.unit_px
+    is_noise = hypot(innovation[0], innovation[1]) < noise_px and passed_s <= PREDICTED_FOR_S
     smoothed = expected + (0.5 if is_noise else 1.0) * innovation
-    if passed_s > PREDICTED_FOR_S or passed_s <= 0.0:
+    if is_noise:
+        # Cement makes a tip that rests seem to creep along its axis, a little each pulse; a mallet does not.
+        gain = max(LEAST_GAIN, 1.0 / (2.0 + track.still_pulses))
+        smoothed = smoothed + (gain - 0.5) * float(innovation @ ahead) * ahead
+    if passed_s > PREDICTED_FOR_S or passed_s <= 0.0 or (rests and is_noise):
         track.velocity = np.zeros(2)
     else:
         track.velocity = track.velocity + (0.15 if is_noise else 0.5) * innovation / passed_s
     # Video that stands still must not creep: below the noise the velocity is none.
     if hypot(track.velocity[0], track.velocity[1]) < 0.2 * track.unit_px:
         track.velocity = np.zeros(2)
+    track.still_pulses = track.still_pulses + 1 if is_noise and not track.velocity.any() else 0
     track.tip, track.back, track.seen_at_s = smoothed, back if back is not None else track.back, t_s
     if sighting.diameter_px is not None:
         known = track.diameter_px or sighting.diameter_px
         track.diameter_px = known + 0.2 * (sighting.diameter_px - known)
     track.confidence += 0.5 * (sighting.confidence - track.confidence)
     track.pulses += 1
+
+
+def _is_out_of_sight(track: _Track, sighting: NeedleSighting, advance: float, t_s: float) -> bool:
+    """The tip cannot be seen where it is, so that its ``advance`` along the axis is no evidence that it moved.
+
+    Cement that grows ahead of a needle looks like a needle that advances. One that seems drawn back: absorbers only
+    add up. Steel that was drawn back leaves its place lighter; where it is as dark as before, the tip is still there,
+    and cement about it has taken its edges.
+    """
+    unit = track.unit_px
+    if sighting.tip_hidden and abs(advance) > _reach(track, t_s) * unit:
+        # No hand is so fast: the shaft's line was followed through cement to something beyond it.
+        return t_s - track.seen_at_s <= PREDICTED_FOR_S
+    if abs(advance) > HIDDEN_ADVANCE_DIAMETERS * unit:
+        return False
+    if sighting.tip_covered:
+        return True
+    if track.pulses < STEADY_PULSES:
+        return False
+    return sighting.tip_hidden or 0.0 < -advance < sighting.dark_ahead_px / 0.6 > LEAST_RETREAT_DIAMETERS * unit
 
 
 def _told(track: _Track, t_s: float, motion: RigidMotion, bodies: tuple[Zone, ...]) -> Needle:

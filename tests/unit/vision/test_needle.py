@@ -110,3 +110,14 @@ def test_a_tip_in_cement_is_said_to_be_hidden_and_a_bare_one_is_not() -> None:
     (in_cement,) = find_needles(picture_of(expose(soft_tissue(*SHAPE, rng), needle + cement, QUANTA, rng)))
     assert in_cement.tip_hidden
     assert not nearest(find_needles(one_needle(tip, 30.0)), tip)[1].tip_hidden
+
+
+def test_a_shaft_that_ends_in_something_as_dark_as_itself_is_told_as_covered() -> None:
+    rng = np.random.default_rng(7)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    cement = 3.2 * np.sqrt(np.maximum(0.0, 1.0 - ((x - 220) ** 2 + (y - 205) ** 2) / 70.0**2))
+    needle = steel_mm(SHAPE, (240.0, 190.0), 30.0, 900.0, DIAMETER_PX, 0.8)
+    found = find_needles(picture_of(expose(soft_tissue(*SHAPE, rng), np.maximum(needle, cement), QUANTA, rng)))
+    (shaft,) = [s for s in found if s.tip_covered]
+    assert shaft.tip_hidden
+    assert shaft.angle_deg == pytest.approx(30.0, abs=1.0)

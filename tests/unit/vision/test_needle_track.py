@@ -123,6 +123,66 @@ def test_cement_growing_ahead_does_not_advance_a_still_tip_but_a_long_stroke_doe
     assert moved.tip_px == pytest.approx(far, abs=0.5)
 
 
+def covered(x: float, y: float) -> NeedleSighting:
+    return replace(seen(x, y, hidden=True), tip_covered=True)
+
+
+def test_a_shaft_whose_end_is_covered_begins_no_needle() -> None:
+    tracker = NeedleTracker()
+    assert all(tracker.update((covered(100, 100),), 0.1 * pulse, STILL, 0) == () for pulse in range(6))
+
+
+def test_a_known_tip_stays_where_it_was_while_cement_covers_it() -> None:
+    tracker = NeedleTracker()
+    tracker.update((seen(100, 100),), 0.0, STILL, 0)
+    for pulse in range(1, 12):
+        (needle,) = tracker.update((covered(100 + 4.0 * pulse, 100 - 4.0 * pulse),), 0.13 * pulse, STILL, 0)
+        assert not needle.predicted
+        assert needle.tip_px == pytest.approx((100.0, 100.0), abs=0.5)
+
+
+def test_a_covered_shaft_moves_a_known_needle_aside_with_its_axis() -> None:
+    tracker = NeedleTracker()
+    tracker.update((seen(100, 100),), 0.0, STILL, 0)
+    for pulse in range(1, 12):
+        (needle,) = tracker.update((covered(143, 63),), 0.13 * pulse, STILL, 0)
+    assert needle.tip_px == pytest.approx((103.0, 103.0), abs=0.3)
+
+
+def test_a_sighting_with_an_end_is_preferred_to_a_covered_one() -> None:
+    tracker = NeedleTracker()
+    tracker.update((seen(100, 100),), 0.0, STILL, 0)
+    (needle,) = tracker.update((covered(100, 100), seen(110, 90)), 0.13, STILL, 0)
+    assert needle.tip_px == pytest.approx((110.0, 90.0), abs=0.5)
+
+
+def test_something_far_ahead_on_a_hidden_needles_line_is_no_second_needle() -> None:
+    tracker = NeedleTracker()
+    for pulse in range(5):
+        tracker.update((seen(200, 100),), 0.13 * pulse, STILL, 0)
+    for pulse in range(5, 9):
+        (needle,) = tracker.update((seen(140, 160, hidden=True),), 0.13 * pulse, STILL, 0)
+        assert needle.tip_px == pytest.approx((200.0, 100.0), abs=0.5)
+
+
+def test_a_resting_tip_that_creeps_under_a_millimetre_is_held_but_a_longer_way_is_believed() -> None:
+    tracker = NeedleTracker()
+    for pulse in range(20):
+        tracker.update((seen(100, 100, angle=0.0),), 0.13 * pulse, STILL, 0)
+    for pulse in range(6):
+        (needle,) = tracker.update((seen(100 - 0.5 * pulse, 100, angle=0.0),), 2.6 + 0.13 * pulse, STILL, 0)
+    assert needle.tip_px[0] == pytest.approx(100.0, abs=0.6)
+    (needle,) = tracker.update((seen(95.0, 100, angle=0.0),), 3.4, STILL, 0)
+    assert needle.tip_px[0] == pytest.approx(95.0, abs=0.1)
+
+
+def test_a_doubtful_needle_is_told_on_its_fifth_pulse_in_a_row() -> None:
+    tracker = NeedleTracker()
+    tracker.update((), 0.0, STILL, 0)
+    told = [tracker.update((seen(100, 100, confidence=0.6),), 0.1 * pulse, STILL, 0) for pulse in range(1, 7)]
+    assert [len(needles) for needles in told] == [0, 0, 0, 0, 1, 1]
+
+
 @pytest.mark.parametrize(("dark_ahead_px", "expected_px"), [(5.0, 100.0), (0.0, 108.0)])
 def test_a_tip_seems_drawn_back_only_where_its_old_place_became_lighter(
     dark_ahead_px: float, expected_px: float
