@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -50,6 +50,9 @@ SHAFT_MARGIN_PX = 3.0
 UNPLACED_S = 3.0
 """Without registration a needle gets no new identity for this long, a swing's time; later seeing it matters more."""
 
+STEEL_REMEMBERED_S = 10.0
+"""A needle that is no longer seen, its tip hidden in cement, still covers its place: it must not turn into cement."""
+
 Lap = Callable[[str], None]
 
 
@@ -63,6 +66,8 @@ class _ViewContext:
     zones: tuple[Zone, ...]
     found_roots: tuple[NerveRoot, ...] = ()
     deposits: tuple[CementDeposit, ...] = ()
+    steel: dict[int, tuple[float, Needle]] = field(default_factory=dict)
+    """When and where each needle was last seen."""
 
 
 class Pipeline:
@@ -160,7 +165,7 @@ class Pipeline:
         self._on_stage("picture")
 
         sightings = find_needles(picture, self._needle_diameters_px())
-        shafts = shaft_mask(picture, sightings, SHAFT_MARGIN_PX)
+        shafts = shaft_mask(picture, [*sightings, *self._steel_remembered(t_s)], SHAFT_MARGIN_PX)
         self._on_stage("needles")
         placement = self._registrar.update(picture, self._not_bone(picture, shafts), number, t_s)
         self._placement = placement
@@ -174,6 +179,7 @@ class Pipeline:
         bodies = tuple(zone for zone in zones if zone.kind is ZoneKind.BODY)
         may_begin = placement.registration.ok or t_s - self._placed_at_s > UNPLACED_S
         needles = self._tracker.update(sightings, t_s, placement.motion, placement.view_id, bodies, may_begin)
+        context.steel |= {needle.id: (t_s, needle) for needle in needles if not needle.predicted}
         scale = self._scale(needles, field)
         self._on_stage("tracking")
 
@@ -204,6 +210,13 @@ class Pipeline:
             cement=context.deposits,
             pulse=pulse,
         )
+
+    def _steel_remembered(self, t_s: float) -> list[Needle]:
+        """Needles of the last pulse's view that were seen not long ago, where they were then."""
+        if self._placement is None:
+            return []
+        seen = self._contexts[self._placement.view_id].steel.values()
+        return [needle for seen_s, needle in seen if t_s - seen_s <= STEEL_REMEMBERED_S]
 
     def _not_bone(self, picture: Picture, shafts: Mask) -> Mask:
         """Work pixels that registration must not follow: shafts, and contrast and cement where they last were."""
