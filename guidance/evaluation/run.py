@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from drivers.sources import open_source
-
 from guidance.casebook.case import Expect, read_case
 from guidance.casebook.replay import analyse
 from guidance.evaluation.score import Scorer, Scores
