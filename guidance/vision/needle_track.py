@@ -16,7 +16,7 @@ PREDICTED_FOR_S = 0.5
 """A needle that is not seen is carried on at its last velocity for this long, marked as predicted, then ends."""
 REMEMBERED_FOR_S = 30.0
 """For this long of its own view's time a needle that ended takes its old id when it returns along its line."""
-CERTAIN = 0.95
+CERTAIN = 0.99
 """A needle of this confidence is told on its first pulse."""
 LIKELY = 0.8
 PULSES_TO_TELL, PULSES_TO_TELL_UNLIKELY = 2, 5
@@ -35,6 +35,9 @@ NOISE_DIAMETERS = 0.25
 RESTING_PULSES = 8
 RESTING_NOISE_DIAMETERS = 0.45
 """A tip that has rested so long may seem this much off, 1.3 mm, before it is taken to have moved."""
+STROKE_DIAMETERS = 0.2
+"""From one pulse to the next. Cement's growth displaces what is measured by less, a stroke on the needle by more."""
+STOPPED_DIAMETERS = 0.1
 LEAST_GAIN = 0.05
 TURN_GATE_DEG = 10.0
 COVERED_COST = 5.0
@@ -78,6 +81,11 @@ class _Track:
     pulses: int = 1
     still_pulses: int = 0
     told: bool = False
+    sighted_tip: Floats = field(init=False)
+    """Of the latest sighting, as it was measured."""
+
+    def __post_init__(self) -> None:
+        self.sighted_tip = self.tip
 
     @property
     def unit_px(self) -> float:
@@ -236,6 +244,10 @@ def _take_in(track: _Track, sighting: NeedleSighting, tip: Floats, back: Floats 
     """Update a track: all of a large innovation (a stroke); of a small one (quantum noise) half, and along the axis
     the less the longer the needle has rested."""
     passed_s = t_s - track.seen_at_s
+    step = float(np.hypot(*(tip - track.sighted_tip)))
+    track.sighted_tip = tip
+    if step < STOPPED_DIAMETERS * track.unit_px:
+        track.velocity = np.zeros(2)
     expected, ahead = track.tip_at(t_s), np.zeros(2)
     if back is not None:
         tip = _uncovered(track, tip, back) if sighting.tip_covered else tip
@@ -245,7 +257,7 @@ def _take_in(track: _Track, sighting: NeedleSighting, tip: Floats, back: Floats 
             expected, tip = track.tip, tip - advance * ahead
             track.velocity = np.zeros(2)
     innovation = tip - expected
-    rests = track.still_pulses >= RESTING_PULSES
+    rests = track.still_pulses >= RESTING_PULSES and step < STROKE_DIAMETERS * track.unit_px
     noise_px = (RESTING_NOISE_DIAMETERS if rests else NOISE_DIAMETERS) * track.unit_px
     is_noise = hypot(innovation[0], innovation[1]) < noise_px and passed_s <= PREDICTED_FOR_S
     smoothed = expected + (0.5 if is_noise else 1.0) * innovation
