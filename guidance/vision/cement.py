@@ -401,17 +401,24 @@ class CementWatch:
         """A deposit's run where there is one, else its edge that has advanced farthest; None where nothing has."""
         x, y = offset_xy
         since_s = np.where(mask > 0, self._since_s[y : y + mask.shape[0], x : x + mask.shape[1]], np.float32(inf))
-        front = _run(mask, since_s, self._pulses_s, self._begun_s[name] + SETTLING_S, work_mm) or _edge(
+        shafts = self._shafts[y : y + mask.shape[0], x : x + mask.shape[1]]
+        front = _run(mask, shafts, since_s, self._pulses_s, self._begun_s[name] + SETTLING_S, work_mm) or _edge(
             mask, since_s, self._pulses_s, work_mm
         )
         return None if front is None else replace(front, xy=(x + front.xy[0], y + front.xy[1]))
 
 
 def _run(
-    mask: Mask, since_s: NDArray[np.float32], pulses_s: list[float], settled_s: float, work_mm: float
+    mask: Mask,
+    shafts: NDArray[np.uint16],
+    since_s: NDArray[np.float32],
+    pulses_s: list[float],
+    settled_s: float,
+    work_mm: float,
 ) -> _Front | None:
     """The thin run that leaves a deposit and goes on leaving it; None where no arm does.
 
+    Pieces apart from the deposit are no run of it, unless a shaft hides what joins them: ``shafts`` is not 0 there.
     ``since_s``: when each pixel of the deposit was first seen; ``pulses_s``: the pulses over which to look. The run's
     own advance counts, pulse by pulse, away from where the deposit is no longer thin, and without its
     largest step. What was there before ``settled_s`` has not run.
@@ -420,7 +427,7 @@ def _run(
     if not body.any() or len(pulses_s) <= RUN_ADVANCES:
         return None
     away_mm = cv2.distanceTransform(np.where(body, 0, 255).astype(np.uint8), cv2.DIST_L2, 5) * np.float32(work_mm)
-    arms = np.where(body, 0, mask).astype(np.uint8)
+    arms = np.where(body | ~_joined(mask, shafts, body), 0, mask).astype(np.uint8)
     tip_rc = _farthest_of(np.where(arms > 0, away_mm, np.float32(0.0)))
     length_mm = float(away_mm[tip_rc])
     if length_mm < LEAST_RUN_MM:
@@ -436,6 +443,13 @@ def _run(
     pulse_s = (pulses_s[-1] - pulses_s[0]) / len(steps_mm)
     speed = sum(steps_mm[1:]) / (pulse_s * (len(steps_mm) - 1))
     return _Front((float(tip_rc[1]), float(tip_rc[0])), speed, length_mm)
+
+
+def _joined(mask: Mask, shafts: NDArray[np.uint16], body: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Where the mask hangs together with its body, shafts counted as bridges."""
+    _, parts = cv2.connectedComponents(((mask > 0) | (shafts > 0)).astype(np.uint8), connectivity=8)
+    with_body = np.unique(parts[body & (mask > 0)])
+    return np.asarray((mask > 0) & np.isin(parts, with_body), dtype=np.bool_)
 
 
 def _edge(mask: Mask, since_s: NDArray[np.float32], pulses_s: list[float], work_mm: float) -> _Front | None:
@@ -476,8 +490,18 @@ def _outlined(change: Change, found: Mask, work_mm: float, steel: Mask) -> Mask:
     level = np.clip(EDGE_SHARE * _plateau(change.broad[box], inside, work_mm), PLAIN_DENSITY, MILLIMETRE_DENSITY)
     part = np.where(added > level, reach, 0).astype(np.uint8)
     part = cv2.morphologyEx(part, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
-    out[box] = cv2.morphologyEx(part, cv2.MORPH_CLOSE, _square(1))
+    part = cv2.morphologyEx(part, cv2.MORPH_CLOSE, _square(1))
+    out[box] = _evident(part, change.z[box], change.broad[box], work_mm)
     return out
+
+
+def _evident(outlines: Mask, z: Density, broad: Density, work_mm: float) -> Mask:
+    """The pieces of a mask that would count if they stood alone; noise around a deposit does not grow by its fame."""
+    n, pieces, stats, _ = cv2.connectedComponentsWithStats(outlines, connectivity=8)
+    seeds = pieces[(z > SEED_SIGMA) & (broad > APART_DENSITY)]
+    counts = (np.bincount(seeds, minlength=n) > 0) & (stats[:, cv2.CC_STAT_AREA] * work_mm**2 >= LEAST_AREA_MM2)
+    counts[0] = False
+    return np.where(counts[pieces], outlines, 0).astype(np.uint8)
 
 
 def _plateau(broad: Density, inside: Mask, work_mm: float) -> Density:
