@@ -33,6 +33,8 @@ WIDTH_RANGE_PX = (2.0, 13.0)
 """A shaft's width at work scale where scale and gauge are unknown."""
 MOST_CANDIDATES = 16
 LEAST_CONFIDENCE = 0.5
+MOST_CONFIDENCE_BEFORE_A_JOINT = 0.98
+"""Below what is told on one pulse alone."""
 MOST_DARK_AHEAD = 0.45
 MOST_RAGGED = 0.3
 """Beyond either of these the tip lies in something as dark as itself, and its place along the axis is uncertain."""
@@ -98,12 +100,16 @@ def _sighting(picture: Picture, shaft: Shaft) -> NeedleSighting | None:
         return _covered(picture, shaft, quality)
     end, tip = max(tips, key=lambda item: _end_score(picture, item[1]))
     back_xy = _frame_xy(picture, shaft, shaft.first if end == 1 else shaft.last)
+    confidence = _confidence(quality, tip.drop, tip.dark_ahead, len(free) == 2, fades_in_light(shaft, 1 - end))
+    if shaft.kinds[1 - end] == ridge.DARK:
+        # A hub, or a clamp's joint: the next pulse may show the other arm.
+        confidence = min(confidence, MOST_CONFIDENCE_BEFORE_A_JOINT)
     return NeedleSighting(
         tip_px=tip.apex_xy,
         shaft_px=(tip.apex_xy, back_xy),
         angle_deg=angle_deg(tip.apex_xy, back_xy),
         diameter_px=tip.diameter_px,
-        confidence=_confidence(quality, tip.drop, tip.dark_ahead, len(free) == 2, fades_in_light(shaft, 1 - end)),
+        confidence=confidence,
         tip_hidden=tip.dark_ahead > MOST_DARK_AHEAD or tip.ragged > MOST_RAGGED,
         dark_ahead_px=tip.dark_reach_px,
     )
