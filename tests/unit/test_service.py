@@ -196,8 +196,15 @@ def open_sockets() -> set[str]:
     return {target for target in targets if target.startswith(("socket:", "pipe:"))}
 
 
-def children() -> list[str]:
-    return [child for task in Path("/proc/self/task").iterdir() for child in (task / "children").read_text().split()]
+def all_children() -> set[str]:
+    return {child for task in Path("/proc/self/task").iterdir() for child in (task / "children").read_text().split()}
+
+
+@pytest.fixture
+def children() -> Callable[[], set[str]]:
+    """The processes that a test has begun and that have not ended; what earlier tests left is not its fault."""
+    before = all_children()
+    return lambda: all_children() - before
 
 
 def test_every_frame_of_a_recording_is_analysed_and_told_when_it_is_not_paced() -> None:
@@ -351,7 +358,9 @@ def test_a_port_in_use_is_told_at_once_and_leaves_nothing_behind() -> None:
     assert open_sockets() == before
 
 
-def test_stopping_leaves_no_thread_no_process_and_no_socket_and_may_be_repeated() -> None:
+def test_stopping_leaves_no_thread_no_process_and_no_socket_and_may_be_repeated(
+    children: Callable[[], set[str]],
+) -> None:
     threads, sockets = set(threading.enumerate()), open_sockets()
     service = small_service(source(frames(1000)), dashboard=SMALL_DASHBOARD)
     service.start()
@@ -359,16 +368,16 @@ def test_stopping_leaves_no_thread_no_process_and_no_socket_and_may_be_repeated(
     service.stop()
     service.stop()
     assert set(threading.enumerate()) == threads
-    assert children() == []
+    assert not children()
     assert open_sockets() == sockets
 
 
-def test_a_dashboard_that_will_not_end_is_killed() -> None:
+def test_a_dashboard_that_will_not_end_is_killed(children: Callable[[], set[str]]) -> None:
     stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
     with small_service(source(frames(1000)), dashboard=stubborn) as service:
-        wait_until(lambda: children() != [] and service.ready)
+        wait_until(lambda: bool(children()) and service.ready)
         time.sleep(0.2)
-    assert children() == []
+    assert not children()
 
 
 def test_an_error_in_the_analysis_stops_everything() -> None:
@@ -394,7 +403,7 @@ def test_an_error_in_the_analysis_is_told_in_one_line_and_gives_status_1(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_service_with_status_0_after_the_address_was_told(
-    number: signal.Signals, capsys: pytest.CaptureFixture[str]
+    number: signal.Signals, capsys: pytest.CaptureFixture[str], children: Callable[[], set[str]]
 ) -> None:
     service = small_service(source(frames(1000)), dashboard=SMALL_DASHBOARD)
 
@@ -410,7 +419,7 @@ def test_a_signal_ends_the_service_with_status_0_after_the_address_was_told(
         assert run_until_asked(service) == 0
         interrupted.result()
     assert capsys.readouterr() == (f"Dashboard: http://127.0.0.1:{service.dashboard.address[1]}/\n", "")
-    assert children() == []
+    assert not children()
     assert signal.getsignal(number) is before
 
 
