@@ -44,6 +44,8 @@ LEAST_FILLING_S: Final = 0.2
 """Contrast runs along a root, at most some 10 cm/s; an instrument laid into the field is there all at once."""
 LEAST_SPAN: Final = 0.6
 """From end to end over length: roots bend by less than a half circle (0.64), chains of noise curl."""
+KEPT_TRACES: Final = 3
+"""A root told on so many traces, over a second of pulses, stays on the roadmap whatever its contrast runs into."""
 
 
 @dataclass(slots=True, eq=False)
@@ -54,6 +56,11 @@ class _Root:
     rings_px: tuple[PolygonPx, ...]
     line_px: PolygonPx
     area_px: int
+    traces: int = 1
+
+    @property
+    def is_kept(self) -> bool:
+        return self.traces >= KEPT_TRACES
 
 
 class RootMapper:
@@ -156,9 +163,8 @@ class RootMapper:
                 continue
             box = np.s_[top:bottom, left:right]
             for tube in self._tubes(box, self._regions[box] == name, work_mm):
-                root = self._root(tube, (left, top), work_mm)
-                if root is not None:
-                    found.append(root)
+                for branch in self._by_known_roots(box, tube):
+                    found += self._roots_along(branch, (left, top), work_mm)
         self._name(found)
 
     def _tubes(self, box: tuple[slice, slice], part: NDArray[np.bool_], work_mm: float) -> list[NDArray[np.bool_]]:
@@ -175,6 +181,30 @@ class RootMapper:
         n, pieces, stats, _ = cv2.connectedComponentsWithStats(tubes, connectivity=4)
         least = LEAST_LENGTH_MM * WIDTH_MM[0] / work_mm**2
         return [pieces == i for i in range(1, n) if stats[i, cv2.CC_STAT_AREA] >= least]
+
+    def _by_known_roots(self, box: tuple[slice, slice], tube: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+        """A tube shared out among the roots already known that have run together in it; else the tube."""
+        marks = np.zeros(tube.shape, np.int32)
+        for name, root in self._roots.items():
+            if root.is_kept:
+                marks[tube & (root.mask[box] > 0)] = name
+        return _shared_out(tube, marks)
+
+    def _roots_along(self, tube: NDArray[np.bool_], offset_xy: tuple[int, int], work_mm: float) -> list[_Root]:
+        """The root that a tube is; where it bends too far, as roots do that meet in the canal, those of its legs."""
+        root = self._root(tube, offset_xy, work_mm)
+        if root is not None:
+            return [root]
+        line = centre_line(tube)
+        bend = _bend(line)
+        if bend is None or int(tube.sum()) * work_mm**2 < 2 * LEAST_LENGTH_MM * WIDTH_MM[0]:
+            return []
+        marks = np.zeros(tube.shape, np.int32)
+        rows, columns = line.round().astype(int).T[::-1]
+        marks[rows[:bend], columns[:bend]] = 1
+        marks[rows[bend:], columns[bend:]] = 2
+        legs = (self._root(leg, offset_xy, work_mm) for leg in _shared_out(tube, marks))
+        return [leg for leg in legs if leg is not None]
 
     def _root(self, tube: NDArray[np.bool_], offset_xy: tuple[int, int], work_mm: float) -> _Root | None:
         """The root that a region is; None where it is not long and tubular, lies on a shaft or came all at once."""
@@ -206,19 +236,29 @@ class RootMapper:
         return _Root(mask, self._grid.outlines(mask, still), self._grid.to_frame_px(line), area)
 
     def _name(self, found: list[_Root]) -> None:
-        """Give each root the id of the one it overlaps most; a root that is no longer found is dropped."""
-        named: dict[int, _Root] = {}
-        for root in sorted(found, key=lambda r: -r.area_px):
-            shared = {
-                name: int(cv2.countNonZero(cv2.bitwise_and(root.mask, old.mask)))
-                for name, old in self._roots.items()
-                if name not in named
-            }
-            best = max(shared, key=lambda name: shared[name], default=None)
-            if best is None or shared[best] == 0:
-                best = self._next_id
+        """Give each root the id of the one it overlaps most. The roadmap keeps the larger extent of old and new."""
+        overlaps = sorted(
+            (-int(cv2.countNonZero(cv2.bitwise_and(root.mask, old.mask))), i, name)
+            for i, root in enumerate(found)
+            for name, old in self._roots.items()
+        )
+        names: dict[int, int] = {}
+        for less, i, name in overlaps:
+            if less < 0 and i not in names and name not in names.values():
+                names[i] = name
+        kept = {name: old for name, old in self._roots.items() if old.is_kept}
+        named = dict(kept)
+        for i, name in names.items():
+            old, root = self._roots[name], found[i]
+            root.traces = old.traces + 1
+            if not (old.is_kept and old.area_px > root.area_px):
+                named[name] = root
+        for root in (found[i] for i in range(len(found)) if i not in names):
+            if not any(
+                2 * cv2.countNonZero(cv2.bitwise_and(root.mask, old.mask)) > root.area_px for old in kept.values()
+            ):
+                named[self._next_id] = root
                 self._next_id += 1
-            named[best] = root
         self._roots = named
 
 
@@ -249,6 +289,39 @@ def centre_line(region: NDArray[np.bool_]) -> NDArray[np.float64]:
     taps = np.ones(5) / 5
     middle = np.column_stack([np.convolve(line[:, k], taps, "valid") for k in (0, 1)])
     return np.vstack([line[:1], middle, line[-1:]])
+
+
+def _bend(line_xy: NDArray[np.float64]) -> int | None:
+    """Index of the line's point farthest from the chord between its ends; None for a line of a few points."""
+    if len(line_xy) < 5:
+        return None
+    chord = line_xy[-1] - line_xy[0]
+    away = line_xy - line_xy[0]
+    along = np.clip(away @ chord / max(float(chord @ chord), 1.0), 0.0, 1.0)
+    return int(np.argmax(np.hypot(*(away - along[:, None] * chord).T)))
+
+
+def _shared_out(region: NDArray[np.bool_], marks: NDArray[np.int32]) -> list[NDArray[np.bool_]]:
+    """The region's pixels by the mark that each is nearest to, in pieces; the region itself where one or none is.
+
+    ``marks``: (h, w) int32, the number of the mark on a pixel, 0 on most.
+    """
+    names = np.unique(marks[marks > 0])
+    if len(names) < 2:
+        return [region]
+    away = np.where(marks > 0, 0, 255).astype(np.uint8)
+    _, cells = cv2.distanceTransformWithLabels(away, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    of_cell = np.zeros(int(cells.max()) + 1, np.int32)
+    of_cell[cells[marks > 0]] = marks[marks > 0]
+    nearest = of_cell[cells]
+    pieces = []
+    for name in names:
+        n, parts, stats, _ = cv2.connectedComponentsWithStats(
+            (region & (nearest == name)).astype(np.uint8), connectivity=8
+        )
+        if n > 1:
+            pieces.append(np.asarray(parts == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA])), dtype=np.bool_))
+    return pieces
 
 
 def _from_its_source(line_xy: NDArray[np.float64], arrived_s: NDArray[np.float32]) -> NDArray[np.float64]:

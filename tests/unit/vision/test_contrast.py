@@ -1,6 +1,7 @@
 """Contrast that runs down a root, and contrast that goes elsewhere."""
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -85,6 +86,23 @@ def test_the_roadmap_stays_after_the_contrast_has_washed_out_and_moves_with_the_
     (root,) = roots
     truth = tube_cm([(x + 6.0, y - 9.0) for x, y in LEFT], 4.0) >= 0.03
     assert dice(filled(root.polygons_px), truth) > 0.8
+
+
+def test_two_roots_that_run_together_in_the_canal_both_stay_on_the_roadmap() -> None:
+    left = [(100.0, 40.0), (80.0, 80.0), (62.0, 165.0)]
+    right = [(100.0, 40.0), (120.0, 80.0), (138.0, 165.0)]
+
+    def one_after_the_other(k: int) -> Plane:
+        return np.maximum(running(left, k), running(right, k - 14, 5.0))
+
+    told = list(map_roots(one_after_the_other, pulses=48))
+    assert {r.id for r in told[26]} == {1}
+    truth = one_after_the_other(47) >= 0.03
+    assert [r.id for r in told[-1]] == [1, 2]
+    assert dice(np.any([filled(r.polygons_px) for r in told[-1]], axis=0), truth) > 0.8
+    for earlier, later in pairwise(told):
+        known = {r.id for r in earlier}
+        assert known <= {r.id for r in later}
 
 
 def test_a_puddle_is_not_a_root() -> None:
