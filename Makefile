@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check lint install lock clean
+.PHONY: demo test check lint install fixtures lock clean
 
 demo: $(STAMP)
 	@exec $(BIN)/fluoroguide demo
@@ -27,6 +27,12 @@ $(STAMP): pyproject.toml requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# Renders the fixture cases again: scenario, seed and picture size of each stand in cases.txt.
+fixtures: $(STAMP)
+	while read -r scenario seed size; do \
+	    $(BIN)/fluoroguide phantom $$scenario --seed $$seed --size $$size --out replay_fixtures/$$scenario || exit; \
+	done < replay_fixtures/cases.txt
 
 # Pins every dependency with its hashes, for all supported Pythons at once; no index address is written.
 lock:
