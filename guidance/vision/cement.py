@@ -241,7 +241,8 @@ class CementWatch:
                     continue
             cement[box][part] = 255
         self._candidates = followed
-        self._relabel(_outlined(change, cement, work_mm, cv2.bitwise_or(placed.steel, change.base_steel)), work_mm, t_s)
+        steel = cv2.bitwise_or(placed.steel, change.base_steel)
+        self._relabel(_outlined(change, cement, self._labels, work_mm, steel), work_mm, t_s)
 
     def _laid_in(
         self,
@@ -473,7 +474,7 @@ def _farthest_of(away: NDArray[np.float32]) -> tuple[int, int]:
     return int(r), int(c)
 
 
-def _outlined(change: Change, found: Mask, work_mm: float, steel: Mask) -> Mask:
+def _outlined(change: Change, found: Mask, standing: Mask, work_mm: float, steel: Mask) -> Mask:
     """The accepted regions, cut to where their finely smoothed density ends, and joined across shafts."""
     out = np.zeros(found.shape, np.uint8)
     x, y, w, h = cv2.boundingRect(found)
@@ -491,14 +492,19 @@ def _outlined(change: Change, found: Mask, work_mm: float, steel: Mask) -> Mask:
     part = np.where(added > level, reach, 0).astype(np.uint8)
     part = cv2.morphologyEx(part, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
     part = cv2.morphologyEx(part, cv2.MORPH_CLOSE, _square(1))
-    out[box] = _evident(part, change.z[box], change.broad[box], work_mm)
+    out[box] = _evident(part, standing[box], change.z[box], change.broad[box], work_mm)
     return out
 
 
-def _evident(outlines: Mask, z: Density, broad: Density, work_mm: float) -> Mask:
-    """The pieces of a mask that would count if they stood alone; noise around a deposit does not grow by its fame."""
+def _evident(outlines: Mask, standing: Mask, z: Density, broad: Density, work_mm: float) -> Mask:
+    """The pieces of a mask that would count if they stood alone: beside a deposit, veil and noise are no cement.
+
+    ``standing``: not 0 where cement was before. A new piece beside it must be a millimetre thick somewhere.
+    """
     n, pieces, stats, _ = cv2.connectedComponentsWithStats(outlines, connectivity=8)
-    seeds = pieces[(z > SEED_SIGMA) & (broad > APART_DENSITY)]
+    least = np.full(n, MILLIMETRE_DENSITY if standing.any() else APART_DENSITY, np.float32)
+    least[pieces[standing > 0]] = APART_DENSITY
+    seeds = pieces[(z > SEED_SIGMA) & (broad > least[pieces])]
     counts = (np.bincount(seeds, minlength=n) > 0) & (stats[:, cv2.CC_STAT_AREA] * work_mm**2 >= LEAST_AREA_MM2)
     counts[0] = False
     return np.where(counts[pieces], outlines, 0).astype(np.uint8)

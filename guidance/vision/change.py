@@ -48,6 +48,9 @@ _CELL_MM: Final = 2.4
 _VEIL_MM: Final = 8.0
 """Scatter spreads over centimetres; what is looked for and not yet known must be much smaller than this."""
 _QUIET_SIGMA: Final = 2.5
+_FAINT_DENSITY: Final = 0.05
+"""Veil, however significant: a thick deposit scatters less than what it displaced, which darkens the centimetre
+around it by some hundredths. Half a millimetre of cement adds as much, but over a small part of that reach."""
 _READABLE: Final = (0.02, 3.2)
 """Baseline densities that say something: not burnt out, and not so dark that one grey level of 8 bit is 10 %."""
 _BORDER_MM: Final = 1.5
@@ -268,7 +271,7 @@ class Change:
         np.copyto(self._delta, self.added)
         kernels.difference(placed.density, self.base, seen, self._tone, _TOP, self._delta)
         self._remove_slip(use, seen, _spread(table))
-        self._remove_veil(use, work_mm)
+        self._remove_veil(self.comparable(placed), work_mm)
         fine = FINE_MM / work_mm
         _blur(self._delta, max(fine, 0.5), self._fine)
         extra = (COARSE_MM**2 - FINE_MM**2) ** 0.5 / work_mm
@@ -291,7 +294,7 @@ class Change:
         """Fit and remove what varies slowly over the field: scatter, which cement and shutters change, and glare."""
         h, w = self.shape
         cell = max(4, round(_CELL_MM / work_mm))
-        sums = kernels.cell_sums(self._delta, self.z, use, cell, _QUIET_SIGMA)
+        sums = kernels.cell_sums(self._delta, self.z, self.broad, use, cell, _QUIET_SIGMA, _FAINT_DENSITY)
         reach = _VEIL_MM / (cell * work_mm)
         total, count = (cv2.GaussianBlur(plane, (0, 0), reach) for plane in sums)
         veil = np.divide(total, count, out=np.zeros_like(total), where=count > 0.02 * cell * cell)

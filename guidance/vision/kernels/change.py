@@ -76,18 +76,21 @@ def difference(present: Plane, base: Plane, valid: Bytes, tone: NDArray[np.float
                 out[r, c] = present[r, c] - base[r, c] - (tone[i] * (np.float32(1.0) - f) + tone[i + 1] * f)
 
 
-@kernel(f"float32[:, :, ::1]({_PLANE}, {_PLANE}, {_BYTES}, int64, float32)")
-def cell_sums(delta: Plane, z: Plane, use: Bytes, cell: int, quiet: float) -> NDArray[np.float32]:
+@kernel(f"float32[:, :, ::1]({_PLANE}, {_PLANE}, {_PLANE}, {_BYTES}, int64, float32, float32)")
+def cell_sums(
+    delta: Plane, z: Plane, broad: Plane, use: Bytes, cell: int, quiet: float, faint: float
+) -> NDArray[np.float32]:
     """Sum of ``delta`` and number of pixels in each ``cell`` x ``cell`` square: (2, rows, columns).
 
-    Pixels count where used and where |z| is below ``quiet``; every second row and column is read.
+    Pixels count where used and where |z| is below ``quiet`` or |broad| below ``faint``; every second row and column
+    is read.
     """
     rows = (delta.shape[0] + cell - 1) // cell
     columns = (delta.shape[1] + cell - 1) // cell
     out = np.zeros((2, rows, columns), dtype=np.float32)
     for r in range(0, delta.shape[0], 2):
         for c in range(0, delta.shape[1], 2):
-            if use[r, c] and abs(z[r, c]) < quiet:
+            if use[r, c] and (abs(z[r, c]) < quiet or abs(broad[r, c]) < faint):
                 out[0, r // cell, c // cell] += delta[r, c]
                 out[1, r // cell, c // cell] += np.float32(1.0)
     return out

@@ -83,6 +83,17 @@ def test_a_registration_that_is_wrong_by_less_than_a_pixel_adds_nothing() -> Non
     assert float((np.abs(change.z[15:-15, 15:-15]) > 5).mean()) < 2e-3
 
 
+def test_the_haze_that_a_thick_deposit_casts_around_itself_adds_nothing() -> None:
+    centre = SIDE_PX / 2
+    r, c = np.mgrid[:SIDE_PX, :SIDE_PX]
+    away_mm = np.hypot(c - centre, r - centre) * MM_PER_PX
+    haze_cm = 0.035 / PER_CM * np.exp(-0.5 * (away_mm / 15.0) ** 2)
+    change = compared(np.maximum(ball_cm(centre, centre, 6.0), haze_cm), pulses=24)
+    around = (away_mm > 8.0) & (away_mm < 12.0)
+    assert np.median(change.added[around]) < 0.4 * np.median(haze_cm[around] * PER_CM)
+    assert change.added[away_mm < 3.0].min() > 0.8
+
+
 def test_under_an_instrument_nothing_is_compared() -> None:
     beam, change = Beam(), Change((SIDE_PX, SIDE_PX))
     grid = ReferenceGrid(beam.pulse()[0])
@@ -224,8 +235,9 @@ def test_the_baseline_mean_equals_its_definition(data: st.DataObject) -> None:
 def test_sums_over_cells_and_slip_sums_equal_their_definitions(data: st.DataObject) -> None:
     shape = data.draw(SHAPES)
     delta, z, use = data.draw(planes(shape)), data.draw(planes(shape, -4, 4)), data.draw(flags(shape))
-    sums = kernels.cell_sums(delta, z, use, 4, np.float32(2.5))
-    counts = (use > 0) & (np.abs(z) < 2.5)
+    broad = data.draw(planes(shape))
+    sums = kernels.cell_sums(delta, z, broad, use, 4, np.float32(2.5), np.float32(0.05))
+    counts = (use > 0) & ((np.abs(z) < 2.5) | (np.abs(broad) < np.float32(0.05)))
     counts[1::2] = False
     counts[:, 1::2] = False
     for r in range(sums.shape[1]):
