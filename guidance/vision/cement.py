@@ -38,6 +38,8 @@ MILLIMETRE_DENSITY: Final = 0.09
 """What one millimetre of cement adds to the display's density: 13 % of the signal, less a third for scatter."""
 EDGE_SHARE: Final = 0.5
 """Where even its middle is thinner than two millimetres, a deposit ends at half of that."""
+SLOPE_SHARE: Final = 0.2
+"""A thick deposit's edge is blurred: a sheer one lies at half of its plateau, a sloping one at a millimetre."""
 LEAST_AREA_MM2: Final = 2.0
 TIP_REACH_MM: Final = 5.0
 """Cement leaves a needle within its bevel and the blur of where the tip was measured."""
@@ -488,7 +490,8 @@ def _outlined(change: Change, found: Mask, standing: Mask, work_mm: float, steel
     if hidden.any():
         added = _behind(added, hidden, work_mm)
         reach |= cv2.dilate(inside, _square(round(2 * SHAFT_MM / work_mm))) & hidden
-    level = np.clip(EDGE_SHARE * _plateau(change.broad[box], inside, work_mm), PLAIN_DENSITY, MILLIMETRE_DENSITY)
+    plateau = _plateau(change.broad[box], inside, work_mm)
+    level = np.clip(EDGE_SHARE * plateau, PLAIN_DENSITY, np.maximum(MILLIMETRE_DENSITY, SLOPE_SHARE * plateau))
     part = np.where(added > level, reach, 0).astype(np.uint8)
     part = cv2.morphologyEx(part, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
     part = cv2.morphologyEx(part, cv2.MORPH_CLOSE, _square(1))
