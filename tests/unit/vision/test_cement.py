@@ -190,6 +190,24 @@ def test_an_arm_that_appears_at_once_is_no_run() -> None:
     assert sum(d.run_mm is not None for deposits in seen for d in deposits) <= 1
 
 
+def test_what_grows_apart_from_a_deposit_is_no_run_of_it() -> None:
+    def two_pieces(k: int) -> Plane:
+        share = float(np.clip((k - 25) / 12, 0.0, 1.0))
+        apart = tube_cm([(135, 130), (180, 150)], 2.5, share) if share > 0 else nothing()
+        return np.maximum(with_an_arm(lambda k: 0.0)(k), apart)
+
+    told = list(watch(two_pieces, 45))
+    assert sum(len(d.polygons_px) for d in told[-1]) == 2
+    assert all(d.run_mm is None for deposits in told for d in deposits)
+
+
+def test_a_speck_beside_a_deposit_is_not_told() -> None:
+    def specked(k: int) -> Plane:
+        return np.maximum(growing(k), ball_cm(145.0, 110.0, 0.5) if k >= 26 else 0.0)
+
+    assert all(len(d.polygons_px) == 1 for deposits in watch(specked) for d in deposits)
+
+
 def test_a_run_that_has_come_to_rest_is_no_run_any_more() -> None:
     resting = list(watch(with_an_arm(lambda k: float(np.clip((k - 22) / 6, 0.0, 1.0))), 45))[-1]
     assert all(d.run_mm is None for d in resting)

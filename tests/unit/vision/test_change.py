@@ -83,14 +83,24 @@ def test_a_registration_that_is_wrong_by_less_than_a_pixel_adds_nothing() -> Non
     assert float((np.abs(change.z[15:-15, 15:-15]) > 5).mean()) < 2e-3
 
 
-def test_the_haze_that_a_thick_deposit_casts_around_itself_adds_nothing() -> None:
+def test_haze_around_a_thick_deposit_is_veil_even_where_it_is_significant() -> None:
+    beam, change = Beam(noise=0.08), Change((SIDE_PX, SIDE_PX))
+    grid = ReferenceGrid(beam.pulse()[0])
     centre = SIDE_PX / 2
     r, c = np.mgrid[:SIDE_PX, :SIDE_PX]
     away_mm = np.hypot(c - centre, r - centre) * MM_PER_PX
-    haze_cm = 0.035 / PER_CM * np.exp(-0.5 * (away_mm / 15.0) ** 2)
-    change = compared(np.maximum(ball_cm(centre, centre, 6.0), haze_cm), pulses=24)
+    haze = 0.045 * np.exp(-0.5 * (away_mm / 10.0) ** 2)
+    hazy_cm = np.maximum(ball_cm(centre, centre, 6.0), haze / PER_CM)
+    for k in range(60):
+        picture, motion = beam.pulse(hazy_cm if k >= 16 else 0.0)
+        placed = grid.place(picture, motion, no_steel(picture), MM_PER_PX)
+        if k < 16:
+            change.learn(placed, MM_PER_PX)
+        else:
+            # As the cement watch does: what stands out is kept from tone and noise.
+            change.compare(placed, MM_PER_PX, cv2.dilate((change.z > 2.5).astype(np.uint8), np.ones((5, 5), np.uint8)))
     around = (away_mm > 8.0) & (away_mm < 12.0)
-    assert np.median(change.added[around]) < 0.4 * np.median(haze_cm[around] * PER_CM)
+    assert np.median(change.added[around]) < 0.4 * np.median(haze[around])
     assert change.added[away_mm < 3.0].min() > 0.8
 
 
