@@ -137,6 +137,8 @@ class Expect(_Strict):
     dice_roots: Finite | None = None
     leak_delay_frames: Finite | None = None
     leaks_found_share: Finite | None = None
+    breaches_found_share: Finite | None = None
+    escapes_found_share: Finite | None = None
     false_high_alerts: Finite | None = None
     false_alerts: Finite | None = None
     registration_median_mm: Finite | None = None

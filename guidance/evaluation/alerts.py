@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.casebook.case import CaseTruth, FrameTruth
-from guidance.records import Alert, AlertKind, AlertState, CasePlan, FrameState, PolygonPx
+from guidance.records import Alert, AlertKind, AlertState, FrameState, PolygonPx
 from guidance.safety.limits import Limits
 from guidance.safety.shapes import depth_in_px
 
@@ -29,34 +29,52 @@ SETTLING_S = 2.0
 """After a swing, or when video returns, technical alerts may stand this long."""
 
 
+Danger = tuple[AlertKind, str | None]
+"""What must be told, and of which zone."""
+
+
 @dataclass(frozen=True, slots=True)
 class AlertScore:
-    """``delays_pulses``: for each zone with a leak, pulses from its first true frame to the alert; None: missed."""
+    """``delays_pulses``: for each true danger, pulses from its first true frame to its alert; None: missed."""
 
-    delays_pulses: dict[str, int | None]
+    delays_pulses: dict[Danger, int | None]
     false: tuple[Alert, ...]
 
+    def delays_of(self, kind: AlertKind) -> list[int | None]:
+        """The delays of all dangers of one kind."""
+        return [delay for (danger, _), delay in self.delays_pulses.items() if danger is kind]
 
-def score_alerts(changes: Sequence[Alert], truth: CaseTruth, plan: CasePlan, limits: Limits) -> AlertScore:
-    """Hold every raised alert against the truth, and every true leak against the alerts."""
+
+def score_alerts(changes: Sequence[Alert], truth: CaseTruth, limits: Limits) -> AlertScore:
+    """Hold every raised alert against the truth, and every true danger against the alerts."""
     raised = [change for change in changes if change.state is AlertState.RAISED]
-    leaks = dict(_first_leaks(truth, limits))
-    delays = {zone: _delay(zone, frame, raised, truth) for zone, frame in leaks.items()}
+    delays = {danger: _delay(danger, first, raised, truth) for danger, first in _first_dangers(truth, limits).items()}
     return AlertScore(delays, tuple(alert for alert in raised if not _is_true(alert, truth, limits)))
 
 
-def _first_leaks(truth: CaseTruth, limits: Limits) -> Iterator[tuple[str, int]]:
-    """Each zone with the first live frame on which cement in it reaches the threshold."""
-    seen: set[str] = set()
+def _first_dangers(truth: CaseTruth, limits: Limits) -> dict[Danger, int]:
+    """Each leak, needle breach and escape with the first live frame on which it is true."""
+    first: dict[Danger, int] = {}
     for frame in truth.frames:
-        for zone, area_mm2 in frame.leak_mm2.items():
-            if zone not in seen and frame.state is FrameState.LIVE and area_mm2 >= limits.cement_in_zone_mm2:
-                seen.add(zone)
-                yield zone, frame.frame
+        if frame.state is FrameState.LIVE:
+            for danger in _dangers(frame, limits):
+                first.setdefault(danger, frame.frame)
+    return first
 
 
-def _delay(zone: str, first: int, raised: Iterable[Alert], truth: CaseTruth) -> int | None:
-    told = [a.frame for a in raised if a.kind is AlertKind.CEMENT_IN_ZONE and a.zone == zone]
+def _dangers(frame: FrameTruth, limits: Limits) -> Iterator[Danger]:
+    for zone, area_mm2 in frame.leak_mm2.items():
+        if area_mm2 >= limits.cement_in_zone_mm2:
+            yield AlertKind.CEMENT_IN_ZONE, zone
+    for zone, is_inside in frame.tip_in_zone.items():
+        if is_inside:
+            yield AlertKind.NEEDLE_IN_ZONE, zone
+    if frame.escape:
+        yield AlertKind.CEMENT_ESCAPE, None
+
+
+def _delay(danger: Danger, first: int, raised: Iterable[Alert], truth: CaseTruth) -> int | None:
+    told = [alert.frame for alert in raised if (alert.kind, alert.zone) == danger]
     if not told:
         return None
     # Before the first true frame is not late; whether it was too early is for ``_is_true`` to say.

@@ -15,12 +15,14 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("cement", "dice_cement", ".2f"),
     ("leaks", "leaks_found_share", ".0%"),
     ("delay", "leak_delay_frames", ".0f"),
+    ("breach", "breaches_found_share", ".0%"),
+    ("escape", "escapes_found_share", ".0%"),
     ("false high", "false_high_alerts", ".0f"),
     ("false/h", "false_alerts_per_hour", ".0f"),
     ("reg mm", "registration_median_mm", ".2f"),
     ("state", "state_accuracy", ".1%"),
 )
-"""Heading, field of Scores, format. Tip error is the median; roots and cement are Dice; delay is in pulses."""
+"""Heading, field of Scores, format. Tip error is the median; roots, cement: Dice; a leak's delay is in pulses."""
 
 
 def as_table(scores: Sequence[Scores]) -> str:

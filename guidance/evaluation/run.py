@@ -18,14 +18,21 @@ AT_MOST = (
     "false_alerts",
     "registration_median_mm",
 )
-AT_LEAST = ("dice_cement", "dice_roots", "leaks_found_share", "state_accuracy")
+AT_LEAST = (
+    "dice_cement",
+    "dice_roots",
+    "leaks_found_share",
+    "breaches_found_share",
+    "escapes_found_share",
+    "state_accuracy",
+)
 
 
 def evaluate_case(folder: Path) -> Scores:
     """Replay the case in ``folder`` and hold it to its bounds. Raises CaseError or SourceError."""
     case = read_case(folder)
     settings = Settings()
-    scorer = Scorer(folder.name, case.truth, case.plan, settings.limits())
+    scorer = Scorer(folder.name, case.truth, settings.limits())
     with open_source(str(case.recording)) as source:
         for _, findings, changes, _ in analyse(source, source.info, case.plan, settings):
             scorer.note(findings, changes)

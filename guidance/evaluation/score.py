@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from guidance.casebook.case import CaseTruth, FrameTruth
 from guidance.evaluation.alerts import AlertScore, score_alerts
-from guidance.records import Alert, CasePlan, Findings, FrameState, PolygonPx
+from guidance.records import Alert, AlertKind, Findings, FrameState, PolygonPx
 from guidance.safety.limits import Limits
 from guidance.vision.geometry import RigidMotion
 
@@ -43,9 +43,10 @@ class Scores:
     dice_cement: float | None = None
     registration_median_mm: float | None = None
     state_accuracy: float | None = None
-    leaks: int = 0
     leaks_found_share: float | None = None
     leak_delay_frames: float | None = None
+    breaches_found_share: float | None = None
+    escapes_found_share: float | None = None
     false_high_alerts: float | None = None
     false_alerts: float | None = None
     false_alerts_per_hour: float | None = None
@@ -59,7 +60,6 @@ class Scorer:
 
     name: str
     truth: CaseTruth
-    plan: CasePlan
     limits: Limits
     _scores: Scores = field(init=False)
     _tip_px: list[float] = field(default_factory=list)
@@ -110,7 +110,7 @@ class Scorer:
         # The roadmap is scored as it stands once the injection is over.
         s.dice_roots = self._dice_roots[-1] if self._dice_roots else None
         s.registration_median_mm = _median(self._registration_mm)
-        self._add_alerts(score_alerts(self._changes, self.truth, self.plan, self.limits))
+        self._add_alerts(score_alerts(self._changes, self.truth, self.limits))
         return s
 
     def _note_pulse(self, findings: Findings, truth: FrameTruth) -> None:
@@ -157,11 +157,11 @@ class Scorer:
 
     def _add_alerts(self, alerts: AlertScore) -> None:
         s = self._scores
-        s.leaks = len(alerts.delays_pulses)
-        if alerts.delays_pulses:
-            found = [delay for delay in alerts.delays_pulses.values() if delay is not None]
-            s.leaks_found_share = len(found) / s.leaks
-            s.leak_delay_frames = max(found, default=None)
+        leaks = alerts.delays_of(AlertKind.CEMENT_IN_ZONE)
+        s.leaks_found_share = _found_share(leaks)
+        s.leak_delay_frames = max((delay for delay in leaks if delay is not None), default=None)
+        s.breaches_found_share = _found_share(alerts.delays_of(AlertKind.NEEDLE_IN_ZONE))
+        s.escapes_found_share = _found_share(alerts.delays_of(AlertKind.CEMENT_ESCAPE))
         s.false_high_alerts = float(sum(alert.priority.value == "high" for alert in alerts.false))
         s.false_alerts = float(len(alerts.false))
         s.false_alert_texts = [f"{alert.t_s:.1f} s: {alert.kind}: {alert.text}" for alert in alerts.false]
@@ -196,6 +196,10 @@ def fill(rings: Iterable[PolygonPx], size_rc: tuple[int, int]) -> Mask:
     for ring in rings:
         cv2.fillPoly(mask, [np.round(ring).astype(np.int32)], 255)
     return mask
+
+
+def _found_share(delays: Sequence[int | None]) -> float | None:
+    return sum(delay is not None for delay in delays) / len(delays) if delays else None
 
 
 def _median(values: Sequence[float]) -> float | None:

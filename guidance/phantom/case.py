@@ -22,6 +22,7 @@ EXPECT: dict[str, Any] = {
     "dice_roots": 0.6,
     "leak_delay_frames": 4,
     "leaks_found_share": 1.0,
+    "escapes_found_share": 1.0,
     "false_high_alerts": 0,
     "false_alerts": 1,
     "registration_median_mm": 0.5,
@@ -81,6 +82,8 @@ def bounds_of(scenario: Scenario) -> dict[str, Any]:
     # A vein leads past the zones: its leak is an escape, not cement in a zone.
     if not any(injection.leak not in (None, "vein") for injection in scenario.cement):
         absent |= {"leak_delay_frames", "leaks_found_share"}
+    if not any(injection.leak for injection in scenario.cement):
+        absent.add("escapes_found_share")
     if not scenario.contrast:
         absent.add("dice_roots")
     return {key: bound for key, bound in bounds.items() if key not in absent} | scenario.expect

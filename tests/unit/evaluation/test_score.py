@@ -9,7 +9,7 @@ from guidance.casebook.case import CaseTruth, Expect, FrameTruth, RunLengths, Ti
 from guidance.evaluation.alerts import score_alerts
 from guidance.evaluation.run import shortfalls
 from guidance.evaluation.score import Scorer, dice, fill, match_points
-from guidance.records import Alert, AlertKind, AlertState, CasePlan, FrameState, Phase, Priority, View
+from guidance.records import Alert, AlertKind, AlertState, FrameState, Phase, Priority, View
 from guidance.safety.limits import Limits
 from tests.unit.safety.scenes import MM_PER_PX, PULSE_S, box, deposit, findings, needle
 
@@ -49,7 +49,7 @@ def raised(kind: AlertKind, frame: int, zone: str | None = "foramen_S1L") -> Ale
 
 def test_perfect_findings_score_perfectly() -> None:
     truth = truth_of(*[truth_frame(i, tip=(200.0, 50.0)) for i in range(4)])
-    scorer = Scorer("case", truth, CasePlan(), Limits())
+    scorer = Scorer("case", truth, Limits())
     for i in range(4):
         # Outer rings run through the centres of the outermost pixels.
         seen = findings(i + 1, cement=(deposit(60, 100, 29, 19),), needles=(needle(200, 50),))
@@ -81,30 +81,39 @@ def test_dice_is_twice_the_overlap_over_the_sum() -> None:
 
 def test_the_delay_of_a_leak_is_counted_in_pulses_from_its_first_true_frame() -> None:
     truth = truth_of(*[truth_frame(i, leak_mm2=5.0 if i >= 3 else 0.0) for i in range(10)])
-    score = score_alerts([raised(AlertKind.CEMENT_IN_ZONE, 5)], truth, CasePlan(), Limits())
-    assert score.delays_pulses == {"foramen_S1L": 2}
+    score = score_alerts([raised(AlertKind.CEMENT_IN_ZONE, 5)], truth, Limits())
+    assert score.delays_pulses == {(AlertKind.CEMENT_IN_ZONE, "foramen_S1L"): 2}
     assert score.false == ()
 
 
 def test_a_leak_that_nobody_told_is_missed() -> None:
     truth = truth_of(*[truth_frame(i, leak_mm2=5.0) for i in range(10)])
-    assert score_alerts([], truth, CasePlan(), Limits()).delays_pulses == {"foramen_S1L": None}
+    assert score_alerts([], truth, Limits()).delays_of(AlertKind.CEMENT_IN_ZONE) == [None]
+
+
+def test_a_needle_breach_and_an_escape_must_be_told_too() -> None:
+    quiet = truth_frame(0)
+    danger = truth_frame(1).model_copy(update={"tip_in_zone": {"foramen_S1L": True}, "escape": True})
+    told = [raised(AlertKind.NEEDLE_IN_ZONE, 1)]
+    score = score_alerts(told, truth_of(quiet, danger), Limits())
+    assert score.delays_of(AlertKind.NEEDLE_IN_ZONE) == [0]
+    assert score.delays_of(AlertKind.CEMENT_ESCAPE) == [None]
 
 
 def test_an_alert_of_what_is_not_there_is_false() -> None:
     truth = truth_of(*[truth_frame(i) for i in range(10)])
     alerts = [raised(AlertKind.CEMENT_IN_ZONE, 5), raised(AlertKind.CEMENT_ESCAPE, 6, zone=None)]
-    assert score_alerts(alerts, truth, CasePlan(), Limits()).false == tuple(alerts)
+    assert score_alerts(alerts, truth, Limits()).false == tuple(alerts)
 
 
 def test_a_warning_of_cement_that_lies_near_is_true() -> None:
     truth = truth_of(*[truth_frame(i) for i in range(10)])
-    assert score_alerts([raised(AlertKind.CEMENT_NEAR_ZONE, 5)], truth, CasePlan(), Limits()).false == ()
+    assert score_alerts([raised(AlertKind.CEMENT_NEAR_ZONE, 5)], truth, Limits()).false == ()
 
 
 def test_a_bound_that_is_missed_or_could_not_be_measured_is_a_shortfall() -> None:
     truth = truth_of(truth_frame(0, tip=(200.0, 50.0)))
-    scores = Scorer("case", truth, CasePlan(), Limits()).result()
+    scores = Scorer("case", truth, Limits()).result()
     told = shortfalls(scores, Expect(schema=1, tip_median_px=1.5))
     assert told == ["tip_median_px not measured, expected at most 1.5"]
     scores.tip_median_px = 2.0
