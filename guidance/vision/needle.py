@@ -31,6 +31,8 @@ __all__ = ["NeedleSighting", "NeedleTracker", "find_needles", "shaft_mask"]
 
 WIDTH_RANGE_PX = (2.0, 13.0)
 """A shaft's width at work scale where scale and gauge are unknown."""
+THINNEST_RIBBON_SHARE = 0.75
+"""Of the least diameter. Steel's shadow is 0.83 of its diameter wide in density; thinner ribbons are bone's edges."""
 MOST_CANDIDATES = 16
 LEAST_CONFIDENCE = 0.5
 MOST_CONFIDENCE_BEFORE_A_JOINT = 0.98
@@ -55,7 +57,8 @@ def find_needles(picture: Picture, diameter_px: tuple[float, float] | None = Non
     search = search_image(picture)
     widths = WIDTH_RANGE_PX
     if diameter_px is not None:
-        widths = (max(1.5, 0.6 * diameter_px[0] / picture.factor), 1.6 * diameter_px[1] / picture.factor)
+        thinnest = THINNEST_RIBBON_SHARE * diameter_px[0] / picture.factor
+        widths = (max(1.5, thinnest), 1.6 * diameter_px[1] / picture.factor)
     steep, flat = ribbon_runs(search, widths, flat=False), ribbon_runs(search, widths, flat=True)
     lines = straight_lines(steep, False, widths) + straight_lines(flat, True, widths)
     shafts: list[Shaft] = []
@@ -112,6 +115,7 @@ def _sighting(picture: Picture, shaft: Shaft) -> NeedleSighting | None:
         confidence=confidence,
         tip_hidden=tip.dark_ahead > MOST_DARK_AHEAD or tip.ragged > MOST_RAGGED,
         dark_ahead_px=tip.dark_reach_px,
+        steel_share=tip.steel_share,
     )
 
 
@@ -215,7 +219,8 @@ def _confidence(
         - 22.0 * (quality.rough - 0.03)
         - 2.0 * max(0.0, drop_misfit - 0.4)
         - 4.0 * dark_ahead
-        - (1.0 if both_ends_free else 0.0)
+        # A needle leaves the field or ends in a hub; what shows both of its ends is an endplate, or a pin.
+        - (4.0 if both_ends_free else 0.0)
         + (1.0 if fades_out else 0.0)
     )
     return 1.0 / (1.0 + exp(-z))

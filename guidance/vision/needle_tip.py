@@ -33,7 +33,8 @@ class Tip:
 
     ``drop``: how much of the shaft's contrast is gone beyond it; ``dark_ahead``: the share of the patch in front of
     it that is as dark as the shaft, which then bends or goes on in something else; ``ragged``: the share of its last
-    stretch that has not the shaft's width; ``dark_reach_px``: how far ahead its axis stays as dark as at its end.
+    stretch that has not the shaft's width; ``dark_reach_px``: how far ahead its axis stays as dark as at its end;
+    ``steel_share``: how much its last stretch stands out from what lies beside it, as a share of the whole shaft.
     """
 
     apex_xy: PointPx
@@ -43,6 +44,7 @@ class Tip:
     dark_ahead: float
     ragged: float
     dark_reach_px: float
+    steel_share: float
 
 
 def find_tip(picture: Picture, shaft: Shaft, end: int) -> Tip | None:
@@ -71,6 +73,7 @@ def find_tip(picture: Picture, shaft: Shaft, end: int) -> Tip | None:
     if fit is None:
         return None
     apex, contrast, beyond = fit
+    last = slice(max(0, int(apex - 1.6 * diameter)), max(1, int(apex - 0.6 * diameter)))
     patch = strip[int(apex + 0.6 * diameter) + 1 : int(apex + 1.6 * diameter) + 3]
     beside_tip = beside[max(0, int(apex - 3 * diameter)) : max(1, int(apex))]
     at_end = slice(max(0, int(apex - 1.3 * diameter)), max(1, int(apex - 0.4 * diameter)))
@@ -87,6 +90,7 @@ def find_tip(picture: Picture, shaft: Shaft, end: int) -> Tip | None:
         dark_ahead=float(np.mean(dark)),
         ragged=_ragged(shaft, end),
         dark_reach_px=_dark_reach(raised[:, half], apex, float(np.nanmedian(core)) - 0.5 * contrast),
+        steel_share=float(np.nanmedian(_core_along(folded, diameter)[last])) / contrast,
     )
 
 
@@ -204,8 +208,7 @@ def _fit_end(folded: Floats, expected: float, diameter: float, blur: float) -> t
     level and contrast; the apex is the mean over all of them, each weighted by its likelihood. Steel is dark even
     where it is thin, so the point at half contrast lies behind the apex by a third of the taper.
     """
-    core = max(1, round(0.22 * diameter))
-    along = folded[:, : core + 1].mean(axis=1)
+    along = _core_along(folded, diameter)
     where = np.arange(len(along), dtype=np.float64)
     good = np.isfinite(along)
     inside = good & (where < expected - 0.6 * diameter)
@@ -243,6 +246,11 @@ def _fit_end(folded: Floats, expected: float, diameter: float, blur: float) -> t
     samples = len(values) / PIXELS_A_SAMPLE
     likelihood = np.exp(-0.5 * samples * (misfit / misfit.min() - 1.0))
     return float(likelihood @ np.concatenate(apexes) / likelihood.sum()), contrast, contrast_beyond
+
+
+def _core_along(folded: Floats, diameter: float) -> Floats:
+    """Density above the flank in the middle of the shaft, row by row."""
+    return np.asarray(folded[:, : max(1, round(0.22 * diameter)) + 1].mean(axis=1))
 
 
 @lru_cache(maxsize=512)

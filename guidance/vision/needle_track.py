@@ -39,6 +39,11 @@ STROKE_DIAMETERS = 0.2
 """From one pulse to the next. Cement's growth displaces what is measured by less, a stroke on the needle by more."""
 STOPPED_DIAMETERS = 0.1
 LEAST_GAIN = 0.05
+CLOUDED_DIAMETERS = 0.5
+CLOUDED_PULSES = 3
+"""Cement comes over seconds. A tip that is driven is behind a dense cortex for a pulse or two, and does not rest."""
+LEAST_STEEL_SHARE = 0.7
+"""Behind a true tip the shaft stands out as elsewhere, by 0.75 to 1.1; a column of cement in its line, by 0.2 to 0.6."""
 TURN_GATE_DEG = 10.0
 COVERED_COST = 5.0
 """In diameters: any sighting with an end of its own is preferred to one whose end is covered."""
@@ -53,7 +58,8 @@ class NeedleSighting:
     is about as dark as steel (cement, another instrument), so the tip may lie farther back than it seems.
     ``tip_covered``: the shaft ends in something as dark as itself, which may hide any length of it; alone it is no
     evidence of a needle. ``dark_ahead_px``: for so far ahead of the tip the axis is as dark as the shaft's end, so
-    that steel may be there.
+    that steel may be there. ``steel_share``: how much the last stretch stands out from what lies beside it, as a
+    share of what the whole shaft does: a column of cement in a needle's line does less.
     """
 
     tip_px: PointPx
@@ -64,6 +70,13 @@ class NeedleSighting:
     tip_hidden: bool = False
     dark_ahead_px: float = 0.0
     tip_covered: bool = False
+    steel_share: float = 1.0
+
+    @property
+    def is_clouded(self) -> bool:
+        """Something as dark as steel lies at the tip or just ahead of it."""
+        unit = self.diameter_px or USUAL_DIAMETER_PX
+        return self.tip_hidden or self.tip_covered or self.dark_ahead_px > CLOUDED_DIAMETERS * unit
 
 
 @dataclass(slots=True, eq=False)
@@ -80,6 +93,8 @@ class _Track:
     velocity: Floats = field(default_factory=lambda: np.zeros(2))
     pulses: int = 1
     still_pulses: int = 0
+    clouded_pulses: int = 0
+    """Those since the tip came to rest on which something as dark as steel lay ahead of it."""
     told: bool = False
     sighted_tip: Floats = field(init=False)
     """Of the latest sighting, as it was measured."""
@@ -248,12 +263,15 @@ def _take_in(track: _Track, sighting: NeedleSighting, tip: Floats, back: Floats 
     track.sighted_tip = tip
     if step < STOPPED_DIAMETERS * track.unit_px:
         track.velocity = np.zeros(2)
-    expected, ahead = track.tip_at(t_s), np.zeros(2)
+    if passed_s > PREDICTED_FOR_S:
+        track.clouded_pulses = 0
+    expected, ahead, is_held = track.tip_at(t_s), np.zeros(2), False
     if back is not None:
         tip = _uncovered(track, tip, back) if sighting.tip_covered else tip
         ahead = _unit(tip - back)
         advance = float((tip - track.tip) @ ahead)
-        if _is_out_of_sight(track, sighting, advance, t_s):
+        is_held = _is_out_of_sight(track, sighting, advance, t_s)
+        if is_held:
             expected, tip = track.tip, tip - advance * ahead
             track.velocity = np.zeros(2)
     innovation = tip - expected
@@ -273,6 +291,10 @@ def _take_in(track: _Track, sighting: NeedleSighting, tip: Floats, back: Floats 
     if hypot(track.velocity[0], track.velocity[1]) < 0.2 * track.unit_px:
         track.velocity = np.zeros(2)
     track.still_pulses = track.still_pulses + 1 if is_noise and not track.velocity.any() else 0
+    if not (is_held or is_noise):
+        track.clouded_pulses = 0
+    elif sighting.is_clouded and (track.clouded_pulses or track.still_pulses >= RESTING_PULSES):
+        track.clouded_pulses += 1
     track.tip, track.back, track.seen_at_s = smoothed, back if back is not None else track.back, t_s
     if sighting.diameter_px is not None:
         known = track.diameter_px or sighting.diameter_px
@@ -289,6 +311,9 @@ def _is_out_of_sight(track: _Track, sighting: NeedleSighting, advance: float, t_
     and cement about it has taken its edges.
     """
     unit = track.unit_px
+    if advance > 0.0 and track.clouded_pulses >= CLOUDED_PULSES:
+        # Cement has come between: only a bare tip with steel to its end shows that the needle was driven on.
+        return sighting.tip_hidden or sighting.tip_covered or sighting.steel_share < LEAST_STEEL_SHARE
     if sighting.tip_hidden and abs(advance) > _reach(track, t_s) * unit:
         # No hand is so fast: the shaft's line was followed through cement to something beyond it.
         return t_s - track.seen_at_s <= PREDICTED_FOR_S

@@ -1,6 +1,6 @@
 """The needle finder on drawn x-ray pictures of known truth."""
 
-from math import hypot
+from math import cos, hypot, radians, sin
 
 import numpy as np
 import pytest
@@ -110,6 +110,26 @@ def test_a_tip_in_cement_is_said_to_be_hidden_and_a_bare_one_is_not() -> None:
     (in_cement,) = find_needles(picture_of(expose(soft_tissue(*SHAPE, rng), needle + cement, QUANTA, rng)))
     assert in_cement.tip_hidden
     assert not nearest(find_needles(one_needle(tip, 30.0)), tip)[1].tip_hidden
+
+
+def test_a_column_of_cement_in_the_shafts_line_stands_out_less_than_steel() -> None:
+    tip, angle_deg, rng = (240.0, 190.0), 30.0, np.random.default_rng(8)
+    end = (tip[0] - 22 * cos(radians(angle_deg)), tip[1] + 22 * sin(radians(angle_deg)))
+    needle = steel_mm(SHAPE, tip, angle_deg, 900.0, DIAMETER_PX, 0.8)
+    column = 0.3 * steel_mm(SHAPE, end, angle_deg, 50.0, DIAMETER_PX, 0.3)
+    pixels = expose(np.full(SHAPE, 0.8), np.maximum(needle, column), QUANTA, rng)
+    error_px, sighting = nearest(find_needles(picture_of(pixels)), end)
+    assert error_px < DIAMETER_PX
+    assert sighting.steel_share < 0.7
+    assert nearest(find_needles(one_needle(tip, angle_deg)), tip)[1].steel_share > 0.75
+
+
+@pytest.mark.parametrize(("shown_px", "expected"), [(DIAMETER_PX, 1), (0.55 * DIAMETER_PX, 0)])
+def test_where_the_scale_is_known_a_ribbon_of_half_a_needles_width_is_none(shown_px: float, expected: int) -> None:
+    rng = np.random.default_rng(9)
+    steel = steel_mm(SHAPE, (240.0, 190.0), 30.0, 900.0, shown_px, 0.8)
+    picture = picture_of(expose(soft_tissue(*SHAPE, rng), steel, QUANTA, rng))
+    assert len(find_needles(picture, (0.75 * DIAMETER_PX, 1.2 * DIAMETER_PX))) == expected
 
 
 def test_a_shaft_that_ends_in_something_as_dark_as_itself_is_told_as_covered() -> None:

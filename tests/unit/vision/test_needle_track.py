@@ -183,6 +183,32 @@ def test_a_doubtful_needle_is_told_on_its_fifth_pulse_in_a_row() -> None:
     assert [len(needles) for needles in told] == [0, 0, 0, 0, 1, 1]
 
 
+def clouded_for_a_second() -> NeedleTracker:
+    tracker = NeedleTracker()
+    for pulse in range(18):
+        sighting = replace(seen(200, 100, angle=0.0), dark_ahead_px=0.0 if pulse < 10 else 8.0)
+        tracker.update((sighting,), 0.13 * pulse, STILL, 0)
+    return tracker
+
+
+@pytest.mark.parametrize("ahead_px", [12.0, 40.0])
+@pytest.mark.parametrize("is_hidden", [True, False])
+def test_a_column_of_cement_in_a_resting_needles_line_does_not_advance_its_tip(
+    ahead_px: float, is_hidden: bool
+) -> None:
+    tracker = clouded_for_a_second()
+    for pulse in range(18, 40):
+        column = replace(seen(200 - ahead_px, 100, angle=0.0, hidden=is_hidden), steel_share=0.5)
+        (needle,) = tracker.update((column,), 0.13 * pulse, STILL, 0)
+        assert needle.tip_px[0] == pytest.approx(200.0, abs=0.5)
+
+
+def test_a_bare_tip_with_steel_to_its_end_has_been_driven_out_of_the_cement() -> None:
+    tracker = clouded_for_a_second()
+    (needle,) = tracker.update((seen(170, 100, angle=0.0),), 0.13 * 18, STILL, 0)
+    assert needle.tip_px[0] == pytest.approx(170.0, abs=0.5)
+
+
 @pytest.mark.parametrize(("dark_ahead_px", "expected_px"), [(5.0, 100.0), (0.0, 108.0)])
 def test_a_tip_seems_drawn_back_only_where_its_old_place_became_lighter(
     dark_ahead_px: float, expected_px: float
