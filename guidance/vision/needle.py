@@ -19,6 +19,7 @@ from guidance.vision.needle_shaft import (
     follow,
     goes_on,
     lies_on,
+    median,
     ribbon_runs,
     search_image,
     straight_lines,
@@ -165,7 +166,7 @@ def _end_score(picture: Picture, tip: Tip) -> float:
 def _centre_near(shaft: Shaft, row: int) -> float:
     near = shaft.sections[max(0, row - 5) : row + 6, 0]
     near = near[np.isfinite(near)]
-    return float(np.median(near)) if len(near) else 0.0
+    return median(near) if len(near) else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +191,8 @@ class _Quality:
         # Three-point bends over a few diameters: a bow of the whole shaft hardly shows, a ragged line does.
         step = max(2, int(2 * shaft.width))
         bends = centres[2 * step :] - 2 * centres[step:-step] + centres[: -2 * step]
-        rough = float(np.median(np.abs(bends))) / 2.0 if len(bends) else 0.0
-        wobble = float(np.median(np.abs(rows[where, 1] - shaft.width)))
+        rough = median(np.abs(bends)) / 2.0 if len(bends) else 0.0
+        wobble = median(np.abs(rows[where, 1] - shaft.width))
         return cls(
             contrast=shaft.contrast,
             lengths=len(rows) / shaft.width,

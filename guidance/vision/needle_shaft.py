@@ -20,6 +20,8 @@ LEAST_CONTRAST = 0.15
 """In log density. 2.4 mm of steel behind as much scatter as primary gives 0.6; cortical lines give 0.1 to 0.3."""
 LEAST_NOISE = 0.05
 """Noisier pictures, in log density from pixel to pixel, are averaged over 3 x 3 pixels."""
+NOISE_ROWS = 16
+"""The noise is estimated on every sixteenth row: ten thousand pixels and more."""
 LEAST_DOT_CONTRAST = 0.45
 """Of a needle end-on: its whole length in the beam leaves nothing but scatter, 0.7 where that equals the primary."""
 DARKEST = 2.5
@@ -88,15 +90,24 @@ def search_image(picture: Picture) -> Density:
     search = np.minimum(picture.density, np.float32(DARKEST))
     if _noise_of(search, picture.mask) > LEAST_NOISE:
         search = cv2.blur(search, (3, 3))
-    search[picture.mask == 0] = OUTSIDE
+    np.putmask(search, picture.mask == 0, OUTSIDE)
     return search
 
 
 def _noise_of(density: Density, mask: Mask) -> float:
     """The standard deviation of the noise from one pixel to the next, by the median of second differences."""
-    rows = density[4::8]
-    bends = np.abs(rows[:, 2:] - 2 * rows[:, 1:-1] + rows[:, :-2])[mask[4::8, 1:-1] > 0]
-    return float(np.median(bends)) / (0.6745 * 6**0.5) if bends.size else 0.0
+    rows = density[4::NOISE_ROWS]
+    bends = np.abs(rows[:, 2:] - 2 * rows[:, 1:-1] + rows[:, :-2])[mask[4::NOISE_ROWS, 1:-1] > 0]
+    return median(bends) / (0.6745 * 6**0.5) if bends.size else 0.0
+
+
+def median(values: NDArray[np.floating]) -> float:
+    """The median of one-dimensional values without NaN. ``np.median`` takes five times as long on a few hundred."""
+    half = len(values) // 2
+    if len(values) % 2:
+        return float(np.partition(values, half)[half])
+    parted = np.partition(values, (half - 1, half))
+    return 0.5 * (float(parted[half - 1]) + float(parted[half]))
 
 
 def ribbon_runs(search: Density, widths: tuple[float, float], flat: bool) -> Floats:
@@ -166,7 +177,7 @@ def follow(search: Density, line: Line) -> Shaft | None:
     ribbon = seed[np.isfinite(seed[:, 0])]
     if len(ribbon) < 0.5 * len(seed) or len(ribbon) < 8:
         return None
-    contrast, shaft_width = float(np.median(ribbon[:, 2])), float(np.median(ribbon[:, 1]))
+    contrast, shaft_width = median(ribbon[:, 2]), median(ribbon[:, 1])
     gap = int(max(6.0, 1.2 * shaft_width))
     first, last, kind0, kind1 = ridge.shaft_ends(sections, low, high, contrast, shaft_width, LEAST_CONTRAST, gap)
     return Shaft(origin, (ux, uy), sections, int(first), int(last), (int(kind0), int(kind1)), shaft_width, contrast)
@@ -183,7 +194,7 @@ def goes_on(shaft: Shaft, end: int) -> bool:
 
 def fades_in_light(shaft: Shaft, end: int) -> bool:
     """The shaft goes on and fades because what lies beside it is nearly white there; elsewhere steel does not fade."""
-    return goes_on(shaft, end) and float(np.median(_beyond(shaft, end)[:, 4])) < NEARLY_WHITE
+    return goes_on(shaft, end) and median(_beyond(shaft, end)[:, 4]) < NEARLY_WHITE
 
 
 def _beyond(shaft: Shaft, end: int) -> Density:

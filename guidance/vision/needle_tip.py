@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from guidance.records import PointPx
 from guidance.vision.kernels import ridge
-from guidance.vision.needle_shaft import Floats, Shaft, falls_to
+from guidance.vision.needle_shaft import Floats, Shaft, falls_to, median
 from guidance.vision.picture import Picture, density_of
 
 TAPERS = (0.1, 0.3, 0.6, 0.9)
@@ -125,7 +125,7 @@ def _axis_at(shaft: Shaft, end: int) -> tuple[Floats, Floats]:
     for _ in range(3):
         slope, offset = _line_fit(rows, centres, weight)
         miss = np.abs(centres - slope * rows - offset)
-        weight = 1.0 / (1.0 + (miss / (2.0 * float(np.median(miss)) + 0.05)) ** 2)
+        weight = 1.0 / (1.0 + (miss / (2.0 * median(miss) + 0.05)) ** 2)
     (ux, uy), out = shaft.along_xy, -1 if end == 0 else 1
     towards = out * np.array([ux - slope * uy, uy + slope * ux])
     row = shaft.first if end == 0 else shaft.last
@@ -215,7 +215,7 @@ def _fit_end(folded: Floats, expected: float, diameter: float, blur: float) -> t
     beyond = good & (where > expected + 0.9 * diameter + 2)
     if inside.sum() < 4 or beyond.sum() < 3:
         return None
-    contrast, contrast_beyond = float(np.median(along[inside])), float(np.median(along[beyond]))
+    contrast, contrast_beyond = median(along[inside]), median(along[beyond])
     if contrast - contrast_beyond < 0.05:
         return None
     smooth = np.convolve(along, np.ones(3) / 3.0, mode="same")
@@ -259,16 +259,17 @@ def _point_images(diameter: float, blur: float, taper: float, contrast: float, c
 
     A cone in a beam with so much scatter that the whole shaft has the given contrast, blurred as the detector does.
     """
-    behind = np.arange(-BEFORE_APEX_PX, 3.0 * diameter + 2 * BEFORE_APEX_PX, FIT_STEP_PX)
+    # Farther behind, the shaft has its full thickness and the last row stands for all of them.
+    behind = np.arange(-BEFORE_APEX_PX, taper * diameter + 4.0 * blur + 2.0, FIT_STEP_PX)
     fine = 4
-    across = np.arange(-fine * (columns + 6), fine * (columns + 6) + 1) / fine
+    # One half: the blur mirrors it at the axis.
+    across = np.arange(fine * (columns + 6) + 1) / fine
     radius = 0.5 * diameter * np.clip(behind / (taper * diameter), 0.0, 1.0)
     chord = 2.0 * np.sqrt(np.maximum(0.0, radius[:, None] ** 2 - across[None, :] ** 2)) / diameter
     # A darker shaft runs more nearly along the beam: more steel, and a point that is dark from its very apex.
     depth = max(STEEL_DEPTH, 3.0 * contrast)
     dark, black = exp(-max(0.3, contrast)), exp(-depth)
     scatter = max(0.0, (dark - black) / (1.0 - dark))
-    signal = (np.exp(-depth * chord) + scatter) / (1.0 + scatter)
+    signal = ((np.exp(-depth * chord) + scatter) / (1.0 + scatter)).astype(np.float32)
     signal = cv2.GaussianBlur(signal, (0, 0), sigmaX=blur * fine, sigmaY=blur / FIT_STEP_PX)
-    middle = len(across) // 2
-    return np.ascontiguousarray(-np.log(signal[:, middle : middle + fine * columns : fine]), dtype=np.float32)
+    return np.ascontiguousarray(-np.log(signal[:, : fine * columns : fine]), dtype=np.float32)

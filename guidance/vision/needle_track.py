@@ -43,7 +43,7 @@ CLOUDED_DIAMETERS = 0.5
 CLOUDED_PULSES = 3
 """Cement comes over seconds. A tip that is driven is behind a dense cortex for a pulse or two, and does not rest."""
 LEAST_STEEL_SHARE = 0.7
-"""Behind a true tip the shaft stands out as elsewhere, by 0.75 to 1.1; a column of cement in its line, by 0.2 to 0.6."""
+"""Behind a bare tip at rest the shaft stands out by 0.75 to 1.1; a column of cement in its line by 0.2 to 0.6."""
 TURN_GATE_DEG = 10.0
 COVERED_COST = 5.0
 """In diameters: any sighting with an end of its own is preferred to one whose end is covered."""

@@ -203,6 +203,19 @@ def straighten(
     height, width = image.shape
     strip = np.empty((n_along, 2 * half_across + 1), np.float32)
     for i in range(n_along):
+        row_x, row_y = x + i * along_x, y + i * along_y
+        reach_x, reach_y = half_across * abs(along_y) + 1.0, half_across * abs(along_x) + 1.0
+        if reach_x <= row_x < width - 1 - reach_x and reach_y <= row_y < height - 1 - reach_y:
+            # Wholly inside: no test for each pixel, and no floor of what is positive.
+            for j in range(2 * half_across + 1):
+                across = j - half_across
+                px, py = row_x - across * along_y, row_y + across * along_x
+                ix, iy = int(px), int(py)
+                fx, fy = np.float32(px - ix), np.float32(py - iy)
+                top = image[iy, ix] + fx * (image[iy, ix + 1] - image[iy, ix])
+                low = image[iy + 1, ix] + fx * (image[iy + 1, ix + 1] - image[iy + 1, ix])
+                strip[i, j] = top + fy * (low - top)
+            continue
         for j in range(2 * half_across + 1):
             across = j - half_across
             px = x + i * along_x - across * along_y
