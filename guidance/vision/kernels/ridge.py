@@ -211,10 +211,10 @@ def straighten(
                 across = j - half_across
                 px, py = row_x - across * along_y, row_y + across * along_x
                 ix, iy = int(px), int(py)
-                fx, fy = np.float32(px - ix), np.float32(py - iy)
-                top = image[iy, ix] + fx * (image[iy, ix + 1] - image[iy, ix])
-                low = image[iy + 1, ix] + fx * (image[iy + 1, ix + 1] - image[iy + 1, ix])
-                strip[i, j] = top + fy * (low - top)
+                share_x, share_y = np.float32(px - ix), np.float32(py - iy)
+                upper = image[iy, ix] + share_x * (image[iy, ix + 1] - image[iy, ix])
+                lower = image[iy + 1, ix] + share_x * (image[iy + 1, ix + 1] - image[iy + 1, ix])
+                strip[i, j] = upper + share_y * (lower - upper)
             continue
         for j in range(2 * half_across + 1):
             across = j - half_across
