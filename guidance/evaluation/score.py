@@ -119,6 +119,8 @@ class Scorer:
         self._note_registration(findings, truth)
 
     def _note_needles(self, findings: Findings, truth: FrameTruth) -> None:
+        if truth.view is None:
+            return  # While the C-arm swings the truth names no tips: what is found is neither right nor wrong.
         found = [n.tip_px for n in findings.needles if not n.predicted]
         real = [tip.tip_px for tip in truth.tips if tip.visible]
         hidden = [tip.tip_px for tip in truth.tips if not tip.visible]

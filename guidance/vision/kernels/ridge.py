@@ -151,8 +151,9 @@ def straight_runs(points: Image, band_px: float, longest_gap: int) -> NDArray[np
                     expected = (sx[run] - slope * su[run]) / weight[run] + slope * ahead
                     gate = 1.0 + 0.12 * width[run] + (3.0 if length[run] < 4 else 0.4) * min(ahead, 4)
                 off = abs(points[p, 1] - expected)
-                wider = abs(points[p, 2] - width[run]) / (width[run] + 2.0)
-                if off > gate or wider > 0.6:
+                # By the narrower of the two: a shaft that leaves its hub must not carry the hub's width along.
+                wider = abs(points[p, 2] - width[run]) / (min(points[p, 2], width[run]) + 2.0)
+                if off > gate or wider > 0.75:
                     continue
                 cost = off / gate * 0.6 + wider * 0.3 - 0.02 * min(length[run], 20)
                 if cost < best_cost:
