@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
 
     bench = command("bench", _bench, "time the pipeline that `serve` runs, stage by stage")
     bench.add_argument("--size", type=int, default=1024, help="side of the picture in pixels (default: %(default)s)")
-    bench.add_argument("--frames", type=int, default=120, help="frames to time (default: %(default)s)")
+    bench.add_argument("--frames", type=int, default=100, help="frames to time (default: %(default)s)")
     bench.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
