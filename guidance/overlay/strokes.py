@@ -100,10 +100,10 @@ def notices(findings: Findings) -> tuple[str, ...]:
 
 
 def worst(alerts: Sequence[Alert]) -> Alert | None:
-    """The active alert that the banner tells: highest priority, then not yet acknowledged, then newest."""
+    """The active alert that the banner tells: highest priority, not yet acknowledged, of a named zone, newest."""
     return max(
         alerts,
-        key=lambda a: (URGENCY[a.priority], a.state is not AlertState.ACKNOWLEDGED, a.id),
+        key=lambda a: (URGENCY[a.priority], a.state is not AlertState.ACKNOWLEDGED, a.zone is not None, a.id),
         default=None,
     )
 

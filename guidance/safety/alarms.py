@@ -38,8 +38,8 @@ _RANK = {Priority.HIGH: 0, Priority.MEDIUM: 1, Priority.LOW: 2}
 
 
 def worst_first(alerts: tuple[Alert, ...]) -> tuple[Alert, ...]:
-    """The same alerts: clinical before technical within a priority, the worst and newest first."""
-    return tuple(sorted(alerts, key=lambda a: (_RANK[a.priority], a.kind in TECHNICAL, -a.id)))
+    """The same alerts: by priority, clinical before technical, a named zone before none, the newest first."""
+    return tuple(sorted(alerts, key=lambda a: (_RANK[a.priority], a.kind in TECHNICAL, a.zone is None, -a.id)))
 
 
 @dataclass(slots=True)

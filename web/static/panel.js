@@ -38,8 +38,10 @@ function make(tag, words = "", name = "") {
 /** The active alerts, the one that the banner tells first: as guidance.overlay.worst has it. */
 export function byUrgency(/** @type {any[]} */ alerts, /** @type {any} */ look) {
   const waiting = (/** @type {any} */ alert) => Number(alert.state !== "acknowledged");
+  const named = (/** @type {any} */ alert) => Number(alert.zone !== null);
   return [...alerts].sort(
-    (a, b) => look.urgency[b.priority] - look.urgency[a.priority] || waiting(b) - waiting(a) || b.id - a.id,
+    (a, b) =>
+      look.urgency[b.priority] - look.urgency[a.priority] || waiting(b) - waiting(a) || named(b) - named(a) || b.id - a.id,
   );
 }
 
