@@ -7,7 +7,7 @@ fetched with ``newest_frame``, which throws away all but the last; whoever lets 
 import time
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 import zmq
 import zmq.asyncio
@@ -57,7 +57,33 @@ class Hearing:
         self._expected[topic] = sequence + 1
 
 
-class Subscriber:
+class _Reader(Generic[AnySocket]):
+    """What both readers share: two connections in a context of their own, and how they are left."""
+
+    def __init__(self, context: zmq.Context[AnySocket], bus: str, frames: str | None) -> None:
+        self.hearing = Hearing()
+        self._context: zmq.Context[AnySocket] = context
+        try:
+            self._messages: AnySocket = _connected(context, bus, MESSAGES_KEPT)
+            self._frames: AnySocket | None = None if frames is None else _connected(context, frames, FRAMES_KEPT)
+        except BusError:
+            context.destroy(linger=0)
+            raise
+
+    def close(self) -> None:
+        """Leave the bus. May be called twice."""
+        self._context.destroy(linger=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Subscriber(_Reader[zmq.Socket[bytes]]):
     """Reads the bus from a plain loop.
 
     ``bus``: endpoint of findings, alerts and health. ``frames``: the pictures' endpoint, None to do without.
@@ -65,14 +91,7 @@ class Subscriber:
     """
 
     def __init__(self, bus: str, frames: str | None = None) -> None:
-        self.hearing = Hearing()
-        self._context = zmq.Context()
-        try:
-            self._messages = _connected(self._context, bus, MESSAGES_KEPT)
-            self._frames = None if frames is None else _connected(self._context, frames, FRAMES_KEPT)
-        except BusError:
-            self._context.destroy(linger=0)
-            raise
+        super().__init__(zmq.Context(), bus, frames)
 
     def receive(self, timeout_s: float) -> Message | None:
         """The next message, None where none came in time. Raises MessageError on one of another schema."""
@@ -95,31 +114,12 @@ class Subscriber:
         self.hearing.note_frame(frame)
         return frame
 
-    def close(self) -> None:
-        """Leave the bus. May be called twice."""
-        self._context.destroy(linger=0)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class AsyncSubscriber:
+class AsyncSubscriber(_Reader[zmq.asyncio.Socket]):
     """Reads the bus from an asyncio loop; otherwise as Subscriber. Make it inside the running loop."""
 
     def __init__(self, bus: str, frames: str | None = None) -> None:
-        self.hearing = Hearing()
-        self._context = zmq.asyncio.Context()
-        try:
-            self._messages = _connected(self._context, bus, MESSAGES_KEPT)
-            self._frames = None if frames is None else _connected(self._context, frames, FRAMES_KEPT)
-        except BusError:
-            self._context.destroy(linger=0)
-            raise
+        super().__init__(zmq.asyncio.Context(), bus, frames)
 
     async def messages(self) -> AsyncIterator[Message]:
         """Every message as it comes. Raises MessageError on one of another schema."""
@@ -139,18 +139,6 @@ class AsyncSubscriber:
             frame = read_frame(parts)
             self.hearing.note_frame(frame)
             yield frame
-
-    def close(self) -> None:
-        """Leave the bus. May be called twice."""
-        self._context.destroy(linger=0)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _connected(context: zmq.Context[AnySocket], endpoint: str, kept: int) -> AnySocket:
