@@ -63,6 +63,11 @@ PEDAL_UP_S = 1.5
 SEEN_STEEL_CM = 0.03
 """Steel this thick takes a fifth of the beam: less is lost in the noise."""
 
+HIDING_STEEL_CM = 0.1
+"""Metal this thick over a needle's point leaves a tenth of the beam and no edge of the point to see."""
+
+_NO_SHADOW: Shadow = ((0, 0, 0, 0), np.zeros((0, 0), np.float32))
+
 ESCAPE_ML = 0.02
 """What 5 mm of a run 2.2 mm wide hold."""
 
@@ -259,7 +264,7 @@ class Procedure:
     def _shadows(self, carm: CArm, t_s: float) -> tuple[list[Shadow], ...]:
         """What casts a shadow besides the patient: steel, cement, contrast in the body, contrast on the skin."""
         steel = [needle.steel_cm(carm) for needle in self._needles(t_s)]
-        things = [d for d in self.scenario.distractors if d.start_s <= t_s < d.end_s]
+        things = self._things(t_s)
         steel += [metal.steel_cm(carm) for thing in things for metal in _metals(thing)]
         cement = [s.cement_cm(carm) for s, ml in zip(self._spreads, self._injected, strict=True) if ml > 0]
         iodine = []
@@ -288,6 +293,9 @@ class Procedure:
 
     def _needles(self, t_s: float) -> list[BoneNeedle]:
         return [self._needle(path, t_s) for path in self.scenario.needles if path.appears_s <= t_s]
+
+    def _things(self, t_s: float) -> list[Distractor]:
+        return [d for d in self.scenario.distractors if d.start_s <= t_s < d.end_s]
 
     def _needle(self, path: NeedlePath, t_s: float) -> BoneNeedle:
         target = target_mm(self.patient.landmarks, path.target) + np.array(path.offset_mm)
@@ -406,7 +414,7 @@ class Procedure:
         shift_px, rotation_deg = _as_registration(motion, self.size_px)
         zones = {name: _moved(motion, zone.polygon_px) for name, zone in self._zones[pose.view].items()}
         forbidden = [z.id for z in self._zones[pose.view].values() if z.kind is ZoneKind.FORBIDDEN]
-        tips = self._tips(still.carm, to_frame, t)
+        tips = self._tips(still, to_frame, t)
         cement, roots = (
             self._seen(thickness, to_frame, least)
             for thickness, least in ((still.cement_cm, CEMENT_TRUTH_CM), (still.roots_cm, ROOT_TRUTH_CM))
@@ -434,18 +442,28 @@ class Procedure:
             }
         )
 
-    def _tips(self, wide: CArm, to_frame: Matrix, t_s: float) -> tuple[TipTruth, ...]:
+    def _tips(self, still: StillView, to_frame: Matrix, t_s: float) -> tuple[TipTruth, ...]:
         field = _moved(self.monitor.matrix, field_outline(self.scenario.display.field, self._side_px))
+        carm = still.carm
+        present = [(n, path) for n, path in enumerate(self.scenario.needles, start=1) if path.appears_s <= t_s]
+        needles = [self._needle(path, t_s) for _, path in present]
+        metal = [needle.steel_cm(carm) for needle in needles] if len(needles) > 1 else [_NO_SHADOW]
+        metal += [piece.steel_cm(carm) for thing in self._things(t_s) for piece in _metals(thing)]
         tips = []
-        for number, path in enumerate(self.scenario.needles, start=1):
-            if path.appears_s > t_s:
-                continue
-            needle = self._needle(path, t_s)
-            ends = np.stack([_visible_apex_px(needle, wide), np.array(needle.back_px(wide))])
-            tip, back = _moved(to_frame, ends)
-            visible = _inside(field, (float(tip[0]), float(tip[1])))
+        for i, ((number, _), needle) in enumerate(zip(present, needles, strict=True)):
+            apex_px, back_px = _visible_apex_px(needle, carm), np.array(needle.back_px(carm))
+            point_px = _point_px(needle, apex_px, back_px, carm)
+            hidden = any(_thickness_cm(shadow, point_px) > HIDING_STEEL_CM for shadow in metal[:i] + metal[i + 1 :])
+            tip, back = _moved(to_frame, np.stack([apex_px, back_px]))
+            whole = (0, 0, carm.side_px, carm.side_px)
             tips.append(
-                TipTruth(id=number, tip_px=_points(tip[None])[0], back_px=_points(back[None])[0], visible=visible)
+                TipTruth(
+                    id=number,
+                    tip_px=_points(tip[None])[0],
+                    back_px=_points(back[None])[0],
+                    visible=not hidden and _inside(field, (float(tip[0]), float(tip[1]))),
+                    in_cement=_thickness_cm((whole, still.cement_cm), point_px) > CEMENT_TRUTH_CM,
+                )
             )
         return tuple(tips)
 
@@ -511,6 +529,23 @@ def _visible_apex_px(needle: BoneNeedle, carm: CArm) -> NDArray[np.float64]:
     steel_cm = cv2.remap(patch, spots[..., 0], spots[..., 1], cv2.INTER_LINEAR)
     seen = np.flatnonzero((steel_cm >= SEEN_STEEL_CM).any(axis=1))
     return apex if seen.size == 0 else np.asarray(apex + s_mm[seen[0]] / carm.mm_per_px * along)
+
+
+def _point_px(needle: BoneNeedle, apex_px: Matrix, back_px: Matrix, carm: CArm) -> NDArray[np.float32]:
+    """Five places on the axis of the needle's point, from its apex one diameter back, shape (5, 2)."""
+    length = float(np.linalg.norm(back_px - apex_px))
+    along = (back_px - apex_px) / max(length, 1.0)
+    reach_px = min(length, needle.diameter_mm / carm.mm_per_px)
+    return (apex_px + np.linspace(0, reach_px, 5)[:, None] * along).astype(np.float32)
+
+
+def _thickness_cm(shadow: Shadow, points_px: NDArray[np.float32]) -> float:
+    """The mean thickness at points of the wide picture."""
+    (x0, y0, x1, y1), patch = shadow
+    inside = [
+        patch[y - y0, x - x0] if x0 <= x < x1 and y0 <= y < y1 else 0.0 for x, y in np.rint(points_px).astype(int)
+    ]
+    return float(np.mean(inside))
 
 
 def _turn(angle_deg: float, centre_px: float) -> Matrix:

@@ -20,6 +20,7 @@ SCHEME = "phantom"
 class PhantomSource:
     """A simulated procedure as a FrameSource: same scenario and seed, same frames. Each frame is made when asked for.
 
+    ``scenario``: a name, a file, or one already read; a CT in the last is found from the working folder.
     ``info.live`` is False: who wants it in its own time paces it by the frames' timestamps. ``keep_truth``: the truth
     of each frame is kept for ``truth_of``; it costs a few milliseconds a pulse. May be iterated again, from the start.
     The first opening builds the patient and projects every view, which takes a few seconds; in the same process a
@@ -27,9 +28,14 @@ class PhantomSource:
     """
 
     def __init__(
-        self, scenario: str | Path, seed: int | None = None, size_px: int | None = None, keep_truth: bool = False
+        self,
+        scenario: str | Path | Scenario,
+        seed: int | None = None,
+        size_px: int | None = None,
+        keep_truth: bool = False,
     ) -> None:
-        self._name = str(scenario)
+        self._scenario = scenario
+        self._name = scenario.title if isinstance(scenario, Scenario) else str(scenario)
         self._seed, self._size_px, self._keep_truth = seed, size_px, keep_truth
         self._procedure: Procedure | None = None
         self._info: SourceInfo | None = None
@@ -56,7 +62,8 @@ class PhantomSource:
 
     def __enter__(self) -> Self:
         try:
-            procedure = self._play(load_scenario(self._name))
+            given = self._scenario
+            procedure = self._play(given if isinstance(given, Scenario) else load_scenario(given))
         except (ScenarioError, OSError, ValueError) as error:
             raise SourceError(str(error)) from error
         width, height = procedure.size_px

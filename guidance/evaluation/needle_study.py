@@ -1,0 +1,298 @@
+"""The needle finder over many drawn procedures: what it reaches, held against what it must reach.
+
+``measure`` runs one trial through the whole pipeline and notes every needle of every pulse; ``as_table`` makes the
+figures of many trials. Only new pulses count, and of those only where the C-arm stands still.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from math import atan2, degrees, hypot
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.frame import Frame, SourceInfo
+from guidance.casebook.case import FrameTruth, TipTruth
+from guidance.evaluation.score import MATCH_MM, match_points
+from guidance.evaluation.trials import Trial
+from guidance.phantom.source import PhantomSource
+from guidance.records import CasePlan, Findings, FrameState, Needle, ScaleSource
+from guidance.vision.pipeline import Pipeline
+
+RIGHT_MM = 2.0
+"""A told needle counts as right, for the reliability of its confidence, with its tip this near a true one."""
+
+SETTLED_S = 1.0
+"""A needle that appears is given this long to be told; until then it is neither found nor missed."""
+
+CONFIDENCE_BINS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
+
+
+@dataclass(slots=True)
+class TipNote:
+    """One visible needle on one pulse. Errors are None where it was not found; ``found_id`` None likewise.
+
+    ``along_mm``: how far beyond the true apex the found one lies, ``aside_mm``: how far off the true axis.
+    """
+
+    t_s: float
+    truth_id: int
+    in_cement: bool
+    shaft_mm: float
+    found_id: int | None = None
+    error_px: float | None = None
+    along_mm: float | None = None
+    aside_mm: float | None = None
+    turn_deg: float | None = None
+    is_dot: bool = False
+
+
+@dataclass(slots=True)
+class TrialNotes:
+    """What was noted on one trial. ``told``: confidence, and whether it was right, of each needle on each pulse.
+
+    ``false_at_s``: the pulses with a needle where there is none. ``scale_ratio``: mm_per_px told over true, where it
+    came from a needle.
+    """
+
+    name: str
+    kind: str
+    number: int
+    mm_per_px: float
+    pulses: int = 0
+    false_at_s: list[float] = field(default_factory=list)
+    tips: list[TipNote] = field(default_factory=list)
+    told: list[tuple[float, bool]] = field(default_factory=list)
+    scale_ratio: float | None = None
+
+
+def measure(trial: Trial) -> TrialNotes:
+    """The trial rendered, analysed as ``serve`` does it, and noted."""
+    with PhantomSource(trial.scenario, seed=trial.seed, keep_truth=True) as source:
+        frames = ((frame, source.truth_of(i)) for i, frame in enumerate(source))
+        return note_trial(trial, source.info, source.plan, source.plan.mm_per_px or 1.0, frames)
+
+
+def note_trial(
+    trial: Trial, info: SourceInfo, plan: CasePlan, mm_per_px: float, frames: Iterable[tuple[Frame, FrameTruth]]
+) -> TrialNotes:
+    """The trial's frames analysed and noted. ``mm_per_px``: the true one, told to the pipeline if the trial says so."""
+    notes = TrialNotes(trial.name, trial.kind, trial.number, mm_per_px)
+    pipeline = Pipeline(plan if trial.knows_scale else replace(plan, mm_per_px=None), info)
+    pulse = 0
+    for frame, truth in frames:
+        findings = pipeline.step(frame)
+        is_new, pulse = findings.pulse != pulse, findings.pulse
+        if is_new and findings.state is FrameState.LIVE and truth.view is not None:
+            _note_pulse(notes, findings, truth)
+    return notes
+
+
+def _note_pulse(notes: TrialNotes, findings: Findings, truth: FrameTruth) -> None:
+    mm = notes.mm_per_px
+    notes.pulses += 1
+    if findings.scale is not None and findings.scale.source is ScaleSource.NEEDLE:
+        notes.scale_ratio = findings.scale.mm_per_px / mm
+    found = [n for n in findings.needles if not n.predicted]
+    real = [tip for tip in truth.tips if tip.visible]
+    hidden = [tip.tip_px for tip in truth.tips if not tip.visible]
+    pairs = match_points([n.tip_px for n in found], [t.tip_px for t in real], MATCH_MM / mm)
+    partner = {j: (found[i], distance_px) for i, j, distance_px in pairs}
+    matched = {i: distance_px for i, _, distance_px in pairs}
+    notes.told += [(n.confidence, matched[i] * mm <= RIGHT_MM) for i, n in enumerate(found) if i in matched]
+    spare = [n for i, n in enumerate(found) if i not in matched]
+    # A needle whose tip is out of sight may be shown or not: neither is right or wrong.
+    about_hidden = {i for i, _, _ in match_points([n.tip_px for n in spare], hidden, np.inf)}
+    false = [n for i, n in enumerate(spare) if i not in about_hidden]
+    notes.told += [(n.confidence, False) for n in false]
+    if false:
+        notes.false_at_s.append(truth.t_s)
+    for j, tip in enumerate(real):
+        shaft_mm = hypot(tip.back_px[0] - tip.tip_px[0], tip.back_px[1] - tip.tip_px[1]) * mm
+        note = TipNote(truth.t_s, tip.id, tip.in_cement, shaft_mm)
+        if j in partner:
+            _note_errors(note, *partner[j], tip, mm)
+        notes.tips.append(note)
+
+
+def _note_errors(note: TipNote, needle: Needle, error_px: float, tip: TipTruth, mm: float) -> None:
+    back = np.subtract(tip.back_px, tip.tip_px)
+    length = max(float(np.hypot(*back)), 1e-9)
+    off = np.subtract(needle.tip_px, tip.tip_px)
+    note.found_id, note.error_px = needle.id, error_px
+    note.along_mm = float(-(off @ back) / length) * mm
+    note.aside_mm = abs(float(off[0] * back[1] - off[1] * back[0])) / length * mm
+    note.is_dot = needle.shaft_px is None
+    if needle.angle_deg is not None:
+        turn = needle.angle_deg - degrees(atan2(-back[1], back[0]))
+        note.turn_deg = abs((turn + 180.0) % 360.0 - 180.0)
+
+
+# ---- the figures of many trials
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line of the table. ``bound``: what it must not exceed (or, where ``at_least``, stay below)."""
+
+    words: str
+    value: float | None
+    bound: float | None
+    unit: str
+    at_least: bool = False
+    count: int = 0
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether the figure holds; one without a bound always does, one that was not measured does not."""
+        if self.bound is None:
+            return True
+        return self.value is not None and (self.value >= self.bound if self.at_least else self.value <= self.bound)
+
+
+def figures(trials: Sequence[TrialNotes]) -> list[Figure]:
+    """All figures of these trials, in the order of their importance."""
+    shafts = [(trial, tip) for trial in trials if trial.kind != "end-on" for tip in _settled(trial)]
+    found = [(trial, tip) for trial, tip in shafts if tip.error_px is not None]
+    px = [tip.error_px for _, tip in found if tip.error_px is not None]
+    mm = [tip.error_px * trial.mm_per_px for trial, tip in found if tip.error_px is not None]
+    turns = [tip.turn_deg for _, tip in found if tip.turn_deg is not None]
+    bare = [tip.error_px * trial.mm_per_px for trial, tip in found if tip.error_px is not None and not tip.in_cement]
+    nothing = [trial for trial in trials if trial.kind == "nothing"]
+    metal = [trial for trial in trials if trial.kind == "metal"]
+    with_needles = [trial for trial in trials if trial.kind not in ("nothing", "metal")]
+    dots = [tip for trial in trials if trial.kind == "end-on" for tip in _settled(trial)]
+    jitters = [jitter for trial in trials for jitter in _jitters_mm(trial)]
+    out = [
+        Figure("tip error, median", _of(np.median, mm), 0.3, "mm", count=len(mm)),
+        Figure("tip error, median", _of(np.median, px), 1.5, "px", count=len(px)),
+        Figure("tip error, 95th percentile", _of(_p95, mm), 1.0, "mm", count=len(mm)),
+        Figure("  of tips not in cement", _of(_p95, bare), None, "mm", count=len(bare)),
+        Figure("missed", _share(len(shafts) - len(found), len(shafts)), 2.0, "%", count=len(shafts)),
+        Figure("false, frames without a needle", _false_share(nothing), 0.5, "%", count=_pulses(nothing)),
+        Figure("false, with clamp, screw, cable", _false_share(metal), 2.0, "%", count=_pulses(metal)),
+        Figure("false, beside needles", _false_share(with_needles), None, "%", count=_pulses(with_needles)),
+        Figure("direction error, median", _of(np.median, turns), 0.3, "°", count=len(turns)),
+        Figure("jitter of a still tip, median", _of(np.median, jitters), 0.15, "mm", count=len(jitters)),
+        Figure("jitter of a still tip, worst", _of(max, jitters), None, "mm", count=len(jitters)),
+        Figure(
+            "end-on, told", _share(sum(t.found_id is not None for t in dots), len(dots)), None, "%", count=len(dots)
+        ),
+    ]
+    for kind in ("crossing", "swing", "occlusion", "withdrawal", "driving", "in cement"):
+        kept = [is_kept for trial in trials if trial.kind == kind for is_kept in _keeps_ids(trial)]
+        out.append(Figure(f"identity kept, {kind}", _share(sum(kept), len(kept)), 100.0, "%", True, len(kept)))
+    ratios = [abs(trial.scale_ratio - 1.0) for trial in trials if trial.scale_ratio is not None]
+    out.append(
+        Figure("scale from the needle, off by", _of(np.median, [100 * r for r in ratios]), None, "%", count=len(ratios))
+    )
+    return out
+
+
+def _settled(trial: TrialNotes) -> list[TipNote]:
+    """The tips that must be told: not those of a needle that came into sight less than a second ago."""
+    since: dict[int, float] = {}
+    last: dict[int, float] = {}
+    settled = []
+    for tip in trial.tips:
+        if tip.t_s - last.get(tip.truth_id, -np.inf) > SETTLED_S:
+            since[tip.truth_id] = tip.t_s
+        last[tip.truth_id] = tip.t_s
+        if tip.found_id is not None or since[tip.truth_id] <= 0.0 or tip.t_s - since[tip.truth_id] > SETTLED_S:
+            settled.append(tip)
+    return settled
+
+
+def _jitters_mm(trial: TrialNotes) -> list[float]:
+    """The standard deviation, both axes together, of each still needle's tip about its true place."""
+    if trial.kind != "still":
+        return []
+    by_id: dict[int, list[tuple[float, float]]] = defaultdict(list)
+    for tip in trial.tips:
+        if tip.along_mm is not None and tip.aside_mm is not None:
+            by_id[tip.truth_id].append((tip.along_mm, tip.aside_mm))
+    return [float(np.sqrt(np.var(np.array(offs), axis=0).sum())) for offs in by_id.values() if len(offs) >= 10]
+
+
+def _keeps_ids(trial: TrialNotes) -> list[bool]:
+    """For each needle that was told at all, whether it was told under one id throughout, and nobody else under it."""
+    ids: dict[int, set[int]] = defaultdict(set)
+    for tip in trial.tips:
+        if tip.found_id is not None:
+            ids[tip.truth_id].add(tip.found_id)
+    owners = [found for own in ids.values() for found in own]
+    return [len(own) == 1 and owners.count(next(iter(own))) == 1 for own in ids.values()]
+
+
+def as_table(trials: Sequence[TrialNotes]) -> str:
+    """The figures beside their bounds, the reliability of the confidence, and the trials that fall short."""
+    lines = [f"{len(trials)} trials, {sum(t.pulses for t in trials)} pulses", ""]
+    for figure in figures(trials):
+        told = "-" if figure.value is None else f"{figure.value:.2f} {figure.unit}"
+        bound = "" if figure.bound is None else f"{'>=' if figure.at_least else '<='} {figure.bound:g}"
+        verdict = "" if figure.bound is None else ("ok" if figure.is_reached else "SHORT")
+        lines.append(f"{figure.words:34} {told:>10}  {bound:8} {verdict:5}  of {figure.count}")
+    lines += ["", "confidence told     needles  right  mean confidence"]
+    for low, high, count, right, mean in reliability([told for trial in trials for told in trial.told]):
+        lines.append(f"{low:4.2f} to {high:4.2f}      {count:8}  {right:5.1%}  {mean:5.1%}")
+    lines += ["", "trials that fall short"]
+    return "\n".join(lines + [line for trial in trials if (line := _shortfall(trial))])
+
+
+def reliability(told: Sequence[tuple[float, bool]]) -> list[tuple[float, float, int, float, float]]:
+    """For each bin of confidence that has any: its bounds, how many, the share that is right, the mean confidence."""
+    out = []
+    for low, high in pairwise(CONFIDENCE_BINS):
+        here = [t for t in told if low <= t[0] < high or t[0] == high == 1.0]
+        if here:
+            confidence, right = np.array(here, dtype=np.float64).mean(axis=0)
+            out.append((low, high, len(here), float(right), float(confidence)))
+    return out
+
+
+def _shortfall(trial: TrialNotes) -> str | None:
+    """What is wrong with one trial, in a line."""
+    tips = _settled(trial)
+    words = []
+    if trial.false_at_s:
+        words.append(f"false on {len(trial.false_at_s)} of {trial.pulses} pulses (first {trial.false_at_s[0]:.2f} s)")
+    if trial.kind != "end-on":
+        missed = [tip for tip in tips if tip.found_id is None]
+        if missed:
+            words.append(f"missed {len(missed)} of {len(tips)} (first {missed[0].t_s:.2f} s)")
+        errors = [tip.error_px * trial.mm_per_px for tip in tips if tip.error_px is not None]
+        if errors and (_p95(errors) > 1.0 or np.median(errors) > 0.3):
+            worst = max((t for t in tips if t.error_px is not None), key=lambda t: t.error_px or 0.0)
+            words.append(f"tip median {np.median(errors):.2f}, p95 {_p95(errors):.2f}, max {max(errors):.2f} mm")
+            words[-1] += f" ({worst.t_s:.2f} s)"
+        turns = [tip.turn_deg for tip in tips if tip.turn_deg is not None]
+        if turns and np.median(turns) > 0.5:
+            words.append(f"direction {np.median(turns):.2f}°")
+    if not all(_keeps_ids(trial)):
+        words.append("id changed")
+    jitters = _jitters_mm(trial)
+    if jitters and max(jitters) > 0.15:
+        words.append(f"jitter {max(jitters):.2f} mm")
+    return f"  {trial.name}: {'; '.join(words)}" if words else None
+
+
+def _of(statistic: Callable[[NDArray[np.float64]], float], values: Sequence[float]) -> float | None:
+    return float(statistic(np.array(values))) if len(values) else None
+
+
+def _p95(values: Sequence[float] | NDArray[np.float64]) -> float:
+    return float(np.percentile(values, 95))
+
+
+def _share(part: int, whole: int) -> float | None:
+    return 100.0 * part / whole if whole else None
+
+
+def _false_share(trials: Sequence[TrialNotes]) -> float | None:
+    return _share(sum(len(t.false_at_s) for t in trials), _pulses(trials))
+
+
+def _pulses(trials: Sequence[TrialNotes]) -> int:
+    return sum(t.pulses for t in trials)
