@@ -78,9 +78,16 @@ def _parser() -> argparse.ArgumentParser:
     replay_.add_argument("--settings", type=Path, help="JSON file of thresholds")
     replay_.add_argument("--threads", type=int, choices=(1, 2), default=2, help="2 decodes ahead of the analysis")
 
-    evaluate = command("evaluate", _evaluate, "replay fixture cases and score them against their truth")
-    evaluate.add_argument("cases", type=Path, nargs="+", metavar="CASE")
+    evaluate = command("evaluate", _evaluate, "replay fixture cases, or a campaign of simulated ones, and score them")
+    evaluate.add_argument("cases", type=Path, nargs="*", metavar="CASE")
     evaluate.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    campaign = evaluate.add_argument_group("campaign", "procedures drawn at random instead of cases")
+    campaign.add_argument("--campaign", action="store_true", help="find needles in many simulated procedures")
+    campaign.add_argument("--trials", type=int, default=104, help="how many (default: %(default)s)")
+    campaign.add_argument("--seed", type=int, default=1, help="which (default: %(default)s)")
+    campaign.add_argument("--ct", type=Path, help="a CT volume as some of the patients: .nii.gz or a DICOM folder")
+    campaign.add_argument("--out", type=Path, metavar="FILE", help="keeps each trial's notes, and goes on from there")
+    campaign.add_argument("--jobs", type=int, help="processes (default: one a processor)")
 
     phantom = command("phantom", _phantom, "render a simulated procedure with its truth")
     phantom.add_argument("scenario", help="a scenario's name or file; `list` names the built-in ones")
@@ -157,9 +164,25 @@ def _evaluate(options: argparse.Namespace) -> int:
     from guidance.evaluation.report import as_json, as_table
     from guidance.evaluation.run import evaluate_case
 
+    if options.campaign:
+        return _campaign(options)
+    if not options.cases:
+        raise CaseError("evaluate: expected CASE folders, or --campaign")
     scores = [evaluate_case(folder) for folder in options.cases]
     print(as_json(scores) if options.json else as_table(scores))
     return 1 if any(score.shortfalls for score in scores) else 0
+
+
+def _campaign(options: argparse.Namespace) -> int:
+    from guidance.evaluation.campaign import Campaign, as_table, falls_short, run_campaign
+
+    if options.cases or options.trials < 1 or (options.jobs is not None and options.jobs < 1):
+        raise CaseError("evaluate --campaign: expected no CASE, and at least one trial and one process")
+    campaign = Campaign(options.trials, options.seed, options.ct)
+    with tqdm(total=campaign.trials, unit=" trials", disable=None, desc="campaign") as bar:
+        notes = run_campaign(campaign, options.out, options.jobs, bar.update)
+    print(as_table(notes))
+    return 1 if falls_short(notes) else 0
 
 
 def _phantom(options: argparse.Namespace) -> int:
