@@ -105,6 +105,8 @@ class FrameTruth(_Strict):
     roots_mm2: Finite = 0.0
     escape: bool = False
     """Cement is running out of the deposit in a thin run (a vein, a fracture line) of at least 5 mm."""
+    run_mm: Finite = 0.0
+    """How far in this view a leak's front lies from all cement that is not of the leak."""
     cement: RunLengths | None = None
     roots: RunLengths | None = None
     zones: dict[str, tuple[Point, ...]] = {}

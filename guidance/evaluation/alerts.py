@@ -35,8 +35,9 @@ Danger = tuple[AlertKind, str | None]
 
 @dataclass(frozen=True, slots=True)
 class AlertScore:
-    """``delays_pulses``: for each true danger, pulses from its first true frame to its alert; None: missed."""
+    """``first_frames``: of each true danger. ``delays_pulses``: from there to its alert; None: missed."""
 
+    first_frames: dict[Danger, int]
     delays_pulses: dict[Danger, int | None]
     false: tuple[Alert, ...]
 
@@ -48,8 +49,9 @@ class AlertScore:
 def score_alerts(changes: Sequence[Alert], truth: CaseTruth, limits: Limits) -> AlertScore:
     """Hold every raised alert against the truth, and every true danger against the alerts."""
     raised = [change for change in changes if change.state is AlertState.RAISED]
-    delays = {danger: _delay(danger, first, raised, truth) for danger, first in _first_dangers(truth, limits).items()}
-    return AlertScore(delays, tuple(alert for alert in raised if not _is_true(alert, truth, limits)))
+    firsts = _first_dangers(truth, limits)
+    delays = {danger: _delay(danger, first, raised, truth) for danger, first in firsts.items()}
+    return AlertScore(firsts, delays, tuple(alert for alert in raised if not _is_true(alert, truth, limits)))
 
 
 def _first_dangers(truth: CaseTruth, limits: Limits) -> dict[Danger, int]:

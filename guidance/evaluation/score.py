@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from guidance.casebook.case import CaseTruth, FrameTruth
 from guidance.evaluation.alerts import AlertScore, score_alerts
-from guidance.records import Alert, AlertKind, Findings, FrameState, PolygonPx
+from guidance.records import Alert, AlertKind, Findings, FrameState, PolygonPx, Registration
 from guidance.safety.limits import Limits
 from guidance.vision.geometry import RigidMotion
 
@@ -141,16 +141,9 @@ class Scorer:
             self._dice_roots.append(dice(fill(rings, size), truth.roots.mask()))
 
     def _note_registration(self, findings: Findings, truth: FrameTruth) -> None:
-        registration = findings.registration
-        if registration is None or not registration.ok or truth.shift_px is None or truth.rotation_deg is None:
-            return
-        w, h = self.truth.width_px, self.truth.height_px
-        centre = ((w - 1) / 2, (h - 1) / 2)
-        # Points over the middle of the frame: rotation shows where anatomy is, not in the far corners.
-        points = np.array([[x * w, y * h] for x in (0.3, 0.5, 0.7) for y in (0.3, 0.5, 0.7)])
-        real = RigidMotion(truth.shift_px, truth.rotation_deg, centre).move(points)
-        told = RigidMotion.of(registration, centre).move(points)
-        self._registration_mm.append(float(np.hypot(*(told - real).T).mean()) * self.truth.mm_per_px)
+        if findings.registration is not None and findings.registration.ok:
+            error_mm = registration_error_mm(findings.registration, truth, self.truth)
+            self._registration_mm += [] if error_mm is None else [error_mm]
 
     def _beam_s(self) -> float:
         """How long the beam was on: the time of all frames that are live in truth."""
@@ -169,6 +162,19 @@ class Scorer:
         s.false_alert_texts = [f"{alert.t_s:.1f} s: {alert.kind}: {alert.text}" for alert in alerts.false]
         if s.beam_s > 0:
             s.false_alerts_per_hour = len(alerts.false) * 3600 / s.beam_s
+
+
+def registration_error_mm(registration: Registration, truth: FrameTruth, case: CaseTruth) -> float | None:
+    """How far the told motion carries the anatomy from where it is; None where the truth has no motion."""
+    if truth.shift_px is None or truth.rotation_deg is None:
+        return None
+    w, h = case.width_px, case.height_px
+    centre = ((w - 1) / 2, (h - 1) / 2)
+    # Points over the middle of the frame: rotation shows where anatomy is, not in the far corners.
+    points = np.array([[x * w, y * h] for x in (0.3, 0.5, 0.7) for y in (0.3, 0.5, 0.7)])
+    real = RigidMotion(truth.shift_px, truth.rotation_deg, centre).move(points)
+    told = RigidMotion.of(registration, centre).move(points)
+    return float(np.hypot(*(told - real).T).mean()) * case.mm_per_px
 
 
 def match_points(

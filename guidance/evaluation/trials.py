@@ -56,7 +56,7 @@ def needle_trial(number: int, seed: int, ct: Path | None = None) -> Trial:
     # In turn, each in a rhythm of its own: so short campaigns meet everything, too.
     turn = number // len(_EVENTS) + number
     view = (View.AP, View.LATERAL)[turn % 2]
-    drawn = _machine(rng, view, DOSES_UR[turn % 3], LAYOUTS[number % 5])
+    drawn = draw_machine(rng, view, DOSES_UR[turn % 3], LAYOUTS[number % 5])
     drawn["title"], drawn["may_alarm"] = kind, True
     drawn |= happens(rng, view, drawn["video"])
     if ct is not None and turn % CT_EVERY == 0:
@@ -69,7 +69,7 @@ Rng = np.random.Generator
 Drawn = dict[str, Any]
 
 
-def _machine(rng: Rng, view: View, dose_ur: float, layout: Layout) -> Drawn:
+def draw_machine(rng: Rng, view: View, dose_ur: float, layout: Layout) -> Drawn:
     """How the machine makes and shows its picture, and how the patient breathes."""
     on_monitor = layout is not Layout.PICTURE
     through_jpeg = bool(rng.random() < (0.6 if on_monitor else 0.2))
@@ -91,12 +91,12 @@ def _machine(rng: Rng, view: View, dose_ur: float, layout: Layout) -> Drawn:
             "edge_gain": round(rng.uniform(0, 0.8), 2),
             "latitude": round(rng.uniform(1.2, 2.0), 2),
         },
-        "carm": _pose(rng, view),
+        "carm": draw_pose(rng, view),
         "breathing": {"amplitude_mm": round(rng.uniform(0, 3), 2), "per_minute": round(rng.uniform(9, 18), 1)},
     }
 
 
-def _pose(rng: Rng, view: View) -> Drawn:
+def draw_pose(rng: Rng, view: View) -> Drawn:
     straight = 0.0 if view is View.AP else 90.0
     return {
         "view": view,
@@ -107,7 +107,7 @@ def _pose(rng: Rng, view: View) -> Drawn:
     }
 
 
-def _path(rng: Rng, target: str | None = None) -> Drawn:
+def draw_needle(rng: Rng, target: str | None = None) -> Drawn:
     """A needle that lies still, never so nearly along the AP beam that it is a dot."""
     target = target or str(rng.choice(["ala_L", "ala_R", "body_S1", "body_S2"]))
     outwards = {"L": 1, "R": -1}.get(target[-1], int(rng.choice([-1, 1])))
@@ -121,7 +121,7 @@ def _path(rng: Rng, target: str | None = None) -> Drawn:
     }
 
 
-def _driven(rng: Rng, path: Drawn, start_s: float, end_s: float) -> Drawn:
+def drive(rng: Rng, path: Drawn, start_s: float, end_s: float) -> Drawn:
     """The path with two to four strokes of a mallet."""
     count = int(rng.integers(2, 5))
     starts = start_s + (end_s - start_s) * (np.arange(count) + rng.uniform(0, 0.3, count)) / count
@@ -134,52 +134,56 @@ def _driven(rng: Rng, path: Drawn, start_s: float, end_s: float) -> Drawn:
 
 
 def _still(rng: Rng, view: View, video: Drawn) -> Drawn:
-    return {"needles": [_path(rng)]}
+    return {"needles": [draw_needle(rng)]}
 
 
 def _driving(rng: Rng, view: View, video: Drawn) -> Drawn:
     targets = rng.permutation(["ala_L", "ala_R", "body_S1"])[: int(rng.integers(1, 4))]
-    paths = [_path(rng, str(target)) for target in targets]
-    return {"needles": [_driven(rng, paths[0], 0.8, 5.5), *paths[1:]]}
+    paths = [draw_needle(rng, str(target)) for target in targets]
+    return {"needles": [drive(rng, paths[0], 0.8, 5.5), *paths[1:]]}
 
 
 def _crossing(rng: Rng, view: View, video: Drawn) -> Drawn:
     """Two needles whose shadows cross, one of them on the move."""
     target = str(rng.choice(["ala_L", "ala_R"]))
-    one, other = _path(rng, target), _path(rng, target)
+    one, other = draw_needle(rng, target), draw_needle(rng, target)
     other |= {"lateral_deg": -0.4 * one["lateral_deg"], "cephalad_deg": -one["cephalad_deg"]}
     other["offset_mm"] = [round(v, 1) for v in rng.uniform(-12, 12, 3)]
-    return {"needles": [_driven(rng, one, 0.8, 5.5), other]}
+    return {"needles": [drive(rng, one, 0.8, 5.5), other]}
 
 
 def _beside_metal(rng: Rng, view: View, video: Drawn) -> Drawn:
-    return {"needles": [_driven(rng, _path(rng), 0.8, 5.0)], "distractors": _metal(rng, int(rng.integers(1, 3)))}
+    return {
+        "needles": [drive(rng, draw_needle(rng), 0.8, 5.0)],
+        "distractors": draw_metal(rng, int(rng.integers(1, 3))),
+    }
 
 
 def _in_cement(rng: Rng, view: View, video: Drawn) -> Drawn:
     video["duration_s"] = 9.0
-    path = _driven(rng, _path(rng, str(rng.choice(["ala_L", "ala_R"]))), 0.5, 2.5)
+    path = drive(rng, draw_needle(rng, str(rng.choice(["ala_L", "ala_R"]))), 0.5, 2.5)
     ml = round(float(rng.uniform(0.5, 1.4)), 2)
     return {"needles": [path], "cement": [{"ml": ml, "start_s": 3.5, "end_s": 8.5}]}
 
 
 def _end_on(rng: Rng, view: View, video: Drawn) -> Drawn:
     """The bull's eye view down the needle: the C-arm looks along it, give or take two degrees."""
-    path = _path(rng, str(rng.choice(["ala_L", "ala_R"])))
+    path = draw_needle(rng, str(rng.choice(["ala_L", "ala_R"])))
     path |= {"cephalad_deg": 0.0, "lateral_deg": round(0.6 * path["lateral_deg"], 1)}
     aim = float(path["lateral_deg"] + rng.normal(0, 0.7))
     return {
         "needles": [path],
-        "carm": _pose(rng, View.AP) | {"rotation_deg": round(aim, 2), "tilt_deg": round(float(rng.normal(0, 0.7)), 2)},
+        "carm": draw_pose(rng, View.AP)
+        | {"rotation_deg": round(aim, 2), "tilt_deg": round(float(rng.normal(0, 0.7)), 2)},
     }
 
 
 def _swing(rng: Rng, view: View, video: Drawn) -> Drawn:
     """To the other view and back. The needle goes on meanwhile in half of them."""
     video["duration_s"] = 12.0
-    other = _pose(rng, View.LATERAL if view is View.AP else View.AP)
-    here = _pose(rng, view)
-    path = _path(rng, "body_S1") | {"remaining_mm": 14.0}
+    other = draw_pose(rng, View.LATERAL if view is View.AP else View.AP)
+    here = draw_pose(rng, view)
+    path = draw_needle(rng, "body_S1") | {"remaining_mm": 14.0}
     if rng.random() < 0.5:
         path["strokes"] = [{"start_s": 6.0, "end_s": 6.5, "remaining_mm": round(float(rng.uniform(6, 10)), 1)}]
     return {
@@ -197,7 +201,7 @@ def _occlusion(rng: Rng, view: View, video: Drawn) -> Drawn:
     target = str(rng.choice(["ala_L", "ala_R"]))
     start_s = round(float(rng.uniform(2, 3.5)), 2)
     return {
-        "needles": [_path(rng, target) | {"remaining_mm": 0.0, "offset_mm": [0.0, 0.0, 0.0]}],
+        "needles": [draw_needle(rng, target) | {"remaining_mm": 0.0, "offset_mm": [0.0, 0.0, 0.0]}],
         "distractors": [_clamp_over(rng, target) | {"start_s": start_s, "end_s": start_s + 1.0}],
     }
 
@@ -210,7 +214,7 @@ def _withdrawal(rng: Rng, view: View, video: Drawn) -> Drawn:
         {"start_s": 2.0, "end_s": 3.2, "remaining_mm": back_mm},
         {"start_s": 3.2 + away_s, "end_s": 4.6 + away_s, "remaining_mm": 0.0},
     ]
-    return {"needles": [_path(rng) | {"remaining_mm": 0.0, "strokes": strokes}]}
+    return {"needles": [draw_needle(rng) | {"remaining_mm": 0.0, "strokes": strokes}]}
 
 
 def _nothing(rng: Rng, view: View, video: Drawn) -> Drawn:
@@ -219,7 +223,7 @@ def _nothing(rng: Rng, view: View, video: Drawn) -> Drawn:
 
 
 def _only_metal(rng: Rng, view: View, video: Drawn) -> Drawn:
-    return {"distractors": _metal(rng, int(rng.integers(1, 4)))}
+    return {"distractors": draw_metal(rng, int(rng.integers(1, 4)))}
 
 
 _EVENTS: tuple[tuple[str, Callable[[Rng, View, Drawn], Drawn]], ...] = (
@@ -240,7 +244,7 @@ _EVENTS: tuple[tuple[str, Callable[[Rng, View, Drawn], Drawn]], ...] = (
 """What happens in the needle campaign's trials, in turn."""
 
 
-def _metal(rng: Rng, count: int) -> list[Drawn]:
+def draw_metal(rng: Rng, count: int) -> list[Drawn]:
     """Clamps, screws, leads and rails anywhere in the field, each there from the start or laid down later."""
     things = []
     for kind in rng.choice(["clamp", "screw", "cable", "rail"], count).tolist():

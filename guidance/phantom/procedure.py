@@ -37,7 +37,7 @@ from guidance.phantom.projector import Shadow
 from guidance.phantom.scenario import Distractor, NeedlePath, Pose, Scenario
 from guidance.phantom.shelf import BareView, PatientKey, bare_view, cement_spread, contrast_run, patient_of, project
 from guidance.phantom.spectrum import Beam
-from guidance.phantom.spread import CementSpread, skin_spill
+from guidance.phantom.spread import CementSpread, gas_bubble_cm, skin_spill
 from guidance.phantom.timeline import (
     Moment,
     body_shift_mm,
@@ -72,6 +72,7 @@ ESCAPE_ML = 0.02
 """What 5 mm of a run 2.2 mm wide hold."""
 
 SPILL_ML = 1.5
+GAS_RADIUS_MM = 11.0
 RAIL_MM, RAIL_METAL = 1.6, 0.12
 """An aluminium edge: its share of steel's attenuation makes it as faint as the table lines of real pictures."""
 
@@ -96,14 +97,23 @@ class StillView:
         """The thickest that contrast has been so far, in cm."""
         self.cement_cm = np.zeros_like(bare.primary)
 
-    def primary(self, steel: list[Shadow], cement: list[Shadow], iodine: list[Shadow], spilt: list[Shadow]) -> Volume:
+    def primary(
+        self,
+        steel: list[Shadow],
+        cement: list[Shadow],
+        iodine: list[Shadow],
+        spilt: list[Shadow],
+        gas: list[Shadow],
+    ) -> Volume:
         """Transmitted share of the beam with these shadows in it."""
         steel_cm, self.cement_cm, iodine_cm = (self._laid(shadows) for shadows in (steel, cement, iodine))
         np.maximum(self.roots_cm, iodine_cm, out=self.roots_cm)
         iodine_cm += self._laid(spilt)
         # Few pixels have anything but the patient in them: only theirs are worth four exponentials.
-        touched = np.flatnonzero((steel_cm > 0) | (self.cement_cm > 0) | (iodine_cm > 0))
-        parts = (self._bare.soft_cm, self._bare.bone_cm, steel_cm, self.cement_cm, iodine_cm)
+        gas_cm = self._laid(gas)
+        touched = np.flatnonzero((steel_cm > 0) | (self.cement_cm > 0) | (iodine_cm > 0) | (gas_cm > 0))
+        soft_cm = np.maximum(self._bare.soft_cm - gas_cm, np.float32(0.0)) if gas else self._bare.soft_cm
+        parts = (soft_cm, self._bare.bone_cm, steel_cm, self.cement_cm, iodine_cm)
         whole = self._bare.primary.copy()
         whole.ravel()[touched] = self._beam.primary(*(part.ravel()[touched] for part in parts))
         return whole
@@ -151,7 +161,7 @@ class Procedure:
         self._mask = None if soft else (field * 255).astype(np.uint8)
         self._phases = phases(scenario)
         self._views: dict[Pose, StillView] = {}
-        self._references: dict[View, tuple[Moment, Matrix]] = {}
+        self._references: dict[View, tuple[Moment, Pose, Matrix]] = {}
         self._zones: dict[View, dict[str, Zone]] = {}
         self._spreads = [self._spread(i) for i in range(len(scenario.cement))]
         self._injected = [0.0] * len(self._spreads)
@@ -196,7 +206,7 @@ class Procedure:
         plan["zones"] = zones
         if self.scenario.swings:
             plan["views"] = [
-                {"view": view.value, "reference_s": first.t_s} for view, (first, _) in self._references.items()
+                {"view": view.value, "reference_s": first.t_s} for view, (first, _, _) in self._references.items()
             ]
         return plan
 
@@ -262,10 +272,10 @@ class Procedure:
         return picture if self._mask is None else np.asarray(cv2.multiply(picture, self._mask, scale=1 / 255))
 
     def _shadows(self, carm: CArm, t_s: float) -> tuple[list[Shadow], ...]:
-        """What casts a shadow besides the patient: steel, cement, contrast in the body, contrast on the skin."""
+        """What casts a shadow besides the patient: steel, cement, contrast in the body and on the skin, new gas."""
         steel = [needle.steel_cm(carm) for needle in self._needles(t_s)]
         things = self._things(t_s)
-        steel += [metal.steel_cm(carm) for thing in things for metal in _metals(thing)]
+        steel += [metal.steel_cm(carm) for thing in things for metal in _metals(thing, t_s)]
         cement = [s.cement_cm(carm) for s, ml in zip(self._spreads, self._injected, strict=True) if ml > 0]
         iodine = []
         for run, injection in zip(self._runs, self.scenario.contrast, strict=True):
@@ -274,7 +284,8 @@ class Procedure:
         spilt = [
             skin_spill(np.array(d.at_mm), SPILL_ML, self.seed).iodine_cm(carm) for d in things if d.kind == "spill"
         ]
-        return steel, cement, iodine, spilt
+        gas = [gas_bubble_cm(_place_mm(d, t_s), GAS_RADIUS_MM, carm) for d in things if d.kind == "gas"]
+        return steel, cement, iodine, spilt, gas
 
     def _opening(self, t_s: float) -> Volume:
         """The share of the beam that iris and shutters let through."""
@@ -317,6 +328,15 @@ class Procedure:
             side_px=self._side_px,
             detector_side_mm=pose.field_mm,
         )
+
+    def _panned(self, before: Pose, after: Pose) -> Matrix:
+        """How far the sacrum's picture moves on the detector when the C-arm goes from one pose to the other.
+
+        Exact for a pan; between poses of one view that differ in angle nothing rigid would be.
+        """
+        sacrum_mm = np.zeros((1, 3))
+        (x0, y0), (x1, y1) = (self._carm(pose).project(sacrum_mm)[0] for pose in (before, after))
+        return _shift(float(x1 - x0), float(y1 - y0))
 
     def _still_view(self, pose: Pose) -> StillView:
         key = Pose.model_validate({name: getattr(pose, name) for name in Pose.model_fields})
@@ -384,10 +404,11 @@ class Procedure:
         first = self._first_moment(view)
         if first is None:
             return
-        carm = self._carm(pose_at(self.scenario, first.pulse_s))
+        pose = pose_at(self.scenario, first.pulse_s)
+        carm = self._carm(pose)
         matrix = self._wide_to_frame(carm, first.pulse_s)
         targets = [needle.target for needle in self.scenario.needles]
-        self._references[view] = (first, matrix)
+        self._references[view] = (first, pose, matrix)
         self._zones[view] = draw_zones(
             self.patient.landmarks, view, lambda points_mm: _moved(matrix, carm.project(points_mm)), targets
         )
@@ -409,8 +430,9 @@ class Procedure:
             return bare
         still = self._still_view(pose)
         to_frame = self._wide_to_frame(still.carm, t)
-        reference = self._references[pose.view][1]
-        motion = self._wide_to_frame(self._carm(pose), t) @ np.linalg.inv(reference)
+        _, reference_pose, reference = self._references[pose.view]
+        panned = self._panned(reference_pose, pose)
+        motion = self._wide_to_frame(self._carm(pose), t) @ panned @ np.linalg.inv(reference)
         shift_px, rotation_deg = _as_registration(motion, self.size_px)
         zones = {name: _moved(motion, zone.polygon_px) for name, zone in self._zones[pose.view].items()}
         forbidden = [z.id for z in self._zones[pose.view].values() if z.kind is ZoneKind.FORBIDDEN]
@@ -436,6 +458,7 @@ class Procedure:
                 "cement_mm2": round(float(np.count_nonzero(cement)) * mm2, 3),
                 "roots_mm2": round(float(np.count_nonzero(roots)) * mm2, 3),
                 "escape": any(spread.leaked_ml >= ESCAPE_ML for spread in self._spreads),
+                "run_mm": round(max((spread.run_mm(still.carm) for spread in self._spreads), default=0.0), 2),
                 "cement": RunLengths.of(cement) if cement.any() else None,
                 "roots": RunLengths.of(roots) if roots.any() else None,
                 "zones": {name: _points(polygon) for name, polygon in zones.items()},
@@ -448,7 +471,7 @@ class Procedure:
         present = [(n, path) for n, path in enumerate(self.scenario.needles, start=1) if path.appears_s <= t_s]
         needles = [self._needle(path, t_s) for _, path in present]
         metal = [needle.steel_cm(carm) for needle in needles] if len(needles) > 1 else [_NO_SHADOW]
-        metal += [piece.steel_cm(carm) for thing in self._things(t_s) for piece in _metals(thing)]
+        metal += [piece.steel_cm(carm) for thing in self._things(t_s) for piece in _metals(thing, t_s)]
         tips = []
         for i, ((number, _), needle) in enumerate(zip(present, needles, strict=True)):
             apex_px, back_px = _visible_apex_px(needle, carm), np.array(needle.back_px(carm))
@@ -490,8 +513,12 @@ def _widened(carm: CArm, margin_px: int, multiple: int) -> CArm:
     return replace(carm, side_px=side, detector_side_mm=carm.pitch_mm * side)
 
 
-def _metals(thing: Distractor) -> tuple[Clamp | Screw | Cable, ...]:
-    at, a = np.array(thing.at_mm), radians(thing.angle_deg)
+def _place_mm(thing: Distractor, t_s: float) -> NDArray[np.float64]:
+    return np.array(thing.at_mm) + (t_s - thing.start_s) * np.array(thing.drift_mm_per_s)
+
+
+def _metals(thing: Distractor, t_s: float) -> tuple[Clamp | Screw | Cable, ...]:
+    at, a = _place_mm(thing, t_s), radians(thing.angle_deg)
     along = np.array([cos(a), 0.0, sin(a)])
     across = np.array([-sin(a), 0.0, cos(a)])
     s = np.linspace(-120, 120, 40)[:, None]
@@ -505,7 +532,7 @@ def _metals(thing: Distractor) -> tuple[Clamp | Screw | Cable, ...]:
         case "rail":
             sides = (at - 24 * across, at + 24 * across)
             return tuple(Cable(side + s[[0, -1]] * along, RAIL_MM, RAIL_METAL) for side in sides)
-        case "spill":
+        case "spill" | "gas":
             return ()
 
 

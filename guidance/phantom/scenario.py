@@ -188,13 +188,15 @@ class DoseStep(_Strict):
 
 
 class Distractor(_Strict):
-    """Something radiopaque that is no needle, there between ``start_s`` and ``end_s``.
+    """Something seen that is no needle and no cement, there between ``start_s`` and ``end_s``.
 
-    rail: two faint straight lines across the whole picture, the table's frame. spill: contrast on the skin.
+    rail: two faint straight lines across the whole picture, the table's frame. spill: contrast on the skin. gas: a
+    bubble in the bowel, radiolucent. ``drift_mm_per_s``: how it moves from its start on.
     """
 
-    kind: Literal["clamp", "screw", "cable", "rail", "spill"]
+    kind: Literal["clamp", "screw", "cable", "rail", "spill", "gas"]
     at_mm: Vector
+    drift_mm_per_s: Vector = (0.0, 0.0, 0.0)
     angle_deg: Annotated[float, Field(ge=-180, le=180)] = 30.0
     start_s: Seconds = 0.0
     end_s: Seconds = 3600.0

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from guidance.phantom.carm import CArm, Vector
 from guidance.phantom.patient import Landmarks, Patient, Points, Volume
-from guidance.phantom.projector import Box, Shadow, draw_grains, grains_box, grains_cm
+from guidance.phantom.projector import Box, Shadow, clip_box, draw_grains, grains_box, grains_cm
 
 Leak = Literal["foramen", "canal", "anterior", "vein"]
 
@@ -106,6 +106,17 @@ class CementSpread:
     def points_mm(self) -> Points:
         """Centres of the filled voxels in the order of filling, shape (n, 3)."""
         return self.tip_mm + GRAIN_MM * np.array(self._order, dtype=np.float64).reshape(-1, 3)
+
+    def run_mm(self, carm: CArm) -> float:
+        """How far in a view the front of the leak lies from all cement that is not of the leak; 0 without a leak."""
+        leak = self._run[: self._run_at]
+        body = set(self._order).difference(leak)
+        if not leak or not body:
+            return 0.0
+        leak_px, body_px = (
+            carm.project(self.tip_mm + GRAIN_MM * np.array(voxels, dtype=np.float64)) for voxels in (leak, sorted(body))
+        )
+        return float(cKDTree(body_px).query(leak_px)[0].max()) * carm.mm_per_px
 
     def inject(self, ml: float) -> None:
         """Add ``ml`` of cement, to the nearest voxel of all that was ever asked for."""
@@ -315,6 +326,16 @@ class ContrastRun:
         streaks = np.sin(along / 3.1 + rng.uniform(0, 6)) + rng.normal(0, 0.15, len(points))
         kept = streaks > -0.4
         return points[kept], (0.7 * np.abs(along - home) + 1.6 * around)[kept]
+
+
+def gas_bubble_cm(centre_mm: Vector, radius_mm: float, carm: CArm) -> Shadow:
+    """The shadow of a ball: box and float32 patch of how many cm of tissue it takes the place of."""
+    centre = np.asarray(centre_mm, dtype=np.float64)[None]
+    (x, y), radius_px = carm.project(centre)[0], radius_mm * float(carm.px_per_mm_at(centre)[0])
+    box = clip_box(np.array([x, y]) - radius_px - 1, np.array([x, y]) + radius_px + 1, carm.side_px)
+    columns, rows = np.arange(box[0], box[2]) - x, np.arange(box[1], box[3]) - y
+    half = np.sqrt(np.maximum(0.0, 1.0 - (columns[None, :] ** 2 + rows[:, None] ** 2) / radius_px**2))
+    return box, (0.2 * radius_mm * half).astype(np.float32)
 
 
 def skin_spill(centre_mm: Vector, ml: float, seed: int) -> ContrastCloud:

@@ -1,0 +1,335 @@
+"""Leaks, breaches and false alarms over many drawn procedures: what is told, how late, and what else it rests on.
+
+``measure`` runs one trial as ``serve`` does, alarms included, and notes what it comes to; ``figures`` makes the table.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from guidance.casebook.case import CaseTruth, FrameTruth
+from guidance.casebook.replay import analyse
+from guidance.evaluation.alerts import score_alerts
+from guidance.evaluation.figures import Figure, as_lines, per_hour, percentile, share
+from guidance.evaluation.leak_trials import LEAKS
+from guidance.evaluation.score import CEMENT_FROM_MM2, dice, fill, registration_error_mm
+from guidance.evaluation.trials import Trial
+from guidance.phantom.source import PhantomSource
+from guidance.records import Alert, AlertKind, AlertState, Findings, FrameState, Phase, Priority, View
+from guidance.settings import Settings
+
+MASKS_EVERY = 4
+"""Cement's outline is scored on every so many-th pulse: neighbours are alike."""
+
+RUN_TOLD_FROM_MM = 10.0
+TECHNICAL = frozenset(
+    {
+        AlertKind.VIDEO_LOST,
+        AlertKind.VIDEO_FROZEN,
+        AlertKind.VIDEO_CORRUPT,
+        AlertKind.REFERENCE_LOST,
+        AlertKind.ANALYSIS_BEHIND,
+    }
+)
+
+
+@dataclass(slots=True)
+class DangerNote:
+    """A leak into a zone or a needle in one. ``delay_pulses`` None: missed. ``warned``: its near-alert came before."""
+
+    kind: str
+    zone: str | None
+    first_s: float
+    delay_pulses: int | None
+    warned: bool
+
+
+@dataclass(slots=True)
+class FalseNote:
+    """An alert that the truth does not bear out."""
+
+    kind: str
+    high: bool
+    t_s: float
+    text: str
+
+
+@dataclass(slots=True)
+class LeakNotes:
+    """What was noted on one trial.
+
+    ``run_told_s``: seconds from 10 mm of run to its alert, None where none came; empty without such a run. ``cement``:
+    Dice and told area over true area. ``roots``: Dice at the injection's end and the median distance in mm of the told
+    centre-lines' points from the middle of the true roots. ``registration``: error in mm and whether it was trusted.
+    ``swings``: pulses until a swing was noticed; ``returns``: until a view was known again; None: never.
+    """
+
+    name: str
+    kind: str
+    number: int
+    dose_ur: float
+    beam_s: float = 0.0
+    pulses: int = 0
+    dangers: list[DangerNote] = field(default_factory=list)
+    false: list[FalseNote] = field(default_factory=list)
+    run_told_s: list[float | None] = field(default_factory=list)
+    cement: list[tuple[float, float]] = field(default_factory=list)
+    roots: tuple[float, float] | None = None
+    registration: list[tuple[float, bool]] = field(default_factory=list)
+    swings: list[int | None] = field(default_factory=list)
+    returns: list[int | None] = field(default_factory=list)
+
+
+def measure(trial: Trial) -> LeakNotes:
+    """The trial rendered, analysed and noted."""
+    with PhantomSource(trial.scenario, seed=trial.seed, keep_truth=True) as source:
+        settings = Settings()
+        rows = [(f, changes) for _, f, changes, _ in analyse(source, source.info, source.plan, settings)]
+        truth = CaseTruth.model_validate(
+            {
+                "schema": 1,
+                "mm_per_px": source.plan.mm_per_px,
+                "width_px": source.info.width_px,
+                "height_px": source.info.height_px,
+                "frames": tuple(source.truth_of(i) for i in range(len(rows))),
+            }
+        )
+    return note_trial(trial, [f for f, _ in rows], [c for _, changes in rows for c in changes], truth)
+
+
+def note_trial(trial: Trial, findings: Sequence[Findings], changes: Sequence[Alert], truth: CaseTruth) -> LeakNotes:
+    """What a replay of the trial comes to. ``findings``: one a frame. ``changes``: of alerts, in order."""
+    limits = Settings().limits()
+    notes = LeakNotes(trial.name, trial.kind, trial.number, trial.scenario.video.dose_ur)
+    notes.beam_s = sum(b.t_s - a.t_s for a, b in pairwise(truth.frames) if a.state is FrameState.LIVE)
+    raised = [change for change in changes if change.state is AlertState.RAISED]
+    scored = score_alerts(changes, truth, limits)
+    for (kind, zone), delay in scored.delays_pulses.items():
+        if kind is not AlertKind.CEMENT_ESCAPE:
+            first = scored.first_frames[kind, zone]
+            notes.dangers.append(
+                DangerNote(kind.value, zone, truth.frames[first].t_s, delay, _is_warned(raised, kind, zone))
+            )
+    notes.false = [FalseNote(a.kind.value, a.priority is Priority.HIGH, a.t_s, a.text) for a in scored.false]
+    notes.run_told_s = _runs_told_s(raised, truth)
+    _note_pulses(notes, findings, truth)
+    notes.roots = _roots(findings, truth)
+    _note_swings(notes, findings, truth)
+    return notes
+
+
+def _is_warned(raised: Sequence[Alert], kind: AlertKind, zone: str | None) -> bool:
+    """Whether the zone's near-alert was raised on an earlier frame than the breach."""
+    near = {
+        AlertKind.CEMENT_IN_ZONE: AlertKind.CEMENT_NEAR_ZONE,
+        AlertKind.NEEDLE_IN_ZONE: AlertKind.NEEDLE_NEAR_ZONE,
+    }[kind]
+    told = [a.frame for a in raised if (a.kind, a.zone) == (kind, zone)]
+    return bool(told) and any(a.frame < min(told) for a in raised if (a.kind, a.zone) == (near, zone))
+
+
+def _runs_told_s(raised: Sequence[Alert], truth: CaseTruth) -> list[float | None]:
+    long_run = next((f.t_s for f in truth.frames if f.run_mm >= RUN_TOLD_FROM_MM and f.view is not None), None)
+    if long_run is None:
+        return []
+    told = [a.t_s for a in raised if a.kind is AlertKind.CEMENT_ESCAPE]
+    return [max(0.0, min(told) - long_run) if told else None]
+
+
+def _note_pulses(notes: LeakNotes, findings: Sequence[Findings], truth: CaseTruth) -> None:
+    pulse = 0
+    for found, true in zip(findings, truth.frames, strict=True):
+        if found.state is not FrameState.LIVE or found.pulse == pulse:
+            continue
+        pulse = found.pulse
+        notes.pulses += 1
+        if found.registration is not None:
+            error_mm = registration_error_mm(found.registration, true, truth)
+            if error_mm is not None:
+                notes.registration.append((error_mm, found.registration.ok))
+        if true.cement is not None and true.cement_mm2 >= CEMENT_FROM_MM2 and pulse % MASKS_EVERY == 0:
+            rings = [ring for deposit in found.cement for ring in deposit.polygons_px]
+            told = fill(rings, (truth.height_px, truth.width_px))
+            area_mm2 = cv2.countNonZero(told) * truth.mm_per_px**2
+            notes.cement.append((dice(told, true.cement.mask()), area_mm2 / true.cement_mm2))
+
+
+def _roots(findings: Sequence[Findings], truth: CaseTruth) -> tuple[float, float] | None:
+    """Dice and centre-line distance on the last frame of the epidurogram, when the injection is over."""
+    last = next((i for i in reversed(range(len(findings))) if truth.frames[i].phase is Phase.EPIDUROGRAM), None)
+    if last is None or truth.frames[last].roots is None:
+        return None
+    rle = truth.frames[last].roots
+    assert rle is not None
+    real = rle.mask()
+    told = fill([r for root in findings[last].nerve_roots for r in root.polygons_px], (truth.height_px, truth.width_px))
+    return dice(told, real), _centreline_mm(findings[last], real, truth)
+
+
+def _centreline_mm(found: Findings, real: NDArray[np.uint8], truth: CaseTruth) -> float:
+    """The median distance of the told centre-lines from the ridge of the true mask; 99 where nothing is told."""
+    depth = cv2.distanceTransform(real, cv2.DIST_L2, 5)
+    ridge = (depth >= cv2.dilate(depth, np.ones((3, 3), np.uint8)) - 0.5) & (depth > 0.5 / truth.mm_per_px)
+    if not ridge.any() or not found.nerve_roots:
+        return 99.0
+    away = cv2.distanceTransform((~ridge).astype(np.uint8), cv2.DIST_L2, 5)
+    points = np.rint(np.concatenate([root.centerline_px for root in found.nerve_roots])).astype(int)
+    x, y = points[:, 0].clip(0, truth.width_px - 1), points[:, 1].clip(0, truth.height_px - 1)
+    return float(np.median(away[y, x])) * truth.mm_per_px
+
+
+def _note_swings(notes: LeakNotes, findings: Sequence[Findings], truth: CaseTruth) -> None:
+    """After each swing: the pulses until the old view is no longer told, and until a view seen before is told again."""
+    pulses = _fresh_pulses(findings, truth)
+    stored: dict[View, int] = {}
+    at = 0
+    while at < len(pulses):
+        view = pulses[at][1].view
+        end = next((j for j in range(at, len(pulses)) if pulses[j][1].view is not view), len(pulses))
+        stay = [found for found, _ in pulses[at:end]]
+        if at > 0 and pulses[at - 1][1].view is not None:
+            old = pulses[at - 1][0].view_id
+            notes.swings.append(_first([not _is_ok(f) or f.view_id != old for f in stay]))
+        if view is not None:
+            if view in stored:
+                notes.returns.append(_first([_is_ok(f) and f.view_id == stored[view] for f in stay]))
+            stored.setdefault(view, stay[-1].view_id)
+        at = end
+
+
+def _fresh_pulses(findings: Sequence[Findings], truth: CaseTruth) -> list[tuple[Findings, FrameTruth]]:
+    """The frames that show a pulse for the first time, live in truth."""
+    fresh = []
+    pulse = -1
+    for found, true in zip(findings, truth.frames, strict=True):
+        if true.state is FrameState.LIVE and true.pulse != pulse:
+            pulse = true.pulse
+            fresh.append((found, true))
+    return fresh
+
+
+def _first(holds: Sequence[bool]) -> int | None:
+    """On which pulse, counted from 1, it holds for the first time; None on none."""
+    return holds.index(True) + 1 if True in holds else None
+
+
+def _is_ok(findings: Findings) -> bool:
+    return findings.registration is not None and findings.registration.ok
+
+
+# ---- the figures of many trials
+
+
+def figures(trials: Sequence[LeakNotes]) -> list[Figure]:
+    """All figures of these trials, the most important first."""
+    hours = sum(t.beam_s for t in trials) / 3600
+    leaks = [d for t in trials if t.dose_ur >= 1 for d in t.dangers if d.kind == AlertKind.CEMENT_IN_ZONE]
+    breaches = [d for t in trials for d in t.dangers if d.kind == AlertKind.NEEDLE_IN_ZONE]
+    told = [d.delay_pulses for d in leaks if d.delay_pulses is not None]
+    runs = [seconds for t in trials for seconds in t.run_told_s]
+    quiet = [t for t in trials if t.kind not in LEAKS]
+    quiet_h = sum(t.beam_s for t in quiet) / 3600
+    false = [f for t in trials for f in t.false]
+    needle_false = sum(f.kind == AlertKind.NEEDLE_IN_ZONE for f in false)
+    out = [
+        share("leaks told (>= 1 µR)", len(told), len(leaks), 98, at_least=True),
+        percentile("delay of a leak, median", told, 50, 2, "pulses"),
+        percentile("delay of a leak, 95th percentile", told, 95, 4, "pulses"),
+        share("warned before a leak", sum(d.warned for d in leaks), len(leaks), 90, at_least=True),
+        share("escapes told within 0.5 s of 10 mm", _within(runs, 0.5), len(runs), 90, at_least=True),
+        share(
+            "needle breaches told within 3 pulses",
+            _within([d.delay_pulses for d in breaches], 3),
+            len(breaches),
+            98,
+            True,
+        ),
+        per_hour("false high alerts, nothing leaks", sum(f.high for t in quiet for f in t.false), quiet_h, 0.2),
+        per_hour("false alerts, clinical", sum(f.kind not in TECHNICAL for f in false), hours, 1),
+        per_hour("false alerts, all", len(false), hours, 1),
+        per_hour("false needle_in_zone", needle_false, hours, 0.2),
+    ]
+    for words, low_ur, bound in (("cement Dice, >= 1 µR", 1.0, 0.90), ("cement Dice, 0.6 µR", 0.0, 0.85)):
+        overlaps = [d for t in trials for d, _ in t.cement if (t.dose_ur >= 1.0) == (low_ur > 0)]
+        out.append(percentile(words + ", median", overlaps, 50, bound, "", at_least=True))
+        out.append(percentile(words + ", 10th percentile", overlaps, 10, None, "", at_least=True))
+    areas = [100 * abs(ratio - 1) for t in trials for _, ratio in t.cement]
+    roots = [t.roots for t in trials if t.roots is not None and t.dose_ur >= 1]
+    moved = [(error, ok) for t in trials for error, ok in t.registration]
+    trusted = [error for error, ok in moved if ok]
+    out += [
+        percentile("cement area error, median", areas, 50, 10, "%"),
+        percentile("roots Dice (>= 1 µR), median", [d for d, _ in roots], 50, 0.8, "", at_least=True),
+        percentile("roots centre-line distance, median", [mm for _, mm in roots], 50, 1, "mm"),
+        percentile("registration error, median", trusted, 50, 0.5, "mm"),
+        percentile("registration error, 95th percentile", trusted, 95, 1, "mm"),
+        share("trusted although more than 2 mm off", sum(e > 2 for e in trusted), len(moved), None),
+        share("not trusted at all", len(moved) - len(trusted), len(moved), None),
+        share(
+            "swing noticed within 3 frames",
+            _within([n for t in trials for n in t.swings], 3),
+            _count(trials, "swings"),
+            100,
+            True,
+        ),
+        share(
+            "view known again within 5 frames",
+            _within([n for t in trials for n in t.returns], 5),
+            _count(trials, "returns"),
+            100,
+            True,
+        ),
+    ]
+    return out
+
+
+def _within(values: Sequence[float | None], most: float) -> int:
+    return sum(value is not None and value <= most for value in values)
+
+
+def _count(trials: Sequence[LeakNotes], name: str) -> int:
+    return sum(len(getattr(t, name)) for t in trials)
+
+
+def as_table(trials: Sequence[LeakNotes]) -> str:
+    """The figures beside their bounds, and what fell short, trial by trial."""
+    hours = sum(t.beam_s for t in trials) / 3600
+    lines = [f"{len(trials)} trials, {sum(t.pulses for t in trials)} pulses, {hours:.2f} h of beam", ""]
+    lines += as_lines(figures(trials))
+    lines += ["", "trials that fall short"]
+    return "\n".join(lines + [f"  {t.name}: {words}" for t in trials if (words := _shortfall(t))])
+
+
+def _shortfall(trial: LeakNotes) -> str:
+    """What is wrong with one trial."""
+    words = []
+    for danger in trial.dangers:
+        what = f"{danger.kind} {danger.zone or ''} of {danger.first_s:.2f} s"
+        if danger.delay_pulses is None:
+            words.append(f"{what} missed")
+        elif danger.delay_pulses > (4 if danger.kind == AlertKind.CEMENT_IN_ZONE else 3):
+            words.append(f"{what} {danger.delay_pulses} pulses late")
+        elif not danger.warned and danger.kind == AlertKind.CEMENT_IN_ZONE:
+            words.append(f"{what} without a warning")
+    words += [
+        "escape missed" if seconds is None else f"escape {seconds:.2f} s late"
+        for seconds in trial.run_told_s
+        if seconds is None or seconds > 0.5
+    ]
+    words += [f"false {f.kind} at {f.t_s:.2f} s ({f.text})" for f in trial.false]
+    if trial.cement and (overlap := float(np.median([d for d, _ in trial.cement]))) < 0.85:
+        words.append(f"cement Dice {overlap:.2f}")
+    if trial.roots is not None and (trial.roots[0] < 0.8 or trial.roots[1] > 1):
+        words.append(f"roots Dice {trial.roots[0]:.2f}, centre-line {trial.roots[1]:.1f} mm")
+    trusted = [error for error, ok in trial.registration if ok]
+    if trusted and np.percentile(trusted, 95) > 1:
+        words.append(f"registration p95 {np.percentile(trusted, 95):.1f} mm")
+    if len(trusted) < 0.7 * len(trial.registration):
+        words.append(f"registered on {len(trusted)} of {len(trial.registration)} pulses")
+    words += ["swing noticed late" for n in trial.swings if n is None or n > 3]
+    words += ["view not known again in time" for n in trial.returns if n is None or n > 5]
+    return "; ".join(words)
