@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from guidance.casebook.case import CaseTruth, FrameTruth
 from guidance.casebook.replay import analyse
 from guidance.evaluation.alerts import score_alerts
-from guidance.evaluation.figures import Figure, as_lines, per_hour, percentile, share
+from guidance.evaluation.figures import Figure, per_hour, percentile, share
 from guidance.evaluation.leak_trials import LEAKS
 from guidance.evaluation.score import CEMENT_FROM_MM2, dice, fill, registration_error_mm
 from guidance.evaluation.trials import Trial
@@ -295,16 +295,7 @@ def _count(trials: Sequence[LeakNotes], name: str) -> int:
     return sum(len(getattr(t, name)) for t in trials)
 
 
-def as_table(trials: Sequence[LeakNotes]) -> str:
-    """The figures beside their bounds, and what fell short, trial by trial."""
-    hours = sum(t.beam_s for t in trials) / 3600
-    lines = [f"{len(trials)} trials, {sum(t.pulses for t in trials)} pulses, {hours:.2f} h of beam", ""]
-    lines += as_lines(figures(trials))
-    lines += ["", "trials that fall short"]
-    return "\n".join(lines + [f"  {t.name}: {words}" for t in trials if (words := _shortfall(t))])
-
-
-def _shortfall(trial: LeakNotes) -> str:
+def shortfall(trial: LeakNotes) -> str:
     """What is wrong with one trial."""
     words = []
     for danger in trial.dangers:

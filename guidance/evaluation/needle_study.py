@@ -1,11 +1,11 @@
 """The needle finder over many drawn procedures: what it reaches, held against what it must reach.
 
-``measure`` runs one trial through the whole pipeline and notes every needle of every pulse; ``as_table`` makes the
-figures of many trials. Only new pulses count, and of those only where the C-arm stands still.
+``measure`` runs one trial through the whole pipeline and notes every needle of every pulse; ``figures`` makes the
+table of many trials. Only new pulses count, and of those only where the C-arm stands still.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import atan2, degrees, hypot
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from drivers.frame import Frame, SourceInfo
 from guidance.casebook.case import FrameTruth, TipTruth
+from guidance.evaluation.figures import Figure, percentile, share
 from guidance.evaluation.score import MATCH_MM, match_points
 from guidance.evaluation.trials import Trial
 from guidance.phantom.source import PhantomSource
@@ -50,7 +51,7 @@ class TipNote:
 
 
 @dataclass(slots=True)
-class TrialNotes:
+class NeedleNotes:
     """What was noted on one trial. ``told``: confidence, and whether it was right, of each needle on each pulse.
 
     ``false_at_s``: the pulses with a needle where there is none. ``scale_ratio``: mm_per_px told over true, where it
@@ -68,7 +69,7 @@ class TrialNotes:
     scale_ratio: float | None = None
 
 
-def measure(trial: Trial) -> TrialNotes:
+def measure(trial: Trial) -> NeedleNotes:
     """The trial rendered, analysed as ``serve`` does it, and noted."""
     with PhantomSource(trial.scenario, seed=trial.seed, keep_truth=True) as source:
         frames = ((frame, source.truth_of(i)) for i, frame in enumerate(source))
@@ -77,9 +78,9 @@ def measure(trial: Trial) -> TrialNotes:
 
 def note_trial(
     trial: Trial, info: SourceInfo, plan: CasePlan, mm_per_px: float, frames: Iterable[tuple[Frame, FrameTruth]]
-) -> TrialNotes:
+) -> NeedleNotes:
     """The trial's frames analysed and noted. ``mm_per_px``: the true one, told to the pipeline if the trial says so."""
-    notes = TrialNotes(trial.name, trial.kind, trial.number, mm_per_px)
+    notes = NeedleNotes(trial.name, trial.kind, trial.number, mm_per_px)
     pipeline = Pipeline(plan if trial.knows_scale else replace(plan, mm_per_px=None), info)
     pulse = 0
     for frame, truth in frames:
@@ -90,7 +91,7 @@ def note_trial(
     return notes
 
 
-def _note_pulse(notes: TrialNotes, findings: Findings, truth: FrameTruth) -> None:
+def _note_pulse(notes: NeedleNotes, findings: Findings, truth: FrameTruth) -> None:
     mm = notes.mm_per_px
     notes.pulses += 1
     if findings.scale is not None and findings.scale.source is ScaleSource.NEEDLE:
@@ -133,26 +134,7 @@ def _note_errors(note: TipNote, needle: Needle, error_px: float, tip: TipTruth, 
 # ---- the figures of many trials
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One line of the table. ``bound``: what it must not exceed (or, where ``at_least``, stay below)."""
-
-    words: str
-    value: float | None
-    bound: float | None
-    unit: str
-    at_least: bool = False
-    count: int = 0
-
-    @property
-    def is_reached(self) -> bool:
-        """Whether the figure holds; one without a bound always does, one that was not measured does not."""
-        if self.bound is None:
-            return True
-        return self.value is not None and (self.value >= self.bound if self.at_least else self.value <= self.bound)
-
-
-def figures(trials: Sequence[TrialNotes]) -> list[Figure]:
+def figures(trials: Sequence[NeedleNotes]) -> list[Figure]:
     """All figures of these trials, in the order of their importance."""
     shafts = [(trial, tip) for trial in trials if trial.kind != "end-on" for tip in _settled(trial)]
     found = [(trial, tip) for trial, tip in shafts if tip.error_px is not None]
@@ -166,32 +148,27 @@ def figures(trials: Sequence[TrialNotes]) -> list[Figure]:
     dots = [tip for trial in trials if trial.kind == "end-on" for tip in _settled(trial)]
     jitters = [jitter for trial in trials for jitter in _jitters_mm(trial)]
     out = [
-        Figure("tip error, median", _of(np.median, mm), 0.3, "mm", count=len(mm)),
-        Figure("tip error, median", _of(np.median, px), 1.5, "px", count=len(px)),
-        Figure("tip error, 95th percentile", _of(_p95, mm), 1.0, "mm", count=len(mm)),
-        Figure("  of tips not in cement", _of(_p95, bare), None, "mm", count=len(bare)),
-        Figure("missed", _share(len(shafts) - len(found), len(shafts)), 2.0, "%", count=len(shafts)),
-        Figure("false, frames without a needle", _false_share(nothing), 0.5, "%", count=_pulses(nothing)),
-        Figure("false, with clamp, screw, cable", _false_share(metal), 2.0, "%", count=_pulses(metal)),
-        Figure("false, beside needles", _false_share(with_needles), None, "%", count=_pulses(with_needles)),
-        Figure("direction error, median", _of(np.median, turns), 0.3, "°", count=len(turns)),
-        Figure("jitter of a still tip, median", _of(np.median, jitters), 0.15, "mm", count=len(jitters)),
-        Figure("jitter of a still tip, worst", _of(max, jitters), None, "mm", count=len(jitters)),
-        Figure(
-            "end-on, told", _share(sum(t.found_id is not None for t in dots), len(dots)), None, "%", count=len(dots)
-        ),
+        percentile("tip error, median", mm, 50, 0.3, "mm"),
+        percentile("tip error, median", px, 50, 1.5, "px"),
+        percentile("tip error, 95th percentile", mm, 95, 1.0, "mm"),
+        percentile("  of tips not in cement", bare, 95, None, "mm"),
+        share("missed", len(shafts) - len(found), len(shafts), 2.0),
+        _false("false, frames without a needle", nothing, 0.5),
+        _false("false, with clamp, screw, cable", metal, 2.0),
+        _false("false, beside needles", with_needles, None),
+        percentile("direction error, median", turns, 50, 0.3, "°"),
+        percentile("jitter of a still tip, median", jitters, 50, 0.15, "mm"),
+        percentile("jitter of a still tip, worst", jitters, 100, None, "mm"),
+        share("end-on, told", sum(t.found_id is not None for t in dots), len(dots), None),
     ]
     for kind in ("crossing", "swing", "occlusion", "withdrawal", "driving", "in cement"):
         kept = [is_kept for trial in trials if trial.kind == kind for is_kept in _keeps_ids(trial)]
-        out.append(Figure(f"identity kept, {kind}", _share(sum(kept), len(kept)), 100.0, "%", True, len(kept)))
-    ratios = [abs(trial.scale_ratio - 1.0) for trial in trials if trial.scale_ratio is not None]
-    out.append(
-        Figure("scale from the needle, off by", _of(np.median, [100 * r for r in ratios]), None, "%", count=len(ratios))
-    )
-    return out
+        out.append(share(f"identity kept, {kind}", sum(kept), len(kept), 100.0, at_least=True))
+    off = [100 * abs(trial.scale_ratio - 1.0) for trial in trials if trial.scale_ratio is not None]
+    return [*out, percentile("scale from the needle, off by", off, 50, None, "%")]
 
 
-def _settled(trial: TrialNotes) -> list[TipNote]:
+def _settled(trial: NeedleNotes) -> list[TipNote]:
     """The tips that must be told: not those of a needle that came into sight less than a second ago."""
     since: dict[int, float] = {}
     last: dict[int, float] = {}
@@ -205,7 +182,7 @@ def _settled(trial: TrialNotes) -> list[TipNote]:
     return settled
 
 
-def _jitters_mm(trial: TrialNotes) -> list[float]:
+def _jitters_mm(trial: NeedleNotes) -> list[float]:
     """The standard deviation, both axes together, of each still needle's tip about its true place."""
     if trial.kind != "still":
         return []
@@ -216,7 +193,7 @@ def _jitters_mm(trial: TrialNotes) -> list[float]:
     return [float(np.sqrt(np.var(np.array(offs), axis=0).sum())) for offs in by_id.values() if len(offs) >= 10]
 
 
-def _keeps_ids(trial: TrialNotes) -> list[bool]:
+def _keeps_ids(trial: NeedleNotes) -> list[bool]:
     """For each needle that was told at all, whether it was told under one id throughout, and nobody else under it."""
     ids: dict[int, set[int]] = defaultdict(set)
     for tip in trial.tips:
@@ -226,19 +203,12 @@ def _keeps_ids(trial: TrialNotes) -> list[bool]:
     return [len(own) == 1 and owners.count(next(iter(own))) == 1 for own in ids.values()]
 
 
-def as_table(trials: Sequence[TrialNotes]) -> str:
-    """The figures beside their bounds, the reliability of the confidence, and the trials that fall short."""
-    lines = [f"{len(trials)} trials, {sum(t.pulses for t in trials)} pulses", ""]
-    for figure in figures(trials):
-        told = "-" if figure.value is None else f"{figure.value:.2f} {figure.unit}"
-        bound = "" if figure.bound is None else f"{'>=' if figure.at_least else '<='} {figure.bound:g}"
-        verdict = "" if figure.bound is None else ("ok" if figure.is_reached else "SHORT")
-        lines.append(f"{figure.words:34} {told:>10}  {bound:8} {verdict:5}  of {figure.count}")
-    lines += ["", "confidence told     needles  right  mean confidence"]
+def reliability_lines(trials: Sequence[NeedleNotes]) -> list[str]:
+    """What the confidence told is worth: of the needles told alike, how many were right."""
+    lines = ["confidence told     needles  right  mean confidence"]
     for low, high, count, right, mean in reliability([told for trial in trials for told in trial.told]):
         lines.append(f"{low:4.2f} to {high:4.2f}      {count:8}  {right:5.1%}  {mean:5.1%}")
-    lines += ["", "trials that fall short"]
-    return "\n".join(lines + [line for trial in trials if (line := _shortfall(trial))])
+    return lines
 
 
 def reliability(told: Sequence[tuple[float, bool]]) -> list[tuple[float, float, int, float, float]]:
@@ -252,7 +222,7 @@ def reliability(told: Sequence[tuple[float, bool]]) -> list[tuple[float, float, 
     return out
 
 
-def _shortfall(trial: TrialNotes) -> str | None:
+def shortfall(trial: NeedleNotes) -> str:
     """What is wrong with one trial, in a line."""
     tips = _settled(trial)
     words = []
@@ -275,24 +245,12 @@ def _shortfall(trial: TrialNotes) -> str | None:
     jitters = _jitters_mm(trial)
     if jitters and max(jitters) > 0.15:
         words.append(f"jitter {max(jitters):.2f} mm")
-    return f"  {trial.name}: {'; '.join(words)}" if words else None
-
-
-def _of(statistic: Callable[[NDArray[np.float64]], float], values: Sequence[float]) -> float | None:
-    return float(statistic(np.array(values))) if len(values) else None
+    return "; ".join(words)
 
 
 def _p95(values: Sequence[float] | NDArray[np.float64]) -> float:
     return float(np.percentile(values, 95))
 
 
-def _share(part: int, whole: int) -> float | None:
-    return 100.0 * part / whole if whole else None
-
-
-def _false_share(trials: Sequence[TrialNotes]) -> float | None:
-    return _share(sum(len(t.false_at_s) for t in trials), _pulses(trials))
-
-
-def _pulses(trials: Sequence[TrialNotes]) -> int:
-    return sum(t.pulses for t in trials)
+def _false(words: str, trials: Sequence[NeedleNotes], bound: float | None) -> Figure:
+    return share(words, sum(len(t.false_at_s) for t in trials), sum(t.pulses for t in trials), bound)

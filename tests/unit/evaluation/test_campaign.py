@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from guidance.casebook.case import CaseError
-from guidance.evaluation import campaign as campaigns
-from guidance.evaluation.campaign import Campaign, run_campaign
-from guidance.evaluation.needle_study import TipNote, TrialNotes, as_table, figures, measure, reliability
+from guidance.evaluation.campaign import STUDIES, Campaign, as_table, run_campaign
+from guidance.evaluation.needle_study import NeedleNotes, TipNote, figures, measure, reliability
 from guidance.evaluation.trials import Trial, needle_trial
 from guidance.records import View
 
@@ -21,11 +20,11 @@ def a_tip(t_s: float, found_id: int | None = 1, error_px: float = 1.0, truth_id:
     return tip
 
 
-def notes_of(kind: str, *tips: TipNote, pulses: int = 10) -> TrialNotes:
-    return TrialNotes("a trial", kind, 0, mm_per_px=0.2, pulses=pulses, tips=list(tips))
+def notes_of(kind: str, *tips: TipNote, pulses: int = 10) -> NeedleNotes:
+    return NeedleNotes("a trial", kind, 0, mm_per_px=0.2, pulses=pulses, tips=list(tips))
 
 
-def value_of(words: str, *trials: TrialNotes, unit: str | None = None) -> float | None:
+def value_of(words: str, *trials: NeedleNotes, unit: str | None = None) -> float | None:
     return next(f.value for f in figures(trials) if f.words == words and unit in (None, f.unit))
 
 
@@ -34,11 +33,11 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Trials are only counted, not rendered; gives the numbers of those that were."""
     numbers: list[int] = []
 
-    def count(trial: Trial) -> TrialNotes:
+    def count(trial: Trial) -> NeedleNotes:
         numbers.append(trial.number)
-        return TrialNotes(trial.name, trial.kind, trial.number, 0.2)
+        return NeedleNotes(trial.name, trial.kind, trial.number, 0.2)
 
-    monkeypatch.setattr("guidance.evaluation.needle_study.measure", count)
+    monkeypatch.setitem(STUDIES, "needles", replace(STUDIES["needles"], measure=count))
     return numbers
 
 
@@ -64,10 +63,10 @@ def test_a_trial_runs_through_the_whole_pipeline_and_finds_its_needle() -> None:
 
 def test_a_broken_off_campaign_goes_on_where_it_stopped(tmp_path: Path, counted: list[int]) -> None:
     file = tmp_path / "notes.jsonl"
-    run_campaign(Campaign(2), file, jobs=1)
+    run_campaign(Campaign("needles", 2), file, jobs=1)
     with file.open("a") as lines:
         lines.write('{"name": "cut sho')
-    notes = run_campaign(Campaign(4), file, jobs=1)
+    notes = run_campaign(Campaign("needles", 4), file, jobs=1)
     assert counted == [0, 1, 2, 3]
     assert [n.number for n in notes] == [0, 1, 2, 3]
     assert len(file.read_text().splitlines()) == 5
@@ -75,24 +74,24 @@ def test_a_broken_off_campaign_goes_on_where_it_stopped(tmp_path: Path, counted:
 
 def test_the_notes_of_another_campaign_are_refused_by_file_and_line(tmp_path: Path, counted: list[int]) -> None:
     file = tmp_path / "notes.jsonl"
-    run_campaign(Campaign(1, seed=1), file, jobs=1)
+    run_campaign(Campaign("needles", 1, seed=1), file, jobs=1)
     with pytest.raises(CaseError, match=r"notes\.jsonl: line 1: expected .*\"seed\": 2"):
-        run_campaign(Campaign(1, seed=2), file, jobs=1)
+        run_campaign(Campaign("needles", 1, seed=2), file, jobs=1)
     assert counted == [0]
 
 
 def test_a_damaged_line_is_named(tmp_path: Path, counted: list[int]) -> None:
     file = tmp_path / "notes.jsonl"
-    run_campaign(Campaign(2), file, jobs=1)
+    run_campaign(Campaign("needles", 2), file, jobs=1)
     lines = file.read_text().splitlines()
     file.write_text("\n".join([lines[0], "{}", lines[2]]) + "\n")
     with pytest.raises(CaseError, match=r"line 2: .*expected a trial's notes"):
-        run_campaign(Campaign(2), file, jobs=1)
+        run_campaign(Campaign("needles", 2), file, jobs=1)
 
 
 def test_notes_read_back_are_the_notes_that_were_written() -> None:
     notes = notes_of("driving", a_tip(0.0), a_tip(0.1, None))
-    assert campaigns.NOTES.validate_json(json.dumps(asdict(notes))) == notes
+    assert STUDIES["needles"].notes.validate_json(json.dumps(asdict(notes))) == notes
 
 
 def test_tip_errors_are_told_in_pixels_and_millimetres() -> None:
@@ -124,7 +123,7 @@ def test_reliability_is_the_share_of_right_ones_among_needles_told_alike() -> No
 def test_the_table_names_what_falls_short() -> None:
     trial = notes_of("metal")
     trial.false_at_s = [0.4, 0.5]
-    table = as_table([trial])
+    table = as_table(Campaign("needles", 1), [trial])
     assert "false, with clamp, screw, cable" in table
     assert "SHORT" in table
     assert "a trial: false on 2 of 10 pulses (first 0.40 s)" in table

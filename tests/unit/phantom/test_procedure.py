@@ -204,3 +204,50 @@ def test_a_polygon_is_clipped_to_the_frame_and_dropped_outside_it() -> None:
     assert clipped[:, 0].min() == 0
     assert clipped[:, 0].max() == 10
     assert clip_to_frame(square - [50, 0], 100, 100) is None
+
+
+SMALL = (
+    'title = ""\nmay_alarm = false\n[video]\nduration_s = 4\nsize_px = 192\npulse_hz = 1\nvideo_hz = 1\ndose_ur = 90\n'
+)
+
+
+def all_of(text: str) -> Played:
+    procedure = Procedure(parse_scenario(SMALL + text, "test"))
+    return [(moment, pixels.copy(), procedure.truth(moment)) for moment, pixels in procedure.frames()]
+
+
+def test_a_pan_of_the_c_arm_moves_the_anatomy_the_other_way() -> None:
+    swing = "[[swings]]\nview = 'ap'\nstart_s = 0.5\nend_s = 1.5\nisocentre_mm = [10, 0, 5]\n"
+    frames = all_of(swing)
+    first, panned = frames[0][2], frames[-1][2]
+    # The patient's left is on the left, the head up; 200 mm of detector are 120 mm in the isocentre's plane.
+    px_per_mm = 192 / 120
+    assert first.shift_px == (0.0, 0.0)
+    assert panned.shift_px == pytest.approx((10 * px_per_mm, 5 * px_per_mm), abs=0.5)
+    zone, moved = np.array(first.zones["foramen_S1L"]), np.array(panned.zones["foramen_S1L"])
+    assert np.allclose(moved - zone, panned.shift_px, atol=0.05)
+
+
+def test_gas_on_its_way_makes_the_place_lighter_where_it_has_come_to() -> None:
+    gas = "[[distractors]]\nkind = 'gas'\nat_mm = [30, -35, 0]\ndrift_mm_per_s = [-20, 0, 0]\n"
+    without, with_gas = all_of(""), all_of(gas)
+    for second, x_mm in ((0, 30), (3, -30)):
+        lighter = with_gas[second][1].astype(int) - without[second][1]
+        # Magnified a little more than the isocentre's plane: it lies nearer to the tube.
+        x = round(95.5 - x_mm * 192 / 120 * 600 / 565)
+        assert lighter[92:100, x - 4 : x + 5].mean() > 5
+        assert abs(lighter[92:100, 191 - x - 4 : 191 - x + 5].mean()) < 3
+
+
+def test_a_tip_behind_a_clamps_joint_is_not_visible_and_one_in_cement_is_told_to_be() -> None:
+    needle = "[[needles]]\ntarget = 'ala_L'\nremaining_mm = 0\n[[cement]]\nml = 0.6\nstart_s = 1.1\nend_s = 2.0\n"
+    clamp = "[[distractors]]\nkind = 'clamp'\nat_mm = [80, 2.5, 0]\nangle_deg = 0\nstart_s = 2.5\n"
+    tips = [truth.tips[0] for _, _, truth in all_of(needle + clamp)]
+    assert [tip.visible for tip in tips] == [True, True, True, False]
+    assert [tip.in_cement for tip in tips] == [False, False, True, True]
+
+
+def test_a_run_is_as_long_as_it_stands_out_of_the_deposit() -> None:
+    leak = truth_at(3.4)
+    assert truth_at(1.5).run_mm == 0
+    assert 3 < leak.run_mm < 30
