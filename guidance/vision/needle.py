@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import ceil, exp, hypot, log
+from math import ceil, exp, hypot, inf, log
 
 import cv2
 import numpy as np
@@ -30,14 +30,20 @@ from guidance.vision.picture import Mask, Picture
 
 __all__ = ["NeedleSighting", "NeedleTracker", "find_needles", "shaft_mask"]
 
-WIDTH_RANGE_PX = (2.0, 13.0)
+THICKEST_PX = 13.0
 """A shaft's width at work scale where scale and gauge are unknown."""
+THINNEST_FIELD_SHARE = 2.4 / 250.0
+"""Where they are unknown: 13 gauge in the largest field there is, a 38 cm detector's at the patient."""
 THINNEST_RIBBON_SHARE = 0.75
 """Of the least diameter. Steel's shadow is 0.83 of its diameter wide in density; thinner ribbons are bone's edges."""
 MOST_CANDIDATES = 16
 LEAST_CONFIDENCE = 0.5
 MOST_CONFIDENCE_BEFORE_A_JOINT = 0.98
 """Below what is told on one pulse alone."""
+MOST_BENT = 1.0 / 300.0
+"""A shaft's greatest curvature, in 1 / diameters: half of the strain at which steel yields. A cable bends more."""
+BOW_NOISE = 0.13
+"""In diameters: noise and neighbours bow what is straight."""
 MOST_DARK_AHEAD = 0.45
 MOST_RAGGED = 0.3
 """Beyond either of these the tip lies in something as dark as itself, and its place along the axis is uncertain."""
@@ -56,15 +62,17 @@ def find_needles(picture: Picture, diameter_px: tuple[float, float] | None = Non
     arm of an open clamp looks the same.
     """
     search = search_image(picture)
-    widths = WIDTH_RANGE_PX
-    if diameter_px is not None:
-        thinnest = THINNEST_RIBBON_SHARE * diameter_px[0] / picture.factor
-        widths = (max(1.5, thinnest), 1.6 * diameter_px[1] / picture.factor)
+    thickest = THICKEST_PX if diameter_px is None else 1.6 * diameter_px[1] / picture.factor
+    if diameter_px is None:
+        x0, y0, x1, y1 = picture.field.box_px
+        diameter_px = THINNEST_FIELD_SHARE * max(x1 - x0, y1 - y0), inf
+    widths = (max(1.5, THINNEST_RIBBON_SHARE * diameter_px[0] / picture.factor), thickest)
     steep, flat = ribbon_runs(search, widths, flat=False), ribbon_runs(search, widths, flat=True)
     lines = straight_lines(steep, False, widths) + straight_lines(flat, True, widths)
     shafts: list[Shaft] = []
     sightings: list[NeedleSighting] = []
     covered: list[NeedleSighting] = []
+    lookalikes: list[NeedleSighting] = []
     tried = 0
     for line in sorted(lines, key=lambda line: -line.weight):
         if any(lies_on(line, shaft) for shaft in shafts):
@@ -77,9 +85,12 @@ def find_needles(picture: Picture, diameter_px: tuple[float, float] | None = Non
             continue
         shafts.append(shaft)
         sighting = _sighting(picture, shaft)
-        if sighting is None or has_thread(search, shaft) or has_joint(search, shaft):
+        if sighting is None:
             continue
-        (covered if sighting.tip_covered else sightings).append(sighting)
+        if has_thread(search, shaft) or has_joint(search, shaft):
+            lookalikes.append(sighting)
+        else:
+            (covered if sighting.tip_covered else sightings).append(sighting)
     on_shafts = shaft_mask(picture, sightings + covered, 4.0)
     for disc in dark_discs(search, steep, flat):
         x, y = disc.centre_xy
@@ -87,7 +98,7 @@ def find_needles(picture: Picture, diameter_px: tuple[float, float] | None = Non
             sightings.append(_end_on(picture, disc))
     likely = [s for s in sightings if s.confidence >= LEAST_CONFIDENCE and _has_diameter(s, diameter_px)]
     covered = [s for s in covered if _has_diameter(s, diameter_px)]
-    return _without_doubles([*without_jaws(picture, likely), *covered])
+    return _without_doubles([*without_jaws(picture, likely, lookalikes), *covered])
 
 
 def _sighting(picture: Picture, shaft: Shaft) -> NeedleSighting | None:
@@ -174,7 +185,8 @@ class _Quality:
     """What tells steel from bone along a shaft.
 
     ``lengths``: its length in diameters; ``fill``: the share of its rows that are ribbon; ``rough``, ``wobble``: how
-    far its centres leave a smooth bow and its widths their median, in diameters.
+    far its centres leave a smooth bow and its widths their median, in diameters; ``bent``: the bow's curvature, less
+    what noise makes, in 1 / diameters.
     """
 
     contrast: float
@@ -182,6 +194,7 @@ class _Quality:
     fill: float
     rough: float
     wobble: float
+    bent: float
 
     @classmethod
     def of(cls, shaft: Shaft) -> "_Quality":
@@ -193,17 +206,23 @@ class _Quality:
         bends = centres[2 * step :] - 2 * centres[step:-step] + centres[: -2 * step]
         rough = median(np.abs(bends)) / 2.0 if len(bends) else 0.0
         wobble = median(np.abs(rows[where, 1] - shaft.width))
+        first, middle, last = (median(third) if len(third) else 0.0 for third in np.array_split(centres, 3))
+        # Of an arc, what its thirds show is 8/9 of the sagitta.
+        sagitta = 9.0 / 8.0 * abs(first - 2 * middle + last) / shaft.width
+        lengths = len(rows) / shaft.width
         return cls(
             contrast=shaft.contrast,
-            lengths=len(rows) / shaft.width,
+            lengths=lengths,
             fill=len(where) / len(rows),
             rough=rough / shaft.width,
             wobble=wobble / shaft.width,
+            bent=8.0 * max(0.0, sagitta - BOW_NOISE) / lengths**2,
         )
 
     @property
     def is_worth_a_look(self) -> bool:
-        return self.contrast >= 0.18 and self.lengths >= 3.0 and self.wobble <= 0.25 and self.fill >= 0.5
+        is_steel = self.contrast >= 0.18 and self.wobble <= 0.25 and self.bent <= MOST_BENT
+        return is_steel and self.lengths >= 3.0 and self.fill >= 0.5
 
 
 def _confidence(
@@ -227,8 +246,8 @@ def _confidence(
     return 1.0 / (1.0 + exp(-z))
 
 
-def _has_diameter(sighting: NeedleSighting, allowed_px: tuple[float, float] | None) -> bool:
-    if allowed_px is None or sighting.diameter_px is None:
+def _has_diameter(sighting: NeedleSighting, allowed_px: tuple[float, float]) -> bool:
+    if sighting.diameter_px is None:
         return True
     return 0.9 * allowed_px[0] <= sighting.diameter_px <= 1.1 * allowed_px[1]
 

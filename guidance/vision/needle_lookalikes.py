@@ -142,10 +142,15 @@ def _straight_view(search: Density, shaft: Shaft, half: int, beyond: int = 0) ->
     return np.where(np.isfinite(values), values, float(OUTSIDE))
 
 
-def without_jaws(picture: Picture, sightings: list[NeedleSighting]) -> list[NeedleSighting]:
-    """The sightings without pairs of straight bars that spring from one joint: a clamp's jaws."""
-    jaws = {id(s) for a in sightings for b in sightings if a is not b and _are_jaws(picture, a, b) for s in (a, b)}
-    return [s for s in sightings if id(s) not in jaws]
+def without_jaws(
+    picture: Picture, sightings: list[NeedleSighting], others: list[NeedleSighting]
+) -> list[NeedleSighting]:
+    """The sightings without those that spring from one joint with another bar: a clamp's jaws.
+
+    ``others``: bars already known as no needles. Of two arms that overlap, one may hide the joint from the other.
+    """
+    bars = [*sightings, *others]
+    return [s for s in sightings if not any(s is not bar and _are_jaws(picture, s, bar) for bar in bars)]
 
 
 def _are_jaws(picture: Picture, a: NeedleSighting, b: NeedleSighting) -> bool:

@@ -35,8 +35,9 @@ from guidance.vision.registration import Placement, Registrar
 USUAL_NEEDLE_MM = 3.05
 """11 gauge: what a needle is taken for where the plan does not say."""
 
-THINNEST_SHARE, THICKEST_SHARE = 0.75, 1.2
-"""Of the needle's diameter: 13 gauge beside 11 is 0.79 of it; magnification between table and detector adds a tenth."""
+THINNEST_SHARE, THICKEST_SHARE = 0.75, 1.05
+"""Of the needle's diameter: 13 gauge beside 11 is 0.79 of it. From bone outwards a tip is at most 6 % larger on the
+picture: the skin it goes through is on the detector's side. A clamp's arm is 1.1 to 1.4 times as thick."""
 
 USUAL_FIELD_MM = 160.0
 """A 23 cm intensifier's field at the patient, magnified 1.4 times: the scale where nothing better is known."""

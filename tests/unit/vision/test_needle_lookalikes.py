@@ -7,7 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from guidance.vision.needle import find_needles
+from guidance.vision.needle_lookalikes import without_jaws
 from guidance.vision.needle_shaft import Shaft, fades_in_light, goes_on
+from guidance.vision.needle_track import NeedleSighting
 from guidance.vision.picture import Picture
 from tests.unit.vision.needle_pictures import NEEDLE_MM, expose, picture_of, steel_mm
 
@@ -58,11 +60,37 @@ def test_two_needles_that_spread_to_unlike_depths_are_both_found() -> None:
     assert len(find_needles(shown(sum(needles, np.zeros(SHAPE))))) == 2
 
 
-def test_a_clamp_seen_with_its_joint_is_no_needle() -> None:
+@pytest.mark.parametrize("turn_deg", [0.0, 37.0, 101.0])
+def test_both_arms_of_a_clamp_seen_with_its_joint_are_no_needles(turn_deg: float) -> None:
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
     box_lock = np.where(np.hypot(x - JOINT[0], y - JOINT[1]) < 1.4 * DIAMETER_PX, 5.0, 0.0)
-    arms = [bar(towards(JOINT, a, 110.0), a, 900.0, FLAT) for a in (-4.5, 4.5)]
+    arms = [bar(towards(JOINT, turn_deg + a, 110.0), turn_deg + a, 900.0, FLAT) for a in (-4.5, 4.5)]
     assert find_needles(shown(sum(arms, box_lock))) == ()
+
+
+def test_an_arm_goes_with_its_twin_whose_joint_was_seen() -> None:
+    def arm(angle_deg: float) -> NeedleSighting:
+        ends = towards(JOINT, angle_deg, 110.0), towards(JOINT, angle_deg, 40.0)
+        return NeedleSighting(ends[0], ends, angle_deg, DIAMETER_PX, 0.98)
+
+    picture = shown(np.zeros(SHAPE))
+    assert without_jaws(picture, [arm(-4.5)], [arm(4.5)]) == []
+    assert without_jaws(picture, [arm(-4.5)], []) == [arm(-4.5)]
+
+
+@pytest.mark.parametrize(("bend_widths", "expected"), [(100.0, 0), (1000.0, 1)])
+def test_a_lead_that_bends_is_no_needle_and_a_long_pin_that_bows_is_one(bend_widths: float, expected: int) -> None:
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    radius = bend_widths * DIAMETER_PX
+    across = 2.0 * np.abs(np.hypot(x - 300.0, y - 200.0 - radius) - radius) / DIAMETER_PX
+    thick = NEEDLE_MM * np.sqrt(np.maximum(0.0, 1.0 - across**2))
+    assert len(find_needles(shown(np.where(x > 150.0, thick, 0.0)))) == expected
+
+
+@pytest.mark.parametrize(("shown_px", "expected"), [(DIAMETER_PX, 1), (2.5, 0)])
+def test_without_a_scale_what_is_too_thin_for_the_largest_field_is_no_needle(shown_px: float, expected: int) -> None:
+    steel = steel_mm(SHAPE, (200.0, 190.0), 30.0, 900.0, shown_px, POINTED)
+    assert len(find_needles(shown(steel))) == expected
 
 
 def test_parallel_needles_with_their_hubs_side_by_side_are_both_found() -> None:
