@@ -128,6 +128,7 @@ class Needle:
 
     ``angle_deg``: direction from the tip back along the shaft, counter-clockwise from +x with y up, in (-180, 180].
     ``depth_share``: 0 at a vertebral body's posterior wall, 1 at its anterior cortex; None without such a zone.
+    ``tip_hidden``: cement or metal covers the tip, which is told where it was last seen.
     """
 
     id: int
@@ -138,6 +139,7 @@ class Needle:
     depth_share: float | None
     predicted: bool
     confidence: float
+    tip_hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -72,6 +72,7 @@ class NeedleMessage(WireModel):
     depth_share: Rounded | None
     predicted: bool
     confidence: Rounded
+    tip_hidden: bool = False
 
 
 class NerveRootMessage(WireModel):

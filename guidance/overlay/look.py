@@ -39,6 +39,7 @@ STYLES: dict[str, Style] = {
     "cement_front": Style("#ff9f45", 3.0, (), 0.0, essential=True),
     "needle": Style("#38d6ff", 2.4),
     "needle_tip": Style("#38d6ff", 3.0, (), 0.0, essential=True),
+    "needle_hidden": Style("#38d6ff", 3.0, (3, 4), 0.0, essential=True),
     "needle_predicted": Style("#38d6ff", 2.4, (6, 6), 0.0, essential=True),
     "label": Style("#e8eef4", 1.0),
     "label_alert": Style("#ffffff", 1.0, essential=True),

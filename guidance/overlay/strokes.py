@@ -175,9 +175,9 @@ def _cement(deposit: CementDeposit) -> list[Stroke]:
 
 
 def _needle(needle: Needle, alerts: Sequence[Alert]) -> list[Stroke]:
-    """A ring that leaves the tip itself to be seen, and the shaft from the ring backwards."""
+    """A ring that leaves the tip itself to be seen, dotted where the tip is covered, and the shaft from the ring on."""
     radius_px = 0.8 * needle.diameter_px if needle.diameter_px else 8.0
-    tip_style = "needle_predicted" if needle.predicted else "needle_tip"
+    tip_style = "needle_predicted" if needle.predicted else "needle_hidden" if needle.tip_hidden else "needle_tip"
     strokes = [Stroke(StrokeKind.CIRCLE, (needle.tip_px,), tip_style, radius_px=radius_px)]
     x, y = needle.tip_px
     anchor = (x + 1.6 * radius_px, y)  # seen end-on
@@ -201,6 +201,8 @@ def _needle(needle: Needle, alerts: Sequence[Alert]) -> list[Stroke]:
         words += f" depth {100 * needle.depth_share:.0f} %"
     if needle.predicted:
         words += " predicted"
+    elif needle.tip_hidden:
+        words += " tip hidden"
     alert = worst(alerts)
     if alert is not None:
         words = f"{ALARM_LOOKS[alert.priority].marks} {words} · {_quantity(alert)}"

@@ -147,6 +147,7 @@ def _covered(picture: Picture, shaft: Shaft, quality: "_Quality") -> NeedleSight
         diameter_px=shaft.width * picture.factor if tip is None else tip.diameter_px,
         confidence=_confidence(quality, 1.0, 0.0, False),
         tip_hidden=True,
+        dark_ahead_px=inf if tip is None else tip.dark_reach_px,
         tip_covered=True,
     )
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil, exp
+from math import ceil, exp, inf
 
 import cv2
 import numpy as np
@@ -95,9 +95,9 @@ def find_tip(picture: Picture, shaft: Shaft, end: int) -> Tip | None:
 
 
 def _dark_reach(axis: Floats, apex: float, level: float) -> float:
-    """How many rows beyond the apex are darker than the level, on the average of five."""
+    """How many rows beyond the apex are darker than the level, on the average of five; infinite where all are."""
     dark = np.convolve(axis, np.ones(5) / 5, mode="same")[ceil(apex) : -2] > level
-    return float(np.argmin(dark)) if not dark.all() else float(len(dark))
+    return float(np.argmin(dark)) if not dark.all() else inf
 
 
 def _ragged(shaft: Shaft, end: int) -> float:

@@ -1,7 +1,8 @@
 """Which needle is which, from pulse to pulse and from view to view, and how deep it is."""
 
+from copy import copy
 from dataclasses import dataclass, field
-from math import atan2, degrees, hypot
+from math import atan2, degrees, hypot, inf
 
 import cv2
 import numpy as np
@@ -27,10 +28,17 @@ TIP_GATE_DIAMETERS = 3.0
 FASTEST_DIAMETERS_PER_S = 20.0
 """Six centimetres a second for an 11-gauge needle: a hand on a mallet, not a swing of the C-arm."""
 LINE_GATE_DIAMETERS = 1.5
+ON_OFFER_S = 2.0
+"""A needle that was seen so shortly before the view changed may be one that appears in the other view."""
 STEADY_PULSES = 3
 HIDDEN_ADVANCE_DIAMETERS = 3.0
-"""A tip that advances out of sight is taken for still up to this far, and believed beyond."""
+"""A resting tip that advances out of sight is taken for still up to this far, and believed beyond."""
 LEAST_RETREAT_DIAMETERS = 0.35
+HIDDEN_RETREAT_DIAMETERS = 1.0
+"""An end in something dark is told no better than this: a tip that seems drawn back by less has not moved."""
+DRIVEN_DIAMETERS_PER_S = 1.0
+DARK_SHARE = 0.6
+"""Of the way from a tip that seems drawn back to its old place: if this much is as dark as steel, it is still there."""
 NOISE_DIAMETERS = 0.25
 RESTING_PULSES = 8
 RESTING_NOISE_DIAMETERS = 0.45
@@ -47,6 +55,8 @@ LEAST_STEEL_SHARE = 0.7
 TURN_GATE_DEG = 10.0
 COVERED_COST = 5.0
 """In diameters: any sighting with an end of its own is preferred to one whose end is covered."""
+STRANGER_COST = 100.0
+"""In diameters: a known view's own needles come before those that only lie at the same place on the screen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,29 +83,31 @@ class NeedleSighting:
     steel_share: float = 1.0
 
     @property
-    def is_clouded(self) -> bool:
-        """Something as dark as steel lies at the tip or just ahead of it."""
-        unit = self.diameter_px or USUAL_DIAMETER_PX
-        return self.tip_hidden or self.tip_covered or self.dark_ahead_px > CLOUDED_DIAMETERS * unit
+    def cloud_px(self) -> float:
+        """How far what lies at the tip and ahead of it is as dark as steel."""
+        return max(self.dark_ahead_px, self.diameter_px or USUAL_DIAMETER_PX if self.tip_hidden else 0.0)
 
 
 @dataclass(slots=True, eq=False)
 class _Track:
     """One needle in the coordinates of its view's reference frame, so that breathing does not move it."""
 
-    id: int
     tip: Floats
     back: Floats | None
     diameter_px: float | None
     confidence: float
     seen_at_s: float
     view_clock_s: float
+    id: int | None = None
+    """None until it is told."""
     velocity: Floats = field(default_factory=lambda: np.zeros(2))
     pulses: int = 1
     still_pulses: int = 0
     clouded_pulses: int = 0
-    """Those since the tip came to rest on which something as dark as steel lay ahead of it."""
-    told: bool = False
+    """Those since the tip came to rest on which something as dark as steel had come ahead of it."""
+    bare_ahead_px: float = inf
+    """The least that was dark ahead of the tip since it came to rest: bone, which was there before."""
+    tip_hidden: bool = False
     sighted_tip: Floats = field(init=False)
     """Of the latest sighting, as it was measured."""
 
@@ -112,11 +124,16 @@ class _Track:
 
 @dataclass(slots=True, eq=False)
 class _ViewMemory:
-    """The needles of one stored view; its clock stands still while another view is on the screen."""
+    """The needles of one view; its clock stands still while another is on the screen.
+
+    ``on_offer``: the ids of the view before that have not been found here yet.
+    """
 
     tracks: list[_Track] = field(default_factory=list)
     clock_s: float = 0.0
-    updated_at_s: float | None = None
+    updated_at_s: float = 0.0
+    motion: RigidMotion = field(default_factory=RigidMotion)
+    on_offer: set[int] = field(default_factory=set)
 
 
 class NeedleTracker:
@@ -124,63 +141,133 @@ class NeedleTracker:
 
     Tips are followed in the anatomy's coordinates with a constant velocity and two gates: by tip (it can only have
     moved so far) and by line (a needle that comes back where it left, or after an occlusion, lies on its old axis).
+    Each view keeps its needles until it returns. Where one needle was on the screen before the view changed and one
+    appears, they are the same and share their id. Several cannot be told apart from one projection, so each view
+    then has its own ids.
     What it misses: two needles that swap places along the same line while neither is seen.
     """
 
     def __init__(self) -> None:
         self._views: dict[int, _ViewMemory] = {}
+        self._now: _ViewMemory | None = None
+        self._is_placed = True
         self._next_id = 1
-        self._view_id: int | None = None
+        self._shown: set[int] = set()
+        """The needles that were on the screen when a known view last was."""
+        self._of_one_view: set[int] = set()
+        """Those that cannot be told apart in another view, whose ids mean nothing there."""
 
     def update(
         self,
         sightings: tuple[NeedleSighting, ...],
         t_s: float,
         motion: RigidMotion,
-        view_id: int,
+        view_id: int | None,
         bodies: tuple[Zone, ...] = (),
-        may_begin: bool = True,
     ) -> tuple[Needle, ...]:
         """The needles of this pulse in order of id, among them those predicted for lack of a sighting.
 
-        ``motion``: from the view's reference frame to this frame. ``bodies``: vertebral bodies of a lateral view,
-        moved to this frame. ``may_begin``: False where ``motion`` is not known to hold: a sighting of a known needle
-        is taken in, but none becomes a new one. The sightings of the first pulse ever are told at once; a later
-        needle is told on its second pulse, or on its fifth where it is doubtful, unless it is certain.
+        ``motion``: from the view's reference frame to this frame. ``view_id``: None where the picture lies in no
+        known view, and ``motion`` is the last known: needles are followed on the screen until a view is known.
+        ``bodies``: vertebral bodies of a lateral view, moved to this frame. The sightings of the first pulse ever are
+        told at once; a later needle is told on its second pulse, or on its fifth where it or the view is doubtful,
+        unless it is certain.
         """
-        is_first = not self._views
-        view = self._views.setdefault(view_id, _ViewMemory())
-        if self._view_id == view_id and view.updated_at_s is not None:
-            view.clock_s += max(0.0, t_s - view.updated_at_s)
-        self._view_id, view.updated_at_s = view_id, t_s
-
+        is_first = self._now is None
+        view, carried = self._enter(view_id, t_s, motion)
+        own_ids = {track.id for track in view.tracks if track not in carried}
         measured = [_in_anatomy(sighting, motion) for sighting in sightings]
-        partner = _pair(view, sightings, measured, t_s)
+        strangers = [track for track in carried if track.id not in own_ids]
+        partner = _pair(view, strangers, sightings, measured, t_s)
         for number, (sighting, (tip, back)) in enumerate(zip(sightings, measured, strict=True)):
             track = partner.get(number)
-            if track is None and (sighting.tip_covered or not may_begin):
-                continue
-            if track is None:
-                track = _Track(self._next_id, tip, back, sighting.diameter_px, sighting.confidence, t_s, view.clock_s)
-                track.told = is_first or sighting.confidence >= CERTAIN
-                self._next_id += 1
-                view.tracks.append(track)
-            else:
+            if track is not None:
                 _take_in(track, sighting, tip, back, t_s)
                 track.view_clock_s = view.clock_s
-                track.told |= track.pulses >= (
-                    PULSES_TO_TELL if track.confidence >= LIKELY else PULSES_TO_TELL_UNLIKELY
-                )
-        view.tracks = [
-            track
-            for track in view.tracks
-            if track.seen_at_s == t_s or (track.told and view.clock_s - track.view_clock_s <= REMEMBERED_FOR_S)
-        ]
+            elif not sighting.tip_covered:
+                view.tracks.append(_Track(tip, back, sighting.diameter_px, sighting.confidence, t_s, view.clock_s))
+        seen = [track for track in view.tracks if track.seen_at_s == t_s]
+        self._name(view, [track for track in seen if track.id is None and (is_first or self._is_sure(track))])
+        seen_ids = {track.id for track in seen}
+        waiting = [track for track in view.tracks if track.id not in seen_ids and _is_remembered(track, view)]
+        view.tracks = seen + [track for track in waiting if not (self._is_placed and track in carried)]
+        if self._is_placed:
+            self._shown = {track.id for track in view.tracks if track.id is not None and _is_on_offer(track, view)}
         return tuple(
-            _told(track, t_s, motion, bodies)
-            for track in sorted(view.tracks, key=lambda track: track.id)
-            if track.told and t_s - track.seen_at_s <= PREDICTED_FOR_S
+            sorted(
+                (
+                    _told(track, track.id, t_s, motion, bodies)
+                    for track in view.tracks
+                    if track.id is not None and t_s - track.seen_at_s <= PREDICTED_FOR_S
+                ),
+                key=lambda needle: needle.id,
+            )
         )
+
+    def _enter(self, view_id: int | None, t_s: float, motion: RigidMotion) -> tuple[_ViewMemory, list[_Track]]:
+        """The memory of the view on the screen, and those of its tracks that are carried over from the one before.
+
+        What was just seen on the screen may be seen on, whatever view it is called.
+        """
+        left, was_placed = self._now, self._is_placed
+        self._is_placed = view_id is not None
+        if view_id is not None:
+            view = self._views.setdefault(view_id, _ViewMemory())
+        else:
+            view = _ViewMemory() if left is None or was_placed else left
+        carried: list[_Track] = []
+        if view is left:
+            view.clock_s += max(0.0, t_s - view.updated_at_s)
+        else:
+            view.on_offer = set(self._shown)
+            if left is not None:
+                alive = [track for track in left.tracks if t_s - track.seen_at_s <= PREDICTED_FOR_S]
+                carried = [_carried(track, left.motion, motion, view) for track in alive]
+            view.tracks += carried
+        self._now, view.updated_at_s, view.motion = view, t_s, motion
+        return view, carried
+
+    def _is_sure(self, track: _Track) -> bool:
+        if self._is_placed and track.confidence >= CERTAIN:
+            return True
+        is_likely = self._is_placed and track.confidence >= LIKELY
+        return track.pulses >= (PULSES_TO_TELL if is_likely else PULSES_TO_TELL_UNLIKELY)
+
+    def _name(self, view: _ViewMemory, new: list[_Track]) -> None:
+        """Give ids to needles that are told for the first time in their view."""
+        taken = {track.id for track in view.tracks if self._is_placed or _is_shown(track, view)}
+        on_offer = view.on_offer - self._of_one_view - taken
+        if len(new) == len(on_offer) == 1:
+            new[0].id = on_offer.pop()
+            return
+        for track in new:
+            track.id = self._next_id
+            self._next_id += 1
+        if new and on_offer and self._is_placed:
+            self._of_one_view |= on_offer | {track.id for track in new if track.id is not None}
+
+
+def _is_remembered(track: _Track, view: _ViewMemory) -> bool:
+    return track.id is not None and view.clock_s - track.view_clock_s <= REMEMBERED_FOR_S
+
+
+def _is_shown(track: _Track, view: _ViewMemory) -> bool:
+    return view.clock_s - track.view_clock_s <= PREDICTED_FOR_S
+
+
+def _is_on_offer(track: _Track, view: _ViewMemory) -> bool:
+    return view.clock_s - track.view_clock_s <= ON_OFFER_S
+
+
+def _carried(track: _Track, left: RigidMotion, entered: RigidMotion, view: _ViewMemory) -> _Track:
+    """A copy of the track in another view, where it lies at the same place on the screen."""
+    here = copy(track)
+    points = [track.tip, track.sighted_tip, track.tip + track.velocity, track.tip if track.back is None else track.back]
+    tip, sighted_tip, next_tip, back = entered.move_back(left.move(np.array(points)))
+    here.tip, here.sighted_tip, here.velocity = tip, sighted_tip, next_tip - tip
+    here.back = None if track.back is None else back
+    here.view_clock_s = view.clock_s
+    return here
 
 
 def _in_anatomy(sighting: NeedleSighting, motion: RigidMotion) -> tuple[Floats, Floats | None]:
@@ -192,27 +279,32 @@ def _in_anatomy(sighting: NeedleSighting, motion: RigidMotion) -> tuple[Floats, 
 
 def _pair(
     view: _ViewMemory,
+    strangers: list[_Track],
     sightings: tuple[NeedleSighting, ...],
     measured: list[tuple[Floats, Floats | None]],
     t_s: float,
 ) -> dict[int, _Track]:
-    """Sighting number -> its track: the best pairs first, each sighting and each track once."""
+    """Sighting number -> its track: the best pairs first, each sighting, track and id once.
+
+    ``strangers``: the tracks that this view has not known before.
+    """
     costs = []
+    tracks = sorted(view.tracks, key=lambda track: -track.seen_at_s)
     for number, (sighting, (tip, back)) in enumerate(zip(sightings, measured, strict=True)):
-        for track in view.tracks:
+        for place, track in enumerate(tracks):
             if sighting.tip_covered and back is not None and track.back is not None:
                 cost = _cost(track, _uncovered(track, tip, back), back, t_s)
                 cost = None if cost is None else cost + COVERED_COST
             else:
                 cost = _cost(track, tip, back, t_s, sighting.tip_hidden)
             if cost is not None:
-                costs.append((cost, track.id, number, track))
+                cost += STRANGER_COST if track in strangers else 0.0
+                costs.append((cost, place, number, track))
     pairs: dict[int, _Track] = {}
-    taken: set[int] = set()
-    for _, track_id, number, track in sorted(costs, key=lambda item: item[:3]):
-        if number not in pairs and track_id not in taken:
+    for _, _, number, track in sorted(costs, key=lambda item: item[:3]):
+        is_free = all(track is not other and (track.id is None or track.id != other.id) for other in pairs.values())
+        if number not in pairs and is_free:
             pairs[number] = track
-            taken.add(track_id)
     return pairs
 
 
@@ -264,15 +356,14 @@ def _take_in(track: _Track, sighting: NeedleSighting, tip: Floats, back: Floats 
     if step < STOPPED_DIAMETERS * track.unit_px:
         track.velocity = np.zeros(2)
     if passed_s > PREDICTED_FOR_S:
-        track.clouded_pulses = 0
+        track.clouded_pulses, track.bare_ahead_px = 0, inf
     expected, ahead, is_held = track.tip_at(t_s), np.zeros(2), False
     if back is not None:
-        tip = _uncovered(track, tip, back) if sighting.tip_covered else tip
         ahead = _unit(tip - back)
-        advance = float((tip - track.tip) @ ahead)
-        is_held = _is_out_of_sight(track, sighting, advance, t_s)
+        off = tip - track.tip
+        is_held = _is_out_of_sight(track, sighting, off, ahead, t_s)
         if is_held:
-            expected, tip = track.tip, tip - advance * ahead
+            expected, tip = track.tip, tip - float(off @ ahead) * ahead
             track.velocity = np.zeros(2)
     innovation = tip - expected
     rests = track.still_pulses >= RESTING_PULSES and step < STROKE_DIAMETERS * track.unit_px
@@ -292,9 +383,13 @@ def _take_in(track: _Track, sighting: NeedleSighting, tip: Floats, back: Floats 
         track.velocity = np.zeros(2)
     track.still_pulses = track.still_pulses + 1 if is_noise and not track.velocity.any() else 0
     if not (is_held or is_noise):
-        track.clouded_pulses = 0
-    elif sighting.is_clouded and (track.clouded_pulses or track.still_pulses >= RESTING_PULSES):
-        track.clouded_pulses += 1
+        track.clouded_pulses, track.bare_ahead_px = 0, inf
+    else:
+        track.bare_ahead_px = min(track.bare_ahead_px, sighting.cloud_px)
+        has_come = sighting.cloud_px > track.bare_ahead_px + CLOUDED_DIAMETERS * track.unit_px
+        if has_come and (track.clouded_pulses or track.still_pulses >= RESTING_PULSES):
+            track.clouded_pulses += 1
+    track.tip_hidden = is_held
     track.tip, track.back, track.seen_at_s = smoothed, back if back is not None else track.back, t_s
     if sighting.diameter_px is not None:
         known = track.diameter_px or sighting.diameter_px
@@ -303,36 +398,37 @@ def _take_in(track: _Track, sighting: NeedleSighting, tip: Floats, back: Floats 
     track.pulses += 1
 
 
-def _is_out_of_sight(track: _Track, sighting: NeedleSighting, advance: float, t_s: float) -> bool:
-    """The tip cannot be seen where it is, so that its ``advance`` along the axis is no evidence that it moved.
+def _is_out_of_sight(track: _Track, sighting: NeedleSighting, off: Floats, ahead: Floats, t_s: float) -> bool:
+    """The tip cannot be seen where it is, so that ``off`` along the axis ``ahead`` is no evidence that it moved.
 
     Cement that grows ahead of a needle looks like a needle that advances. One that seems drawn back: absorbers only
     add up. Steel that was drawn back leaves its place lighter; where it is as dark as before, the tip is still there,
     and cement about it has taken its edges.
     """
-    unit = track.unit_px
-    if advance > 0.0 and track.clouded_pulses >= CLOUDED_PULSES:
-        # Cement has come between: only a bare tip with steel to its end shows that the needle was driven on.
-        return sighting.tip_hidden or sighting.tip_covered or sighting.steel_share < LEAST_STEEL_SHARE
-    if sighting.tip_hidden and abs(advance) > _reach(track, t_s) * unit:
+    unit, advance = track.unit_px, float(off @ ahead)
+    if abs(advance) > _reach(track, t_s) * unit and sighting.tip_hidden:
         # No hand is so fast: the shaft's line was followed through cement to something beyond it.
         return t_s - track.seen_at_s <= PREDICTED_FOR_S
-    if abs(advance) > HIDDEN_ADVANCE_DIAMETERS * unit:
+    if track.pulses < STEADY_PULSES and not sighting.tip_covered:
         return False
-    if sighting.tip_covered:
-        return True
-    if track.pulses < STEADY_PULSES:
-        return False
-    return sighting.tip_hidden or 0.0 < -advance < sighting.dark_ahead_px / 0.6 > LEAST_RETREAT_DIAMETERS * unit
+    if advance <= 0.0:
+        least = HIDDEN_RETREAT_DIAMETERS if sighting.tip_hidden else 0.0
+        is_dark = sighting.dark_ahead_px / DARK_SHARE > max(-advance, LEAST_RETREAT_DIAMETERS * unit)
+        return is_dark or -advance < least * unit
+    if track.clouded_pulses >= CLOUDED_PULSES:
+        # Cement has come between: only a bare tip with steel to its end shows that the needle was driven on.
+        return sighting.tip_hidden or sighting.steel_share < LEAST_STEEL_SHARE
+    is_driven = float(track.velocity @ ahead) > DRIVEN_DIAMETERS_PER_S * unit
+    return sighting.tip_hidden and not is_driven and advance <= HIDDEN_ADVANCE_DIAMETERS * unit
 
 
-def _told(track: _Track, t_s: float, motion: RigidMotion, bodies: tuple[Zone, ...]) -> Needle:
+def _told(track: _Track, number: int, t_s: float, motion: RigidMotion, bodies: tuple[Zone, ...]) -> Needle:
     unseen_s = t_s - track.seen_at_s
     points = motion.move(np.array([track.tip_at(t_s), track.tip if track.back is None else track.back]))
     tip, back = (float(points[0, 0]), float(points[0, 1])), (float(points[1, 0]), float(points[1, 1]))
     has_shaft = track.back is not None
     return Needle(
-        id=track.id,
+        id=number,
         tip_px=tip,
         shaft_px=(tip, back) if has_shaft else None,
         angle_deg=angle_deg(tip, back) if has_shaft else None,
@@ -340,6 +436,7 @@ def _told(track: _Track, t_s: float, motion: RigidMotion, bodies: tuple[Zone, ..
         depth_share=depth_share(tip, back, bodies) if has_shaft else None,
         predicted=unseen_s > 0.0,
         confidence=track.confidence * (1.0 - unseen_s / (2.0 * PREDICTED_FOR_S)),
+        tip_hidden=track.tip_hidden,
     )
 
 

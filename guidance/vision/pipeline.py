@@ -48,9 +48,6 @@ SCALE_PULSES = 15
 SHAFT_MARGIN_PX = 3.0
 """Work pixels added around a shaft before other stages look: its blurred edge and its motion within a pulse."""
 
-UNPLACED_S = 3.0
-"""Without registration a needle gets no new identity for this long, a swing's time; later seeing it matters more."""
-
 STEEL_REMEMBERED_S = 10.0
 """A needle that is no longer seen, its tip hidden in cement, still covers its place: it must not turn into cement."""
 
@@ -93,7 +90,6 @@ class Pipeline:
         self._needle_widths_px: deque[float] = deque(maxlen=SCALE_PULSES)
         self._field: XrayField | None = None
         self._placement: Placement | None = None
-        self._placed_at_s = 0.0
         self._first_t_s: float | None = None
         self._first_frame: tuple[Frame, float] | None = None
         self._last: Findings | None = None
@@ -170,16 +166,14 @@ class Pipeline:
         self._on_stage("needles")
         placement = self._registrar.update(picture, self._not_bone(picture, shafts), number, t_s)
         self._placement = placement
-        if placement.registration.ok:
-            self._placed_at_s = t_s
         self._on_stage("registration")
 
         context = self._context(placement)
         self._take_up_planned_view(context, placement, t_s)
         zones = tuple(replace(zone, polygon_px=placement.motion.move(zone.polygon_px)) for zone in context.zones)
         bodies = tuple(zone for zone in zones if zone.kind is ZoneKind.BODY)
-        may_begin = placement.registration.ok or t_s - self._placed_at_s > UNPLACED_S
-        needles = self._tracker.update(sightings, t_s, placement.motion, placement.view_id, bodies, may_begin)
+        view_id = placement.view_id if placement.registration.ok else None
+        needles = self._tracker.update(sightings, t_s, placement.motion, view_id, bodies)
         context.steel |= {needle.id: (t_s, needle) for needle in needles if not needle.predicted}
         scale = self._scale(needles, field)
         self._on_stage("tracking")

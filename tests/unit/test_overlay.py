@@ -111,6 +111,14 @@ def test_a_breached_zone_tells_the_amount_and_is_drawn_over_the_cement():
     assert "!!! foramen S1L 4.2 mm²" in words_of(strokes)
 
 
+def test_a_covered_tip_has_a_dotted_ring_and_is_called_hidden():
+    strokes = draw(replace(FINDINGS, needles=(replace(NEEDLE, tip_hidden=True),)))
+    assert "needle_hidden" in styles_of(strokes)
+    assert "needle_tip" not in styles_of(strokes)
+    assert STYLES["needle_hidden"].dash
+    assert any("tip hidden" in words for words in words_of(strokes))
+
+
 def test_a_needle_with_an_alert_tells_its_distance():
     assert "!! needle 1 45° · 2.0 mm" in words_of(draw(FINDINGS, (NEAR,)))
 

@@ -22,6 +22,7 @@ def test_findings_carry_every_field_of_the_contract() -> None:
     assert row.keys() >= CONTRACT_FIELDS
     assert row["needles"][0].keys() >= {
         "id", "tip_px", "shaft_px", "angle_deg", "diameter_px", "depth_share", "predicted", "confidence",
+        "tip_hidden",
     }  # fmt: skip
     assert row["nerve_roots"][0].keys() >= {"id", "polygons_px", "centerline_px", "area_mm2"}
     assert row["cement"][0].keys() >= {"id", "polygons_px", "area_mm2"}

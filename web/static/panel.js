@@ -103,7 +103,7 @@ export function showFindings(findings, alerts) {
   rebuild(part("situation"), situation, () => situation.flatMap(([name, words]) => [make("dt", name), make("dd", words)]));
 
   const needles = findings.needles.map((/** @type {any} */ needle) => [
-    `${needle.id}${needle.predicted ? " predicted" : ""}`,
+    `${needle.id}${needle.predicted ? " predicted" : needle.tip_hidden ? " tip hidden" : ""}`,
     needle.angle_deg === null ? "end-on" : `${needle.angle_deg.toFixed(0)}°`,
     needle.depth_share === null ? "–" : `${(100 * needle.depth_share).toFixed(0)} %`,
     nearestWords(needle, alerts),

@@ -1,7 +1,7 @@
 """Identity, prediction and depth of needles from pulse to pulse."""
 
 from dataclasses import replace
-from math import cos, radians, sin
+from math import cos, inf, radians, sin
 
 import numpy as np
 import pytest
@@ -41,11 +41,11 @@ def test_a_flicker_of_one_pulse_is_never_told() -> None:
     assert tracker.update((seen(100, 100),), 0.3, STILL, 0) == ()
 
 
-def test_no_needle_begins_where_the_motion_is_not_known_but_known_ones_go_on() -> None:
+def test_where_no_view_is_known_a_new_needle_waits_for_its_fifth_pulse_but_known_ones_go_on() -> None:
     tracker = NeedleTracker()
     tracker.update((seen(100, 100),), 0.0, STILL, 0)
     for pulse in range(1, 5):
-        told = tracker.update((seen(100 + pulse, 100), seen(300, 100)), 0.1 * pulse, STILL, 0, may_begin=False)
+        told = tracker.update((seen(100 + pulse, 100), seen(300, 100)), 0.1 * pulse, STILL, None)
         assert ids(told) == [1]
         assert not told[0].predicted
 
@@ -90,7 +90,7 @@ def test_a_stored_view_brings_its_needles_back() -> None:
     tracker = NeedleTracker()
     tracker.update((seen(100, 100),), 0.0, STILL, 0)
     other = tracker.update((seen(100, 100, confidence=0.99),), 60.0, STILL, 1)
-    assert ids(other) == [2]
+    assert ids(other) == [1]
     assert ids(tracker.update((seen(102, 99),), 120.0, STILL, 0)) == [1]
 
 
@@ -124,7 +124,7 @@ def test_cement_growing_ahead_does_not_advance_a_still_tip_but_a_long_stroke_doe
 
 
 def covered(x: float, y: float) -> NeedleSighting:
-    return replace(seen(x, y, hidden=True), tip_covered=True)
+    return replace(seen(x, y, hidden=True), tip_covered=True, dark_ahead_px=inf)
 
 
 def test_a_shaft_whose_end_is_covered_begins_no_needle() -> None:
