@@ -540,11 +540,12 @@ def _visible_apex_px(needle: BoneNeedle, carm: CArm) -> NDArray[np.float64]:
     """Where the needle's shadow ends on its axis, shape (2,).
 
     Seen obliquely from behind, an edge of the trocar stands out beyond its point; seen from the side, the point's
-    last third of a millimetre is too thin to be seen.
+    last third of a millimetre is too thin to be seen. The handle, which lies over a point
+    seen end-on, is no part of it.
     """
     apex, back = np.array(needle.tip_px(carm)), np.array(needle.back_px(carm))
     length = float(np.linalg.norm(back - apex))
-    (x0, y0, _, _), patch = needle.steel_cm(carm)
+    (x0, y0, _, _), patch = replace(needle, hub=False).steel_cm(carm)
     if patch.size == 0 or length < 1:
         return apex
     along = (back - apex) / length
