@@ -145,7 +145,9 @@ def figures(trials: Sequence[NeedleNotes]) -> list[Figure]:
     nothing = [trial for trial in trials if trial.kind == "nothing"]
     metal = [trial for trial in trials if trial.kind == "metal"]
     with_needles = [trial for trial in trials if trial.kind not in ("nothing", "metal")]
-    dots = [tip for trial in trials if trial.kind == "end-on" for tip in _settled(trial)]
+    dots = [(trial, tip) for trial in trials if trial.kind == "end-on" for tip in _settled(trial)]
+    dots_found = [(trial, tip) for trial, tip in dots if tip.error_px is not None]
+    dots_mm = [tip.error_px * trial.mm_per_px for trial, tip in dots_found if tip.error_px is not None]
     jitters = [jitter for trial in trials for jitter in _jitters_mm(trial)]
     out = [
         percentile("tip error, median", mm, 50, 0.3, "mm"),
@@ -159,7 +161,9 @@ def figures(trials: Sequence[NeedleNotes]) -> list[Figure]:
         percentile("direction error, median", turns, 50, 0.3, "°"),
         percentile("jitter of a still tip, median", jitters, 50, 0.15, "mm"),
         percentile("jitter of a still tip, worst", jitters, 100, None, "mm"),
-        share("end-on, told", sum(t.found_id is not None for t in dots), len(dots), None),
+        share("end-on, told", len(dots_found), len(dots), 90.0, at_least=True),
+        percentile("end-on, tip error, median", dots_mm, 50, None, "mm"),
+        _false("end-on, false", [trial for trial in trials if trial.kind == "end-on"], None),
     ]
     for kind in ("crossing", "swing", "occlusion", "withdrawal", "driving", "in cement"):
         kept = [is_kept for trial in trials if trial.kind == kind for is_kept in _keeps_ids(trial)]
@@ -228,10 +232,10 @@ def shortfall(trial: NeedleNotes) -> str:
     words = []
     if trial.false_at_s:
         words.append(f"false on {len(trial.false_at_s)} of {trial.pulses} pulses (first {trial.false_at_s[0]:.2f} s)")
+    missed = [tip for tip in tips if tip.found_id is None]
+    if missed:
+        words.append(f"missed {len(missed)} of {len(tips)} (first {missed[0].t_s:.2f} s)")
     if trial.kind != "end-on":
-        missed = [tip for tip in tips if tip.found_id is None]
-        if missed:
-            words.append(f"missed {len(missed)} of {len(tips)} (first {missed[0].t_s:.2f} s)")
         errors = [tip.error_px * trial.mm_per_px for tip in tips if tip.error_px is not None]
         if errors and (_p95(errors) > 1.0 or np.median(errors) > 0.3):
             worst = max((t for t in tips if t.error_px is not None), key=lambda t: t.error_px or 0.0)

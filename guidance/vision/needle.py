@@ -9,12 +9,18 @@ import numpy as np
 
 from guidance.records import Needle, PointPx
 from guidance.vision.kernels import ridge
-from guidance.vision.needle_lookalikes import has_joint, has_thread, without_jaws
-from guidance.vision.needle_shaft import (
+from guidance.vision.needle_dot import (
+    HUB_REACH_DIAMETERS,
+    HUB_REACH_OF_FIELD,
     LEAST_DOT_CONTRAST,
     Disc,
-    Shaft,
+    HubDot,
     dark_discs,
+    hub_dots,
+)
+from guidance.vision.needle_lookalikes import has_joint, has_thread, without_jaws
+from guidance.vision.needle_shaft import (
+    Shaft,
     fades_in_light,
     follow,
     goes_on,
@@ -62,6 +68,7 @@ def find_needles(picture: Picture, diameter_px: tuple[float, float] | None = Non
     arm of an open clamp looks the same.
     """
     search = search_image(picture)
+    hub_reach = _hub_reach(picture, diameter_px)
     thickest = THICKEST_PX if diameter_px is None else 1.6 * diameter_px[1] / picture.factor
     if diameter_px is None:
         x0, y0, x1, y1 = picture.field.box_px
@@ -96,6 +103,10 @@ def find_needles(picture: Picture, diameter_px: tuple[float, float] | None = Non
         x, y = disc.centre_xy
         if on_shafts[round(y), round(x)] == 0:
             sightings.append(_end_on(picture, disc))
+    for dot in hub_dots(search, picture.mask, hub_reach):
+        x, y = dot.tip_xy
+        if on_shafts[round(y), round(x)] == 0:
+            sightings.append(_in_hub(picture, dot))
     likely = [s for s in sightings if s.confidence >= LEAST_CONFIDENCE and _has_diameter(s, diameter_px)]
     covered = [s for s in covered if _has_diameter(s, diameter_px)]
     return _without_doubles([*without_jaws(picture, likely, lookalikes), *covered])
@@ -166,6 +177,20 @@ def _end_on(picture: Picture, disc: Disc) -> NeedleSighting:
     x, y = picture.to_frame_px(np.array(disc.centre_xy))
     confidence = min(0.9, 0.6 + 0.4 * (disc.contrast - LEAST_DOT_CONTRAST))
     return NeedleSighting((float(x), float(y)), None, None, disc.diameter * picture.factor, confidence)
+
+
+def _in_hub(picture: Picture, dot: HubDot) -> NeedleSighting:
+    """A needle seen from behind, through its hub. Its shaft's width blends with the hub's metal and is not told."""
+    x, y = picture.to_frame_px(np.array(dot.tip_xy))
+    confidence = min(0.95, 0.75 + 0.3 * (dot.contrast - LEAST_DOT_CONTRAST))
+    return NeedleSighting((float(x), float(y)), None, None, None, confidence)
+
+
+def _hub_reach(picture: Picture, diameter_px: tuple[float, float] | None) -> float:
+    """From a needle's core to beyond its hub, in work pixels."""
+    if diameter_px is None:
+        return HUB_REACH_OF_FIELD * float(max(picture.density.shape))
+    return HUB_REACH_DIAMETERS * diameter_px[0] / picture.factor
 
 
 def _end_score(picture: Picture, tip: Tip) -> float:

@@ -1,7 +1,7 @@
-"""Dark straight ribbons of constant width on a picture, each followed to both of its ends; and dark discs."""
+"""Dark straight ribbons of constant width on a picture, each followed to both of its ends."""
 
 from dataclasses import dataclass
-from math import ceil, cos, hypot, pi, sin
+from math import ceil, hypot
 
 import cv2
 import numpy as np
@@ -22,8 +22,6 @@ LEAST_NOISE = 0.05
 """Noisier pictures, in log density from pixel to pixel, are averaged over 3 x 3 pixels."""
 NOISE_ROWS = 16
 """The noise is estimated on every sixteenth row: ten thousand pixels and more."""
-LEAST_DOT_CONTRAST = 0.45
-"""Of a needle end-on: its whole length in the beam leaves nothing but scatter, 0.7 where that equals the primary."""
 DARKEST = 2.5
 """Denser than this the display's last grey levels, or their dither, would count as structure."""
 OUTSIDE = np.float32(9.0)
@@ -74,15 +72,6 @@ class Shaft:
         """The point of a strip's row and its offset across, in work pixels."""
         (x, y), (ux, uy) = self.origin_xy, self.along_xy
         return x + row * ux - across * uy, y + row * uy + across * ux
-
-
-@dataclass(frozen=True, slots=True)
-class Disc:
-    """A dark disc with light all round it, in work pixels."""
-
-    centre_xy: PointPx
-    diameter: float
-    contrast: float
 
 
 def search_image(picture: Picture) -> Density:
@@ -216,54 +205,6 @@ def _room(x: float, y: float, ux: float, uy: float, width: int, height: int) -> 
         elif step < -1e-9:
             steps.append(-at / step)
     return max(0, int(min(steps)))
-
-
-def dark_discs(search: Density, steep: Floats, flat: Floats) -> list[Disc]:
-    """The dark discs: ribbon on rows and on columns, and as long as wide.
-
-    ``steep``, ``flat``: the runs on rows and on columns.
-    """
-    found = []
-    for runs in (steep, flat):
-        length = (runs[:, 2] - runs[:, 1] + 1) * BAND_PX
-        ratio = length / np.maximum(runs[:, 6], 1.0)
-        runs = runs[(runs[:, 0] >= 2) & (ratio > 0.4) & (ratio < 1.7) & (runs[:, 7] > 0.7 * LEAST_DOT_CONTRAST)]
-        band = 0.5 * (runs[:, 1] + runs[:, 2])
-        found.append(np.column_stack([runs[:, 3] + runs[:, 4] * band, band * BAND_PX + (BAND_PX - 1) / 2, runs[:, 6]]))
-    discs = []
-    for x, y, width in found[0]:
-        for other_y, other_x, other_width in found[1]:
-            if hypot(x - other_x, y - other_y) > 0.35 * width or not 0.6 < width / other_width < 1.6:
-                continue
-            disc = _disc(search, 0.5 * (x + other_x), 0.5 * (y + other_y), 0.5 * (width + other_width))
-            if disc is not None:
-                discs.append(disc)
-    return discs
-
-
-def _disc(search: Density, x: float, y: float, width: float) -> Disc | None:
-    """The disc near a place; None where its edge is no circle against light all round."""
-    for _ in range(2):
-        rays = [
-            ridge.straighten(search, x, y, cos(angle), sin(angle), ceil(1.1 * width) + 3, 1).mean(axis=1)
-            for angle in np.arange(16) * (pi / 8)
-        ]
-        profiles = np.array(rays, dtype=np.float64)
-        if not np.isfinite(profiles).all():
-            return None
-        core, around = float(profiles[:, :2].mean()), profiles[:, -3:].mean(axis=1)
-        contrast = core - float(around.max())
-        if contrast < LEAST_DOT_CONTRAST:
-            return None
-        radii = np.array([falls_to(p, 0.5 * (core + a)) for p, a in zip(profiles, around, strict=True)], dtype=float)
-        if not np.isfinite(radii).all() or radii.std() > 0.25 * radii.mean():
-            return None
-        angles = np.arange(16) * (pi / 8)
-        x += float(2 * np.mean(radii * np.cos(angles)))
-        y += float(2 * np.mean(radii * np.sin(angles)))
-    if radii.std() > 0.12 * radii.mean() + 0.15:
-        return None
-    return Disc((x, y), 2.0 * float(radii.mean()), contrast)
 
 
 def falls_to(values: Floats, level: float) -> float | None:

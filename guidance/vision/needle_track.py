@@ -390,7 +390,7 @@ def _take_in(track: _Track, sighting: NeedleSighting, tip: Floats, back: Floats 
         if has_come and (track.clouded_pulses or track.still_pulses >= RESTING_PULSES):
             track.clouded_pulses += 1
     track.tip_hidden = is_held
-    track.tip, track.back, track.seen_at_s = smoothed, back if back is not None else track.back, t_s
+    track.tip, track.back, track.seen_at_s = smoothed, back, t_s
     if sighting.diameter_px is not None:
         known = track.diameter_px or sighting.diameter_px
         track.diameter_px = known + 0.2 * (sighting.diameter_px - known)

@@ -1,5 +1,6 @@
 """The procedure: what its frames, its plan and its truth have to do with each other."""
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from guidance.casebook.case import FrameTruth
-from guidance.phantom.procedure import Procedure
+from guidance.phantom.carm import CArm
+from guidance.phantom.instruments import BoneNeedle
+from guidance.phantom.procedure import Procedure, _visible_apex_px
 from guidance.phantom.scenario import parse_scenario
 from guidance.phantom.timeline import Moment
 from guidance.phantom.zones import clip_to_frame
@@ -251,3 +254,13 @@ def test_a_run_is_as_long_as_it_stands_out_of_the_deposit() -> None:
     leak = truth_at(3.4)
     assert truth_at(1.5).run_mm == 0
     assert 3 < leak.run_mm < 30
+
+
+def test_the_apex_of_a_needle_seen_end_on_is_where_its_own_shadow_ends_and_not_its_handles() -> None:
+    angle = np.radians(4.0)
+    carm = CArm(side_px=512)
+    right, _, beam = carm.axes
+    needle = BoneNeedle(np.zeros(3), np.cos(angle) * beam + np.sin(angle) * right)
+    (x0, y0, _, _), steel_cm = replace(needle, hub=False).steel_cm(carm)
+    row = steel_cm[round(needle.tip_px(carm)[1]) - y0]
+    assert _visible_apex_px(needle, carm)[0] == pytest.approx(x0 + np.flatnonzero(row > 0.0)[-1], abs=1.5)

@@ -240,3 +240,13 @@ def test_a_tip_off_every_body_has_no_depth() -> None:
     assert depth_share((150.0, 300.0), (300.0, 320.0), (BODY,)) is None
     assert depth_share((400.0, 130.0), (550.0, 150.0), (BODY,)) is None
     assert depth_share((150.0, 130.0), (300.0, 150.0), ()) is None
+
+
+def test_a_needle_that_tilts_until_it_is_a_dot_and_back_keeps_its_id() -> None:
+    tracker = NeedleTracker()
+    shaft = seen(300.0, 300.0)
+    dot = replace(shaft, shaft_px=None, angle_deg=None, diameter_px=None)
+    views = [shaft] * 4 + [dot] * 4 + [shaft] * 4
+    told = [tracker.update((view,), i / 7.5, RigidMotion(), 0) for i, view in enumerate(views)]
+    assert {tuple(ids(needles)) for needles in told} == {(1,)}
+    assert [needles[0].shaft_px is None for needles in told] == [False] * 4 + [True] * 4 + [False] * 4
