@@ -256,7 +256,7 @@ def _is_shown(track: _Track, view: _ViewMemory) -> bool:
 
 
 def _is_on_offer(track: _Track, view: _ViewMemory) -> bool:
-    return view.clock_s - track.view_clock_s <= ON_OFFER_S
+    return track.pulses >= PULSES_TO_TELL_UNLIKELY and view.clock_s - track.view_clock_s <= ON_OFFER_S
 
 
 def _carried(track: _Track, left: RigidMotion, entered: RigidMotion, view: _ViewMemory) -> _Track:
@@ -361,7 +361,8 @@ def _take_in(track: _Track, sighting: NeedleSighting, tip: Floats, back: Floats 
     if back is not None:
         ahead = _unit(tip - back)
         off = tip - track.tip
-        is_held = _is_out_of_sight(track, sighting, off, ahead, t_s)
+        is_seen_again = step < NOISE_DIAMETERS * track.unit_px
+        is_held = _is_out_of_sight(track, sighting, off, ahead, is_seen_again, t_s)
         if is_held:
             expected, tip = track.tip, tip - float(off @ ahead) * ahead
             track.velocity = np.zeros(2)
@@ -398,8 +399,12 @@ def _take_in(track: _Track, sighting: NeedleSighting, tip: Floats, back: Floats 
     track.pulses += 1
 
 
-def _is_out_of_sight(track: _Track, sighting: NeedleSighting, off: Floats, ahead: Floats, t_s: float) -> bool:
+def _is_out_of_sight(
+    track: _Track, sighting: NeedleSighting, off: Floats, ahead: Floats, is_seen_again: bool, t_s: float
+) -> bool:
     """The tip cannot be seen where it is, so that ``off`` along the axis ``ahead`` is no evidence that it moved.
+
+    ``is_seen_again``: the sighting before had its tip at the same place.
 
     Cement that grows ahead of a needle looks like a needle that advances. One that seems drawn back: absorbers only
     add up. Steel that was drawn back leaves its place lighter; where it is as dark as before, the tip is still there,
@@ -412,14 +417,16 @@ def _is_out_of_sight(track: _Track, sighting: NeedleSighting, off: Floats, ahead
     if track.pulses < STEADY_PULSES and not sighting.tip_covered:
         return False
     if advance <= 0.0:
-        least = HIDDEN_RETREAT_DIAMETERS if sighting.tip_hidden else 0.0
+        least = HIDDEN_RETREAT_DIAMETERS if sighting.tip_covered else 0.0
         is_dark = sighting.dark_ahead_px / DARK_SHARE > max(-advance, LEAST_RETREAT_DIAMETERS * unit)
         return is_dark or -advance < least * unit
     if track.clouded_pulses >= CLOUDED_PULSES:
         # Cement has come between: only a bare tip with steel to its end shows that the needle was driven on.
         return sighting.tip_hidden or sighting.steel_share < LEAST_STEEL_SHARE
     is_driven = float(track.velocity @ ahead) > DRIVEN_DIAMETERS_PER_S * unit
-    return sighting.tip_hidden and not is_driven and advance <= HIDDEN_ADVANCE_DIAMETERS * unit
+    is_bare = sighting.dark_ahead_px < CLOUDED_DIAMETERS * unit and sighting.steel_share >= LEAST_STEEL_SHARE
+    is_hidden = sighting.tip_covered or (sighting.tip_hidden and not (is_bare and is_seen_again))
+    return is_hidden and not is_driven and advance <= HIDDEN_ADVANCE_DIAMETERS * unit
 
 
 def _told(track: _Track, number: int, t_s: float, motion: RigidMotion, bodies: tuple[Zone, ...]) -> Needle:

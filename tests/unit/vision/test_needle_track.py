@@ -86,12 +86,61 @@ def test_crossing_needles_keep_their_ids() -> None:
     assert by_id[first].tip_px[0] > 180
 
 
-def test_a_stored_view_brings_its_needles_back() -> None:
+def followed(*sightings: NeedleSighting, view_id: int = 0) -> NeedleTracker:
+    """A tracker that has seen these for a second."""
     tracker = NeedleTracker()
-    tracker.update((seen(100, 100),), 0.0, STILL, 0)
-    other = tracker.update((seen(100, 100, confidence=0.99),), 60.0, STILL, 1)
-    assert ids(other) == [1]
+    for pulse in range(9):
+        tracker.update(sightings, pulse / 7.5, STILL, view_id)
+    return tracker
+
+
+def test_one_needle_has_one_id_in_both_views_and_on_return() -> None:
+    tracker = followed(seen(100, 100))
+    assert ids(tracker.update((seen(300, 150, confidence=0.99),), 60.0, STILL, 1)) == [1]
     assert ids(tracker.update((seen(102, 99),), 120.0, STILL, 0)) == [1]
+
+
+def test_several_needles_have_ids_of_their_own_in_each_view_and_keep_them_on_return() -> None:
+    tracker = followed(seen(100, 100), seen(300, 100))
+    lateral = (seen(200, 150, confidence=0.99), seen(400, 150, confidence=0.99))
+    assert ids(tracker.update(lateral, 60.0, STILL, 1)) == [3, 4]
+    assert ids(tracker.update((seen(102, 99), seen(302, 99)), 120.0, STILL, 0)) == [1, 2]
+    assert ids(tracker.update(lateral, 180.0, STILL, 1)) == [3, 4]
+
+
+def test_a_needle_that_is_put_in_between_two_looks_at_a_view_is_the_one_that_is_new_in_it() -> None:
+    tracker = followed(seen(100, 100), seen(300, 100))
+    lateral = (seen(200, 150, confidence=0.99), seen(400, 150, confidence=0.99))
+    tracker.update(lateral, 60.0, STILL, 1)
+    for pulse in range(9):
+        told = tracker.update((seen(100, 100), seen(300, 100), seen(500, 100)), 120.0 + pulse / 7.5, STILL, 0)
+    assert ids(told) == [1, 2, 5]
+    assert ids(tracker.update((*lateral, seen(600, 150, confidence=0.99)), 180.0, STILL, 1)) == [3, 4, 5]
+
+
+def test_a_flicker_beside_a_needle_does_not_cost_it_its_id_in_the_other_view() -> None:
+    tracker = NeedleTracker()
+    for pulse in range(9):
+        flicker = (seen(300, 100, confidence=0.99),) if pulse == 5 else ()
+        tracker.update((seen(100, 100), *flicker), pulse / 7.5, STILL, 0)
+    assert ids(tracker.update((seen(300, 150, confidence=0.99),), 60.0, STILL, 1)) == [1]
+
+
+def test_what_a_turning_c_arm_shows_does_not_spoil_the_view_it_left() -> None:
+    tracker = followed(seen(100, 100), seen(300, 100))
+    for pulse in range(9, 20):
+        tracker.update((seen(100 + 20 * (pulse - 8), 100), seen(300, 100 + 9 * (pulse - 8))), pulse / 7.5, STILL, None)
+    (left, right) = tracker.update((seen(100, 100), seen(300, 100)), 20 / 7.5, STILL, 0)
+    assert (left.id, right.id) == (1, 2)
+    assert left.tip_px == pytest.approx((100.0, 100.0), abs=0.5)
+
+
+def test_a_needle_followed_while_no_view_is_known_keeps_its_id_in_the_view_that_is_then_stored() -> None:
+    tracker = followed(seen(100, 100), seen(300, 100))
+    for pulse in range(9, 20):
+        tracker.update((seen(100, 100), seen(300, 100)), pulse / 7.5, STILL, None)
+    moved = RigidMotion(shift_px=(30.0, 0.0))
+    assert ids(tracker.update((seen(100, 100), seen(300, 100)), 20 / 7.5, moved, 1)) == [1, 2]
 
 
 def test_needles_move_with_the_anatomy() -> None:
@@ -116,10 +165,13 @@ def test_cement_growing_ahead_does_not_advance_a_still_tip_but_a_long_stroke_doe
     for k in range(5):
         tracker.update((seen(100, 100),), k / 7.5, STILL, 0)
     ahead = (100 - 12 * cos(radians(45)), 100 + 12 * sin(radians(45)))
-    (held,) = tracker.update((seen(*ahead, hidden=True),), 0.8, STILL, 0)
+    column = replace(seen(*ahead, hidden=True), steel_share=0.5)
+    (held,) = tracker.update((column,), 0.8, STILL, 0)
+    assert held.tip_hidden
     assert held.tip_px == pytest.approx((100.0, 100.0), abs=0.5)
     far = (100 - 40 * cos(radians(45)), 100 + 40 * sin(radians(45)))
-    (moved,) = tracker.update((seen(*far, hidden=True),), 0.95, STILL, 0)
+    (moved,) = tracker.update((replace(column, tip_px=far, shaft_px=seen(*far).shaft_px),), 0.95, STILL, 0)
+    assert not moved.tip_hidden
     assert moved.tip_px == pytest.approx(far, abs=0.5)
 
 
@@ -139,6 +191,31 @@ def test_a_known_tip_stays_where_it_was_while_cement_covers_it() -> None:
         (needle,) = tracker.update((covered(100 + 4.0 * pulse, 100 - 4.0 * pulse),), 0.13 * pulse, STILL, 0)
         assert not needle.predicted
         assert needle.tip_px == pytest.approx((100.0, 100.0), abs=0.5)
+
+
+def test_an_end_in_the_dark_with_light_ahead_of_it_is_a_tip_drawn_back_out_of_its_own_trail() -> None:
+    tracker = followed(seen(100, 100))
+    for pulse in range(1, 6):
+        trail = replace(covered(100 + 15.0 * pulse, 100 - 15.0 * pulse), dark_ahead_px=8.0)
+        (needle,) = tracker.update((trail,), 1.07 + 0.13 * pulse, STILL, 0)
+        assert needle.id == 1
+        assert needle.tip_px == pytest.approx((100 + 15.0 * pulse, 100 - 15.0 * pulse), abs=0.5)
+
+
+def test_a_tip_that_is_being_driven_is_believed_in_the_dark_too() -> None:
+    tracker = followed(seen(200, 100, angle=0.0))
+    for pulse in range(1, 6):
+        ahead = replace(seen(200 - 6.0 * pulse, 100, angle=0.0, hidden=pulse > 2), dark_ahead_px=20.0 * (pulse > 2))
+        (needle,) = tracker.update((ahead,), 1.07 + 0.13 * pulse, STILL, 0)
+    assert needle.tip_px[0] == pytest.approx(170.0, abs=2.0)
+    assert not needle.tip_hidden
+
+
+def test_a_resting_tip_with_ragged_edges_is_believed_ahead_on_its_second_pulse_there() -> None:
+    tracker = followed(seen(200, 100, angle=0.0))
+    told = [tracker.update((seen(188, 100, angle=0.0, hidden=True),), 1.2 + t_s, STILL, 0)[0] for t_s in (0.0, 0.13)]
+    assert [needle.tip_hidden for needle in told] == [True, False]
+    assert [needle.tip_px[0] for needle in told] == pytest.approx([200.0, 188.0], abs=0.5)
 
 
 def test_a_covered_shaft_moves_a_known_needle_aside_with_its_axis() -> None:
