@@ -31,8 +31,8 @@ LINE_GATE_DIAMETERS = 1.5
 ON_OFFER_S = 2.0
 """A needle that was seen so shortly before the view changed may be one that appears in the other view."""
 STEADY_PULSES = 3
-HIDDEN_ADVANCE_DIAMETERS = 3.0
-"""A resting tip that advances out of sight is taken for still up to this far, and believed beyond."""
+HIDDEN_WAY_DIAMETERS = 3.0
+"""A resting tip that moves along its axis out of sight is taken for still up to this far, and believed beyond."""
 LEAST_RETREAT_DIAMETERS = 0.35
 HIDDEN_RETREAT_DIAMETERS = 1.0
 """An end in something dark is told no better than this: a tip that seems drawn back by less has not moved."""
@@ -234,7 +234,13 @@ class NeedleTracker:
         return track.pulses >= (PULSES_TO_TELL if is_likely else PULSES_TO_TELL_UNLIKELY)
 
     def _name(self, view: _ViewMemory, new: list[_Track]) -> None:
-        """Give ids to needles that are told for the first time in their view."""
+        """Give ids to needles that are told for the first time in their view.
+
+        One on the line of a needle that is no longer seen is that needle, however far it has been moved.
+        """
+        for track in new:
+            track.id = _id_on_its_line(track, view)
+        new = [track for track in new if track.id is None]
         taken = {track.id for track in view.tracks if self._is_placed or _is_shown(track, view)}
         on_offer = view.on_offer - self._of_one_view - taken
         if len(new) == len(on_offer) == 1:
@@ -245,6 +251,15 @@ class NeedleTracker:
             self._next_id += 1
         if new and on_offer and self._is_placed:
             self._of_one_view |= on_offer | {track.id for track in new if track.id is not None}
+
+
+def _id_on_its_line(new: _Track, view: _ViewMemory) -> int | None:
+    """The id of the unseen needle on whose line a new one lies; None where there is none."""
+    now_s = new.seen_at_s
+    seen_ids = {track.id for track in view.tracks if track.seen_at_s == now_s}
+    known = [track for track in view.tracks if track.id is not None and track.id not in seen_ids]
+    costs = [(_cost(track, new.tip, new.back, now_s, anywhere_on_its_line=True), track.id) for track in known]
+    return min(((cost, number) for cost, number in costs if cost is not None), default=(0.0, None))[1]
 
 
 def _is_remembered(track: _Track, view: _ViewMemory) -> bool:
@@ -418,15 +433,17 @@ def _is_out_of_sight(
         return False
     if advance <= 0.0:
         least = HIDDEN_RETREAT_DIAMETERS if sighting.tip_covered else 0.0
+        most = inf if sighting.tip_covered else HIDDEN_WAY_DIAMETERS
         is_dark = sighting.dark_ahead_px / DARK_SHARE > max(-advance, LEAST_RETREAT_DIAMETERS * unit)
-        return is_dark or -advance < least * unit
+        return -advance < least * unit or (is_dark and -advance <= most * unit)
+    is_steel = sighting.steel_share >= LEAST_STEEL_SHARE
+    is_bare = sighting.dark_ahead_px < CLOUDED_DIAMETERS * unit and is_steel and is_seen_again
+    is_hidden = sighting.tip_covered or (sighting.tip_hidden and not is_bare)
     if track.clouded_pulses >= CLOUDED_PULSES:
         # Cement has come between: only a bare tip with steel to its end shows that the needle was driven on.
-        return sighting.tip_hidden or sighting.steel_share < LEAST_STEEL_SHARE
+        return is_hidden or not is_steel
     is_driven = float(track.velocity @ ahead) > DRIVEN_DIAMETERS_PER_S * unit
-    is_bare = sighting.dark_ahead_px < CLOUDED_DIAMETERS * unit and sighting.steel_share >= LEAST_STEEL_SHARE
-    is_hidden = sighting.tip_covered or (sighting.tip_hidden and not (is_bare and is_seen_again))
-    return is_hidden and not is_driven and advance <= HIDDEN_ADVANCE_DIAMETERS * unit
+    return is_hidden and not is_driven and advance <= HIDDEN_WAY_DIAMETERS * unit
 
 
 def _told(track: _Track, number: int, t_s: float, motion: RigidMotion, bodies: tuple[Zone, ...]) -> Needle:

@@ -67,6 +67,12 @@ def test_a_needle_keeps_its_id_through_a_second_of_occlusion_and_through_reentry
     assert ids(tracker.update((seen(150, 50),), 2.0, STILL, 0)) == [1]
 
 
+def test_a_needle_that_was_drawn_back_too_fast_to_be_followed_keeps_its_id() -> None:
+    tracker = followed(seen(100, 200))
+    tracker.update((seen(220, 80),), 1.2, STILL, 0)
+    assert ids(tracker.update((seen(220, 80),), 1.3, STILL, 0)) == [1]
+
+
 def test_a_needle_elsewhere_is_a_new_one() -> None:
     tracker = NeedleTracker()
     tracker.update((seen(100, 100),), 0.0, STILL, 0)
