@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import cv2
 import numpy as np
@@ -9,11 +10,12 @@ from numpy.typing import NDArray
 
 from drivers.frame import Pixels
 from guidance.records import FieldKind, FieldOutline
-from guidance.vision.kernels.field import outermost_edges
-from guidance.vision.outline import Outline, Points, fit_outline, full_outline
+from guidance.vision.kernels.field import outermost_falls
+from guidance.vision.outline import TOLERANCE_PX, Outline, Points, fit_outline, full_outline, rectangle
 
 Grey = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
+Levels = NDArray[np.float64]
 Box = tuple[int, int, int, int]
 
 CELL_PX = 8
@@ -23,8 +25,21 @@ CONTRAST = 6.0
 """The field differs from its surround by more than this, in 8-bit levels, on average over a cell."""
 WELL_EXPLAINED = 0.9
 """Share of the edge on an outline from which on no other is tried."""
+STEEP_IN_SHADE = 0.4
+"""In a glowing surround the field's edge is a fall of at least this share of the largest on its way out."""
 SHADE_CONTRAST = 50.0
 """A surround that is only in shade must differ from the middle of the picture by more than anatomy mostly does."""
+SOFT_TOLERANCE = 0.5
+"""An edge point on a soft edge may stray by this share of the edge's width: so far the half-height moves when the
+field just inside is taken a third too bright or too dark, which anatomy does."""
+SCREEN_EVENNESS = 2.0
+"""What is drawn in one grey stays within this many levels of it, compression included."""
+PLAIN_SHARE = 0.1
+"""A plain level that this share of what is around a region has is one of its surround."""
+FILLED_SHARE = 0.94
+"""An outline of at least this share of its picture's area is the picture's; an octagon has 0.83 of its square."""
+NEAR_SHARE = 0.15
+"""A part of a field, or what is drawn beside it, that is narrower than this share of the field may be mistaken."""
 MIN_AREA_SHARE = 0.03
 RAYS = 360
 POLARITY_SIDE_PX = 240
@@ -52,12 +67,20 @@ class XrayField:
     polygon's box inside the frame, x1 and y1 excluded. ``mask``: (height, width) uint8, 255 inside the outline and
     away from burned-in text. ``text_boxes_px``: (x0, y0, x1, y1) of the text that was masked out.
     ``polarity_evidence``: as ``polarity_evidence`` returned it.
+
+    The outline, and the mask with it, lies where the edge has half its height in grey levels. A machine's mask ends
+    within a pixel or three; the shadow of an iris (a penumbra) falls from three quarters of that height to one
+    quarter over ``edge_width_px``, the median all around, 0 where no edge was seen. The beam's own half lies up to
+    one such width inside the outline, and from two widths inside on the picture is as bright as the field: what ends
+    between there and the outline may have left the field rather than ended. An iris that opens to the very border of
+    its picture shows no edge, and none is told; a penumbra wider than a tenth of the field is told too narrow.
     """
 
     outline: FieldOutline
     frame_size_px: tuple[int, int]
     text_boxes_px: tuple[Box, ...] = ()
     polarity_evidence: float = 0.0
+    edge_width_px: float = 0.0
 
     @property
     def bone_dark(self) -> bool:
@@ -107,11 +130,7 @@ def find_fields(pixels: Pixels, bits: int) -> tuple[XrayField, ...]:
     """
     grey = eight_bit(pixels, bits)
     size = (grey.shape[1], grey.shape[0])
-    outlines = _outlines(grey) or [full_outline(size)]
-    if outlines[0].explained < WELL_EXPLAINED:
-        shaded = _outline_in_shade(grey)
-        if shaded is not None and shaded.explained > outlines[0].explained + 0.05:
-            outlines[0] = shaded
+    outlines = _outlines(grey) or [_outline_in_shade(grey, (0, 0, *size)) or full_outline(size)]
     return tuple(_describe(grey, outline) for outline in outlines)
 
 
@@ -126,41 +145,103 @@ def _describe(grey: Grey, outline: Outline) -> XrayField:
     size = (grey.shape[1], grey.shape[0])
     inside = polygon_mask(outline.polygon, size)
     text = find_text(grey, inside)
-    field = XrayField(FieldOutline(outline.kind, outline.polygon, True), size, text)
+    seen = FieldOutline(outline.kind, outline.polygon, True)
+    field = XrayField(seen, size, text, edge_width_px=outline.edge_width_px)
     evidence = polarity_evidence(grey, field)
-    return XrayField(FieldOutline(outline.kind, outline.polygon, evidence >= 0), size, text, evidence)
+    return replace(_with_polarity(field, evidence >= 0), polarity_evidence=evidence)
 
 
-def _outlines(grey: Grey, nested: bool = False) -> list[Outline]:
-    """Outlines of all fields in a picture, the largest first."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cells:
+    """A frame in cells of CELL_PX: mean ``level``, whether neighbouring pixels differ often (``busy``) or
+    nowhere (``plain``)."""
+
+    level: NDArray[np.float32]
+    busy: NDArray[np.bool_]
+    plain: NDArray[np.bool_]
+
+
+def _measure_cells(grey: Grey) -> _Cells:
+    h, w = grey.shape
+    rows, columns = -(-h // CELL_PX), -(-w // CELL_PX)
+    grey = cv2.copyMakeBorder(grey, 0, rows * CELL_PX - h, 0, columns * CELL_PX - w, cv2.BORDER_REPLICATE)
+    differs = np.zeros(grey.shape, dtype=np.uint8)
+    differs[:, 1:] = grey[:, 1:] != grey[:, :-1]
+    differs[1:] |= grey[1:] != grey[:-1]
+    differs *= 255
+    level = cv2.resize(grey, (columns, rows), interpolation=cv2.INTER_AREA).astype(np.float32)
+    share = cv2.resize(differs, (columns, rows), interpolation=cv2.INTER_AREA)
+    return _Cells(level, share >= 255 * BUSY_SHARE, share == 0)
+
+
+def _outlines(grey: Grey) -> list[Outline]:
+    """Outlines of all fields in a frame, the largest first."""
     h, w = grey.shape
     cells = _measure_cells(grey)
-    found: list[tuple[float, Outline]] = []
-    for region in _regions(cells):
-        whole, surround = _with_saturated_parts(region, cells)
-        if surround is None:
-            found.append((float(w * h), full_outline((w, h))))
-            continue
-        points = _edge_points(grey, whole, surround)
-        outline = fit_outline(points, (w, h)) or _hull_outline(whole, (w, h))
-        if outline.kind in (FieldKind.RECTANGLE, FieldKind.POLYGON) and not nested:
-            outline = _field_within(grey, outline)
-        found.append((cv2.contourArea(outline.polygon.astype(np.float32)), outline))
-    found.sort(key=lambda pair: -pair[0])
-    return [outline for area, outline in found if area >= MIN_AREA_SHARE * w * h]
+    found = [_outline_of(grey, region, cells) for region in _regions(cells)]
+    areas = [_polygon_area(outline.polygon) for outline in found]
+    order = sorted(range(len(found)), key=lambda i: -areas[i])
+    return [found[i] for i in order if areas[i] >= MIN_AREA_SHARE * w * h]
 
 
-def _outline_in_shade(grey: Grey) -> Outline | None:
+def _outline_of(grey: Grey, region: Mask, cells: _Cells) -> Outline:
+    """The outline of the field that a region of noisy cells belongs to: all of it, or what lies lit in its shade."""
+    size = (grey.shape[1], grey.shape[0])
+    whole, surround = _with_saturated_parts(region, cells)
+    if len(surround):
+        box = _picture_box(grey, whole)
+        seen = _box_of(whole, size)
+        reach = _reach(seen, size) if len(surround) == 1 else seen
+        outline = _fit(_edge_points(grey, whole, surround), rectangle(0, 0, *size), rectangle(*reach))
+        outline = outline or _hull_outline(whole, size)
+    else:
+        box = (0, 0, *size)
+        outline = full_outline(size)
+    fills_picture = _polygon_area(outline.polygon) > FILLED_SHARE * _polygon_area(rectangle(*box))
+    if outline.explained >= WELL_EXPLAINED and not fills_picture:
+        return outline
+    lit = _outline_in_shade(grey, box)
+    if lit is None:
+        return outline
+    lies_within = fills_picture and lit.kind in (FieldKind.CIRCLE, FieldKind.OCTAGON)
+    return lit if lies_within or lit.explained > outline.explained + 0.05 else outline
+
+
+def _reach(box: Box, size: tuple[int, int]) -> Box:
+    """The box, opened to those borders of the frame that are near: what is as dark as the surround may lie there."""
+    (x0, y0, x1, y1), (w, h) = box, size
+    near_x, near_y = NEAR_SHARE * (x1 - x0), NEAR_SHARE * (y1 - y0)
+    return (
+        0 if x0 < near_x else x0,
+        0 if y0 < near_y else y0,
+        w if w - x1 < near_x else x1,
+        h if h - y1 < near_y else y1,
+    )
+
+
+def _fit(edge: tuple[Points, float], frame: Points, reach: Points) -> Outline | None:
+    """The shape that an edge agrees on: to a pixel or two if it can be, else as far as a soft edge may stray."""
+    points, width_px = edge
+    outline = fit_outline(points, frame, reach)
+    if SOFT_TOLERANCE * width_px > TOLERANCE_PX and (outline is None or outline.explained < WELL_EXPLAINED):
+        outline = fit_outline(points, frame, reach, SOFT_TOLERANCE * width_px) or outline
+    return None if outline is None else replace(outline, edge_width_px=width_px)
+
+
+def _outline_in_shade(grey: Grey, box: Box) -> Outline | None:
     """The outline of a field whose surround is as noisy as itself: the shadow of iris and shutters, not a mask.
 
-    Such a surround shows in at least three of the frame's corners and lies far from the field's level. None where
-    there is no such surround, or the edge has no simple shape.
+    ``box``: the picture in which it lies, x1 and y1 excluded. Such a surround shows in at least three of the
+    picture's corners and lies far from the field's level. None where there is no such surround, or the edge has no
+    simple shape.
     """
-    cells = _measure_cells(grey)
+    x0, y0, x1, y1 = box
+    picture = np.ascontiguousarray(grey[y0:y1, x0:x1])
+    cells = _measure_cells(picture)
     rows, columns = cells.level.shape
     k = max(1, round(0.04 * min(rows, columns)))
     corners = np.array(
-        [cells.level[y, x].mean() for y in (slice(k), slice(-k, None)) for x in (slice(k), slice(-k, None))]
+        [np.median(cells.level[y, x]) for y in (slice(k), slice(-k, None)) for x in (slice(k), slice(-k, None))]
     )
     surround = float(np.median(corners))
     middle = cells.level[rows // 4 : -(rows // 4) or None, columns // 4 : -(columns // 4) or None]
@@ -176,50 +257,56 @@ def _outline_in_shade(grey: Grey) -> Outline | None:
     if stats[largest, cv2.CC_STAT_AREA] < MIN_AREA_SHARE * content.size:
         return None
     region = np.where(labels == largest, 255, 0).astype(np.uint8)
-    return fit_outline(_edge_points(grey, region, surround, height / 3), (grey.shape[1], grey.shape[0]))
+    edge = _edge_points(picture, region, np.array([surround]), STEEP_IN_SHADE)
+    frame = rectangle(0, 0, x1 - x0, y1 - y0)
+    outline = _fit(edge, frame, frame)
+    if outline is None:
+        return None
+    return replace(outline, polygon=outline.polygon + np.array([x0, y0]))
 
 
-def _field_within(grey: Grey, outer: Outline) -> Outline:
-    """The field inside a picture that a monitor shows with a surround of its own (a noisy one, say)."""
-    x0, y0 = np.maximum(np.ceil(outer.polygon.min(axis=0) + 1).astype(int), 0)
-    x1, y1 = np.floor(outer.polygon.max(axis=0)).astype(int)
-    inner = _outlines(np.ascontiguousarray(grey[y0:y1, x0:x1]), nested=True)
-    shaped = inner and inner[0].kind in (FieldKind.CIRCLE, FieldKind.OCTAGON)
-    if not shaped and not (inner and outer.kind is FieldKind.POLYGON and inner[0].explained > outer.explained):
-        return outer
-    return Outline(inner[0].kind, inner[0].polygon + np.array([x0, y0]), inner[0].explained)
+def _box_of(region: Mask, size: tuple[int, int]) -> Box:
+    """A region of cells in pixels, x1 and y1 excluded."""
+    x, y, width, height = (CELL_PX * side for side in cv2.boundingRect(region))
+    return x, y, min(x + width, size[0]), min(y + height, size[1])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Cells:
-    """A frame in cells of CELL_PX: mean ``level``, and whether neighbouring pixels mostly differ (``busy``)."""
+def _picture_box(grey: Grey, region: Mask) -> Box:
+    """The box of a region of cells, x1 and y1 excluded, without what a monitor draws around the picture.
 
-    level: NDArray[np.float32]
-    busy: NDArray[np.bool_]
+    Rows and columns of a frame, a rule or a plain background hardly vary along themselves.
+    """
+    x, y, x1, y1 = _box_of(region, (grey.shape[1], grey.shape[0]))
+    inside = grey[y:y1, x:x1]
+    top, bottom = _without_plain_ends((inside[:, 1:] != inside[:, :-1]).mean(axis=1))
+    left, right = _without_plain_ends((inside[1:] != inside[:-1]).mean(axis=0))
+    return x + left, y + top, x + right, y + bottom
 
 
-def _measure_cells(grey: Grey) -> _Cells:
-    h, w = grey.shape
-    rows, columns = -(-h // CELL_PX), -(-w // CELL_PX)
-    grey = cv2.copyMakeBorder(grey, 0, rows * CELL_PX - h, 0, columns * CELL_PX - w, cv2.BORDER_REPLICATE)
-    differs = np.zeros(grey.shape, dtype=np.uint8)
-    differs[:, 1:] = grey[:, 1:] != grey[:, :-1]
-    differs[1:] |= grey[1:] != grey[:-1]
-    differs *= 255
-    level = cv2.resize(grey, (columns, rows), interpolation=cv2.INTER_AREA).astype(np.float32)
-    busy = cv2.resize(differs, (columns, rows), interpolation=cv2.INTER_AREA) >= 255 * BUSY_SHARE
-    return _Cells(level, busy)
+def _without_plain_ends(varies: NDArray[np.float64]) -> tuple[int, int]:
+    """First line and the one after the last that vary at least a quarter as much as most, within a cell or two."""
+    enough = varies >= 0.25 * np.median(varies)
+    most = round(NEAR_SHARE * len(varies))
+    first = int(np.argmax(enough[:most])) if enough[:most].any() else 0
+    last = int(np.argmax(enough[::-1][:most])) if enough[::-1][:most].any() else 0
+    return first, len(varies) - last
 
 
 def _regions(cells: _Cells) -> list[Mask]:
     """Each large region of noisy cells, lines of text removed; neither black nor white, which may be surround."""
-    rim = np.concatenate([cells.level[0], cells.level[-1], cells.level[1:-1, 0], cells.level[1:-1, -1]])
-    dark, bright = rim[rim < 4 * CONTRAST], rim[rim > 255 - 4 * CONTRAST]
+    low, high = CONTRAST, 255 - CONTRAST
+    rim = _along_rim(cells.level)
+    dark, bright = _drawn_first(cells, rim < 4 * CONTRAST), _drawn_first(cells, rim > 255 - 4 * CONTRAST)
     # A surround may carry noise of its own (an analogue grabber, an intensifier's glow).
-    low = max(CONTRAST, float(dark.mean() + 3 * dark.std())) if len(dark) else CONTRAST
-    high = min(255 - CONTRAST, float(bright.mean() - 3 * bright.std())) if len(bright) else 255 - CONTRAST
+    if len(dark):
+        low = max(low, float(dark.mean() + 3 * dark.std()))
+    if len(bright):
+        high = min(high, float(bright.mean() - 3 * bright.std()))
     content = np.where(cells.busy & (cells.level > low) & (cells.level < high), 255, 0).astype(np.uint8)
     content = cv2.morphologyEx(content, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    for level in _screen_levels(cells):
+        # The gap between a picture and what is drawn beside it may be one cell wide.
+        content[~cells.busy & (np.abs(cells.level - level) < SCREEN_EVENNESS)] = 0
     # The frame's border counts as content, or opening would eat a field that the frame clips.
     framed = cv2.copyMakeBorder(content, 3, 3, 3, 3, cv2.BORDER_REPLICATE)
     content = np.ascontiguousarray(cv2.morphologyEx(framed, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))[3:-3, 3:-3])
@@ -234,8 +321,26 @@ def _regions(cells: _Cells) -> list[Mask]:
     return [np.where(labels == i, 255, 0).astype(np.uint8) for i in large]
 
 
-def _with_saturated_parts(region: Mask, cells: _Cells) -> tuple[Mask, float | None]:
-    """A region grown by the saturated parts that touch it, and the level of its surround, None without surround.
+def _screen_levels(cells: _Cells) -> Levels:
+    """Levels of what is drawn along a good part of the frame's rim."""
+    level, busy = _along_rim(cells.level), _along_rim(cells.busy)
+    count = np.bincount(level[~busy].round().astype(int), minlength=256)
+    return np.flatnonzero(count >= PLAIN_SHARE * len(level)).astype(np.float64)
+
+
+def _along_rim(cells: NDArray[Any]) -> NDArray[Any]:
+    """The outermost cells of a frame, shape (n,)."""
+    return np.concatenate([cells[0], cells[-1], cells[1:-1, 0], cells[1:-1, -1]])
+
+
+def _drawn_first(cells: _Cells, chosen: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Levels of the chosen cells of the rim: of the plain ones alone where those are a third, for they are surround."""
+    drawn = chosen & _along_rim(cells.plain)
+    return np.asarray(_along_rim(cells.level)[drawn if 3 * drawn.sum() > chosen.sum() else chosen])
+
+
+def _with_saturated_parts(region: Mask, cells: _Cells) -> tuple[Mask, Levels]:
+    """A region grown by the saturated parts that touch it, and the levels around it, empty without surround.
 
     Flat at the end of the field's own grey scale that is not the surround's end is saturated x-ray; flat in
     between is drawn.
@@ -245,18 +350,43 @@ def _with_saturated_parts(region: Mask, cells: _Cells) -> tuple[Mask, float | No
     cv2.fillConvexPoly(hull, cv2.convexHull(np.concatenate(contours)), 255)
     ring = (cv2.dilate(hull, np.ones((5, 5), np.uint8)) > 0) & (hull == 0)
     if ring.sum() < 8:
-        return region, None
-    surround = float(np.bincount(cells.level[ring].round().astype(int)).argmax())
+        return region, np.zeros(0)
+    levels = _surround_levels(cells, ring, float(np.median(cells.level[region > 0])))
     inside = cells.level[region > 0]
-    if surround < float(np.median(inside)):
-        saturated = cells.level >= min(float(np.percentile(inside, 97)), 255 - CONTRAST)
+    black, white = CONTRAST, 255 - CONTRAST
+    if levels[0] < float(np.median(inside)):
+        white = min(float(np.percentile(inside, 97)), white)
     else:
-        saturated = cells.level <= max(float(np.percentile(inside, 3)), CONTRAST)
-    grown = np.where((region > 0) | (saturated & (np.abs(cells.level - surround) > CONTRAST)), 255, 0).astype(np.uint8)
+        black = max(float(np.percentile(inside, 3)), black)
+    saturated = (cells.level <= black) | (cells.level >= white)
+    for level in levels:
+        saturated &= np.abs(cells.level - level) > CONTRAST
+    grown = np.where((region > 0) | saturated, 255, 0).astype(np.uint8)
     grown = cv2.morphologyEx(grown, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) | region
     _, labels = cv2.connectedComponents(grown, connectivity=4)
     label = np.bincount(labels[region > 0]).argmax()
-    return np.where(labels == label, 255, 0).astype(np.uint8), surround
+    return np.where(labels == label, 255, 0).astype(np.uint8), levels
+
+
+def _surround_levels(cells: _Cells, ring: NDArray[np.bool_], inside: float) -> Levels:
+    """The commonest level around a region, then what else is plain there and as far from the level ``inside``.
+
+    The corners of a picture are black, the monitor beside them has a grey of its own. Plain on the other side of the
+    field's level is saturated x-ray.
+    """
+    count = np.bincount(cells.level[ring].round().astype(int), minlength=256)
+    levels = [int(count.argmax())]
+    plain = np.bincount(cells.level[ring & cells.plain].round().astype(int), minlength=256)
+    if levels[0] < inside:
+        plain[int(inside) :] = 0
+    else:
+        plain[: int(inside)] = 0
+    while True:
+        for level in levels:
+            plain[max(0, round(level - CONTRAST)) : round(level + CONTRAST) + 1] = 0
+        if plain.max() < PLAIN_SHARE * ring.sum():
+            return np.array(levels, dtype=np.float64)
+        levels.append(int(plain.argmax()))
 
 
 def _hull(region: Mask) -> Points:
@@ -275,11 +405,12 @@ def _hull_outline(region: Mask, size: tuple[int, int]) -> Outline:
     return Outline(FieldKind.POLYGON, np.clip(_hull(region), -0.5, np.array(size) - 0.5), 0.0)
 
 
-def _edge_points(grey: Grey, region: Mask, surround: float, contrast: float = CONTRAST) -> Points:
-    """Where the field ends along rays from its middle, (n, 2) in pixels, n <= RAYS.
+def _edge_points(grey: Grey, region: Mask, surround: Levels, steep: float = 0.0) -> tuple[Points, float]:
+    """Where the field ends along rays from its middle, (n, 2) in pixels, n <= RAYS, and how wide its edge is there.
 
-    Along each ray the outermost crossing of half the height between the surround and the field just inside. Rays
-    that end at the frame's border, or where the field is as dark as the surround, give no point.
+    Along each ray the outermost crossing of half the height between the surround, whichever of its levels is
+    nearer, and the field just inside. Rays that end at the frame's border, or where the field is as dark as the
+    surround, give no point. The width in pixels is the median one from three quarters of the height to one quarter.
     """
     h, w = grey.shape
     hull = _hull(region)
@@ -299,14 +430,23 @@ def _edge_points(grey: Grey, region: Mask, surround: float, contrast: float = CO
     profile = cv2.remap(
         smooth, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-    rise = np.abs(profile.astype(np.float32) - np.float32(surround))
+    rise = np.full(profile.shape, 255, dtype=np.float32)
+    for level in surround:
+        np.minimum(rise, np.abs(profile.astype(np.float32) - np.float32(level)), out=rise)
     ends = np.where(outside.any(axis=1), outside.argmax(axis=1), len(steps)).astype(np.int64)
-    at = np.empty(RAYS)
-    outermost_edges(rise, ends, depth, contrast, at)
-    met = at + 2 < ends
+    at, widths = np.empty(RAYS), np.empty(RAYS)
+    outermost_falls(rise, ends, depth, 2.0 * CONTRAST, steep, at, widths)
+    # Where the surround is plain, all that carries noise is field: an edge that it lies beyond is anatomy's.
+    within = 0 if steep > 0 else inward - 3 * CELL_PX
+    met = (at + 2 < ends) & (at >= within)
     found = centre + heading[met] * (reach[met] - inward + at[met])[:, None]
     inner = (found > 2.0).all(axis=1) & (found < np.array([w, h]) - 3.0).all(axis=1)
-    return np.asarray(found[inner])
+    found, widths = found[inner], widths[met][inner]
+    if not len(found):
+        return found, 0.0
+    # One collimator's edge is about as sharp all around; where it is lost in the dark, anatomy's own falls are wider.
+    width_px = float(np.median(widths))
+    return np.asarray(found[widths <= 2 * width_px + 4]), width_px
 
 
 def _hull_radius(hull: Points, centre: Points, heading: Points) -> Points:
@@ -610,7 +750,11 @@ def _with_polarity(field: XrayField, bone_dark: bool) -> XrayField:
 
 
 def _area(field: XrayField) -> float:
-    return float(cv2.contourArea(field.outline.polygon_px.astype(np.float32)))
+    return _polygon_area(field.outline.polygon_px)
+
+
+def _polygon_area(polygon: Points) -> float:
+    return float(cv2.contourArea(polygon.astype(np.float32)))
 
 
 def _overlap(a: XrayField, b: XrayField | None) -> float:

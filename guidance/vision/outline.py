@@ -18,15 +18,24 @@ SHUTTER_SHARE = 0.12
 """A side of a polygon, or a shutter before a circle, must explain at least these shares: the shadows of
 instruments and of thick bone at a circle's edge are shorter or ragged, and overlooking a small shutter costs little."""
 EXPLAINED_SHARE = 0.6
+BEYOND_SHARE = 0.03
+"""No more than this share of the edge may lie behind a shutter: text and panels beside the field make a few."""
+EIGHTH = np.pi / 4
+OCTAGON_SLANT = np.radians(2.0)
+"""A side of an octagon is turned from its place by less than this: half a pixel of noise on a short one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outline:
-    """``polygon``: (n, 2) vertices inside the frame, in pixels. ``explained``: share of edge points on it."""
+    """``polygon``: (n, 2) vertices inside the frame, in pixels. ``explained``: share of edge points on it.
+
+    ``edge_width_px``: over how many pixels the edge falls from three quarters of its height to one quarter.
+    """
 
     kind: FieldKind
     polygon: Points
     explained: float
+    edge_width_px: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,41 +66,45 @@ class Side:
         return np.asarray(points @ np.array([self.nx, self.ny]) - self.offset)
 
 
-def fit_outline(points: Points, frame_size: tuple[int, int]) -> Outline | None:
+def fit_outline(points: Points, frame: Points, reach: Points, tolerance_px: float = TOLERANCE_PX) -> Outline | None:
     """The convex field shape that most edge points agree on; None where nothing simple explains them.
 
-    ``points``: (n, 2), in order around the field, those on the frame's own border left out. ``frame_size``: width,
-    height in pixels. A circle cut by shutters is tried against shutters alone; whatever the shape, the frame's
-    border cuts it too. Points inside the outline may be many (a shadow that reaches the edge of the field looks
+    ``points``: (n, 2), in order around the field, those on the frame's own border left out. ``frame``: the
+    rectangle, as ``rectangle`` gives it, that cuts every shape. ``reach``: the one that closes a polygon where no
+    side was found, as far as the field was seen to reach. ``tolerance_px``: an edge point this near a curve belongs
+    to it. A circle cut by shutters is tried against shutters alone; whatever the shape, the frame
+    cuts it too. Points inside the outline may be many (a shadow that reaches the edge of the field looks
     like surround), points outside it must be few: there are no x-rays behind a collimator.
 
     Method: consensus of random samples (Fischler and Bolles, Random sample consensus, 1981) with a fixed seed.
     """
-    frame = _frame_polygon(frame_size)
     if len(points) < 12:
         return None
     best: Outline | None = None
     best_score = 0.0
-    circle = fit_circle(points)
+    circle = fit_circle(points, tolerance_px)
     for start in (circle, None) if circle is not None else (None,):
         left = np.ones(len(points), dtype=bool)
-        polygon = frame
         if start is not None:
-            left = np.abs(start.distance(points)) > _circle_tolerance(start)
-            polygon = clip(start.polygon(), _sides_of(frame))
-        sides = fit_sides(points, left, LINE_SHARE if start is None else SHUTTER_SHARE)
+            left = np.abs(start.distance(points)) > _circle_tolerance(start, tolerance_px)
+        sides = fit_sides(points, left, LINE_SHARE if start is None else SHUTTER_SHARE, tolerance_px)
+        octagon = octagon_through(sides, points, tolerance_px) if start is None else None
+        curves = len(sides) + (start is not None) if octagon is None else 1
+        sides = octagon or sides
         for side in sides:
-            left &= np.abs(side.distance(points)) > TOLERANCE_PX
-        polygon = clip(polygon, sides)
+            left &= np.abs(side.distance(points)) > tolerance_px
+        polygon = clip(start.polygon() if start is not None else frame, sides + _sides_of(frame))
+        if start is None and _touches(polygon, frame):
+            polygon = clip(reach, sides)
         explained = 1.0 - float(left.mean())
         # Each further curve explains a little by chance; prefer the simpler shape.
-        score = explained - 0.02 * len(sides) - (0.02 if start is not None else 0.0)
+        score = explained - 0.02 * curves
         if score > best_score and explained > EXPLAINED_SHARE and len(polygon) >= 3:
             best, best_score = Outline(_kind(start, sides, polygon), polygon, explained), score
     return best
 
 
-def fit_circle(points: Points) -> Circle | None:
+def fit_circle(points: Points, tolerance_px: float) -> Circle | None:
     """The circle with the most points on it, refined by least squares; None below CIRCLE_SHARE."""
     rng = np.random.default_rng(0)
     n = len(points)
@@ -109,20 +122,20 @@ def fit_circle(points: Points) -> Circle | None:
     centres, radii = a + np.column_stack([x, y]), np.hypot(x, y)
     voters = points[::2]
     off = np.hypot(voters[:, 0] - centres[:, :1], voters[:, 1] - centres[:, 1:]) - radii[:, None]
-    votes = (np.abs(off) < 2.5 * TOLERANCE_PX).sum(axis=1) - 3.0 * (off > 4.0 * TOLERANCE_PX).sum(axis=1)
+    votes = (np.abs(off) < 2.5 * tolerance_px).sum(axis=1) - 3.0 * (off > 4.0 * tolerance_px).sum(axis=1)
     winner = int(np.argmax(votes))
     circle = Circle(float(centres[winner, 0]), float(centres[winner, 1]), float(radii[winner]))
     for _ in range(3):
-        near = np.abs(circle.distance(points)) < 1.5 * _circle_tolerance(circle)
+        near = np.abs(circle.distance(points)) < 1.5 * _circle_tolerance(circle, tolerance_px)
         if near.mean() < CIRCLE_SHARE:
             return None
         circle = _least_squares_circle(points[near])
     return circle
 
 
-def _circle_tolerance(circle: Circle) -> float:
+def _circle_tolerance(circle: Circle, tolerance_px: float) -> float:
     # Image intensifiers are not perfectly round: about a third of a percent of the radius.
-    return max(TOLERANCE_PX, 0.0035 * circle.radius)
+    return max(tolerance_px, 0.0035 * circle.radius)
 
 
 def _least_squares_circle(points: Points) -> Circle:
@@ -134,7 +147,7 @@ def _least_squares_circle(points: Points) -> Circle:
     return Circle(float(cx + mean[0]), float(cy + mean[1]), float(np.sqrt(r + cx**2 + cy**2)))
 
 
-def fit_sides(points: Points, left: NDArray[np.bool_], share: float) -> tuple[Side, ...]:
+def fit_sides(points: Points, left: NDArray[np.bool_], share: float, tolerance_px: float) -> tuple[Side, ...]:
     """Straight shutters through the points marked in ``left``, the best supported first, at most eight."""
     rng = np.random.default_rng(1)
     inner = np.median(points, axis=0)
@@ -158,15 +171,54 @@ def fit_sides(points: Points, left: NDArray[np.bool_], share: float) -> tuple[Si
         flip = np.where(normal @ inner > offset, -1.0, 1.0)
         normal, offset = normal * flip[:, None], offset * flip
         off = points @ normal.T - offset
-        votes = (np.abs(off[left]) < TOLERANCE_PX).sum(axis=0)
-        votes = np.where((off > 2.5 * TOLERANCE_PX).mean(axis=0) > 0.03, 0, votes)
+        votes = (np.abs(off[left]) < tolerance_px).sum(axis=0)
+        votes = np.where((off > 2.5 * tolerance_px).mean(axis=0) > BEYOND_SHARE, 0, votes)
         winner = int(np.argmax(votes))
         if votes[winner] < needed:
             break
-        near = left & (np.abs(off[:, winner]) < TOLERANCE_PX)
+        near = left & (np.abs(off[:, winner]) < tolerance_px)
         sides.append(_least_squares_side(points[near], inner))
-        left &= np.abs(sides[-1].distance(points)) > 2 * TOLERANCE_PX
+        left &= np.abs(sides[-1].distance(points)) > 2 * tolerance_px
     return tuple(sides)
+
+
+def octagon_through(sides: tuple[Side, ...], points: Points, tolerance_px: float) -> tuple[Side, ...] | None:
+    """``completed_octagon`` of all sides, or of all but one: a rule beside the edge may look like a side."""
+    for left_out in range(-1, len(sides)):
+        kept = tuple(side for i, side in enumerate(sides) if i != left_out)
+        octagon = completed_octagon(kept, points, tolerance_px)
+        if octagon is not None:
+            return octagon
+    return None
+
+
+def completed_octagon(sides: tuple[Side, ...], points: Points, tolerance_px: float) -> tuple[Side, ...] | None:
+    """All eight sides of the regular octagon that four or more sides lie on; None where they lie on none.
+
+    Where part of the field is as dark as its surround, the sides that are seen tell where the others are.
+    """
+    if len(sides) < 4:
+        return None
+    normals = np.array([(side.nx, side.ny) for side in sides])
+    headings = np.arctan2(normals[:, 1], normals[:, 0])
+    eighths = np.round((headings - headings[0]) / EIGHTH).astype(int)
+    slanted = np.abs(headings - headings[0] - eighths * EIGHTH) > OCTAGON_SLANT
+    if slanted.any() or len(set(eighths % 8)) < len(sides) or len(set(eighths % 2)) == 1:
+        return None
+    turn = float(np.mean(headings - eighths * EIGHTH))
+    # Each side is as far from the centre: n . centre + radius = offset.
+    equations = np.column_stack([normals, np.ones(len(sides))])
+    offsets = np.array([side.offset for side in sides])
+    (x, y, radius), *_ = np.linalg.lstsq(equations, offsets, rcond=None)
+    if np.abs(equations @ (x, y, radius) - offsets).max() > 2 * tolerance_px:
+        return None
+    angles = turn + EIGHTH * np.setdiff1d(np.arange(8), eighths % 8)
+    unseen = tuple(
+        Side(float(np.cos(a)), float(np.sin(a)), float(x * np.cos(a) + y * np.sin(a) + radius)) for a in angles
+    )
+    if any((side.distance(points) > 2.5 * tolerance_px).mean() > BEYOND_SHARE for side in unseen):
+        return None
+    return sides + unseen
 
 
 def _least_squares_side(points: Points, inner: Points) -> Side:
@@ -196,19 +248,23 @@ def clip(polygon: Points, sides: tuple[Side, ...]) -> Points:
     return polygon
 
 
-def _frame_polygon(frame_size: tuple[int, int]) -> Points:
-    w, h = frame_size
-    return np.array([[-0.5, -0.5], [w - 0.5, -0.5], [w - 0.5, h - 0.5], [-0.5, h - 0.5]])
+def rectangle(x0: int, y0: int, x1: int, y1: int) -> Points:
+    """Corners, (4, 2), of the pixels from x0 and y0 to x1 and y1, those excluded."""
+    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]) - 0.5
 
 
 def full_outline(frame_size: tuple[int, int]) -> Outline:
     """The whole frame as field."""
-    return Outline(FieldKind.FULL, _frame_polygon(frame_size), 0.0)
+    return Outline(FieldKind.FULL, rectangle(0, 0, *frame_size), 0.0)
 
 
 def _sides_of(frame: Points) -> tuple[Side, ...]:
     (x0, y0), (x1, y1) = frame[0], frame[2]
     return (Side(-1, 0, -x0), Side(1, 0, x1), Side(0, -1, -y0), Side(0, 1, y1))
+
+
+def _touches(polygon: Points, frame: Points) -> bool:
+    return bool(np.isclose(polygon, frame[0]).any() or np.isclose(polygon, frame[2]).any())
 
 
 def _kind(circle: Circle | None, sides: tuple[Side, ...], polygon: Points) -> FieldKind:

@@ -8,46 +8,67 @@ from guidance.vision.kernels._jit import kernel
 _PROFILES = 'Array(float32, 2, "C", readonly=True)'
 _ENDS = 'Array(int64, 1, "C", readonly=True)'
 
-LOOKS = 6
 
-
-@kernel(f"void({_PROFILES}, {_ENDS}, int64, float64, float64[::1])")
-def outermost_edges(
-    rise: NDArray[np.float32], ends: NDArray[np.int64], depth: int, contrast: float, edges: NDArray[np.float64]
+@kernel(f"void({_PROFILES}, {_ENDS}, int64, float64, float64, float64[::1], float64[::1])")
+def outermost_falls(
+    rise: NDArray[np.float32],
+    ends: NDArray[np.int64],
+    depth: int,
+    least: float,
+    steep: float,
+    edges: NDArray[np.float64],
+    widths: NDArray[np.float64],
 ) -> None:
-    """Fill ``edges`` with the index, to a fraction, where each profile falls to half of what it is just inside.
+    """Fill ``edges`` with the index, to a fraction, where each profile has fallen halfway out of the field.
 
     ``rise``: (profiles, samples), difference from the surround, from inside outwards; of profile i the first
-    ``ends[i]`` samples count. A soft edge is wider than it looks from its foot, where it exceeds ``contrast``, so
-    the look inside (the median up to ``depth`` samples) is repeated from each new edge until it stays. NaN where
-    there is no edge, or the field is hardly different from its surround.
+    ``ends[i]`` samples count. A fall is the difference of the means over ``depth`` samples before and after, those
+    next to the place left out, for an edge may be soft; the level outside is the one beside the edge, because
+    scatter glows on behind a collimator. The outermost one counts that is at least ``least`` and the share ``steep``
+    of the largest on its profile. ``widths``: the samples from three quarters of the fall to one quarter, 0 on
+    a sharp edge. NaN where nothing falls by ``least``.
     """
+    gap = depth // 4
+    total = np.zeros(rise.shape[1] + 1)
+    inside, outside = np.zeros(rise.shape[1]), np.zeros(rise.shape[1])
     for i in range(rise.shape[0]):
         edges[i] = np.nan
-        edge = ends[i] - 1
-        while edge >= 0 and rise[i, edge] <= contrast:
-            edge -= 1
-        half = 0.0
-        for _ in range(LOOKS):
-            if edge < depth:
-                edge = -1
-                break
-            plateau = float(np.median(rise[i, edge - depth : edge - depth // 4]))
-            if plateau < 2.0 * contrast:
-                edge = -1
-                break
-            half = 0.5 * plateau
-            inner = edge
-            while inner >= 0 and rise[i, inner] < half:
-                inner -= 1
-            settled = edge - inner < 2
-            edge = inner
-            if settled:
-                break
-        if edge < 0:
+        widths[i] = np.nan
+        end = ends[i]
+        for s in range(end):
+            total[s + 1] = total[s] + rise[i, s]
+        largest = 0.0
+        for s in range(depth, end - 1):
+            after = s + 1 + min(gap, (end - 2 - s) // 2)
+            last = min(s + 1 + depth, end)
+            inside[s] = (total[s + 1 - gap] - total[s - depth]) / (depth + 1 - gap)
+            outside[s] = (total[last] - total[after]) / (last - after)
+            largest = max(largest, inside[s] - outside[s])
+        if largest < least:
             continue
+        at = end - 2
+        while inside[at] - outside[at] < max(least, steep * largest):
+            at -= 1
+        # The top of this fall: none higher within the gap that a soft edge may take.
+        top = at
+        while at > depth and at > top - gap - 2:
+            at -= 1
+            if inside[at] - outside[at] > inside[top] - outside[top]:
+                top = at
+        fall = inside[top] - outside[top]
+        half = outside[top] + 0.5 * fall
+        edge = top
+        while edge < end - 2 and rise[i, edge + 1] >= half:
+            edge += 1
+        while edge > 0 and rise[i, edge] < half:
+            edge -= 1
         edges[i] = edge
-        if edge + 1 < ends[i]:
-            drop = rise[i, edge] - rise[i, edge + 1]
-            if drop > 0.0:
-                edges[i] = edge + (rise[i, edge] - half) / drop
+        drop = rise[i, edge] - rise[i, edge + 1]
+        if drop > 0.0:
+            edges[i] = edge + min((rise[i, edge] - half) / drop, 1.0)
+        inner, outer = edge, edge + 1
+        while inner > 0 and rise[i, inner] < half + 0.25 * fall:
+            inner -= 1
+        while outer < end and rise[i, outer] > half - 0.25 * fall:
+            outer += 1
+        widths[i] = outer - inner - 1

@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from guidance.phantom.monitor import FieldShape, Layout, Monitor, field_mask, field_outline, jpeg
+from guidance.phantom.procedure import MONITOR_PICTURE_PX
 from guidance.records import FieldKind
 from guidance.vision.field import FieldWatch, XrayField, find_field, find_fields
-from guidance.vision.kernels.field import LOOKS, outermost_edges
-from tests.unit.vision.xray_pictures import anatomy, convex, disc, monitor, noisy, within
+from guidance.vision.kernels.field import outermost_falls
+from guidance.vision.outline import fit_outline, rectangle
+from tests.unit.vision.xray_pictures import Grey, anatomy, convex, disc, monitor, noisy, within
 
 SIDE = 400
 REAL = Path(__file__).parents[3].parent / "shared" / "data" / "carm_hip_dev"
@@ -129,6 +132,79 @@ def test_the_field_is_found_in_a_whole_monitor_layout(size: tuple[int, int]) -> 
     assert overlap(field, truth) > 0.97
 
 
+def on_monitor(layout: Layout, shape: FieldShape, soft: bool, inverted: bool) -> tuple[Grey, NDArray[np.bool_]]:
+    """A frame as a grabber with JPEG delivers it, and where its live field is; an iris leaves glow and noise around."""
+    side_px, edge_px = 512, 11.0 if soft else 1.8
+    field = field_mask(shape, side_px, edge_px)
+    if soft:
+        lit = anatomy(side_px) * field
+        picture = noisy(lit + 0.15 * cv2.GaussianBlur(lit, (0, 0), 50) + 10, 1)
+        picture = 255 - picture if inverted else picture
+    else:
+        picture = noisy(anatomy(side_px), 1)
+        picture = ((255 - picture if inverted else picture) * field).astype(np.uint8)
+    screen = Monitor(layout, side_px, MONITOR_PICTURE_PX[layout])
+    frame = jpeg(screen.show(picture, picture, 0.0, "LIVE", "80 kV"), 85)
+    corners = field_outline(shape, side_px) @ screen.matrix[:2, :2].T + screen.matrix[:2, 2]
+    return frame, convex(screen.size_px, [(x, y) for x, y in corners.tolist()])
+
+
+@pytest.mark.parametrize("inverted", [False, True], ids=["as taken", "inverted"])
+@pytest.mark.parametrize(
+    ("shape", "soft"),
+    [
+        (FieldShape.CIRCLE, False),
+        (FieldShape.CIRCLE, True),
+        (FieldShape.OCTAGON, False),
+        (FieldShape.OCTAGON, True),
+        (FieldShape.RECTANGLE, False),
+    ],
+)
+@pytest.mark.parametrize("layout", list(MONITOR_PICTURE_PX))
+def test_a_monitor_s_panels_and_its_other_picture_are_no_part_of_the_field(
+    layout: Layout, shape: FieldShape, soft: bool, inverted: bool
+) -> None:
+    frame, inside = on_monitor(layout, shape, soft, inverted)
+    fields = find_fields(frame, 8)
+    assert len(fields) == (2 if layout is Layout.MONITOR_1920X1080 else 1)
+    live = min(fields, key=lambda field: field.box_px[0])
+    assert live.outline.kind.value == shape.value
+    assert overlap(live, inside) > 0.97
+    assert live.bone_dark is not inverted
+
+
+def test_an_octagon_is_closed_where_it_is_as_dark_as_its_surround() -> None:
+    corners = np.array(octagon(200, 180))
+    share = np.linspace(0, 1, 40, endpoint=False)[:, None]
+    sides = [corners[i] + share * (corners[(i + 1) % 8] - corners[i]) for i in range(8)]
+    seen = np.vstack(sides[1:6]) + np.random.default_rng(0).normal(0, 0.4, (200, 2))
+    frame = rectangle(0, 0, SIDE, SIDE)
+    outline = fit_outline(seen, frame, frame)
+    assert outline is not None
+    assert outline.kind is FieldKind.OCTAGON
+    for corner in corners:
+        assert np.hypot(*(outline.polygon - corner).T).min() < 2.5
+
+
+@pytest.mark.parametrize("sigma_px", [3.0, 4.0, 5.0])
+def test_the_width_of_a_soft_edge_is_told_and_two_of_it_inside_the_picture_is_full(sigma_px: float) -> None:
+    soft = cv2.GaussianBlur(disc((SIDE, SIDE), (200, 200), 160).astype(np.float32), (0, 0), sigma_px)
+    field = find_field(noisy(np.full((SIDE, SIDE), 150, np.float32) * soft, 1), 8)
+    # A Gaussian falls from three quarters to one quarter over 1.35 sigma.
+    assert field.edge_width_px == pytest.approx(1.35 * sigma_px, abs=2)
+    radius = np.hypot(*(field.outline.polygon_px - 200).T)
+    assert soft[200, 200 + int(radius.min() - 2 * field.edge_width_px)] > 0.97
+
+
+def test_a_mask_s_edge_is_no_wider_than_three_pixels() -> None:
+    picture = within(noisy(anatomy(SIDE), 1), disc((SIDE, SIDE), (200, 200), 180))
+    assert find_field(picture, 8).edge_width_px <= 3
+
+
+def test_the_whole_frame_has_no_edge() -> None:
+    assert find_field(noisy(anatomy(SIDE), 1), 8).edge_width_px == 0
+
+
 def test_of_two_pictures_on_a_monitor_the_one_that_changes_is_live() -> None:
     stored = within(noisy(anatomy(SIDE, 1), 1), disc((SIDE, SIDE), (200, 200), 195))
     watch = FieldWatch()
@@ -222,33 +298,38 @@ def test_the_edge_kernel_finds_what_its_definition_finds(rise: NDArray[np.float3
     # Steps make edges likely: noise alone has hardly any.
     rise[1, :25] += 60
     rise[2, :15] += 120
-    found = np.empty(3)
-    outermost_edges(rise, np.full(3, end, dtype=np.int64), 8, 20.0, found)
-    expected = [outermost_edge(row[:end].astype(np.float64), 8, 20.0) for row in rise]
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    edges, widths = np.empty(3), np.empty(3)
+    outermost_falls(rise, np.full(3, end, dtype=np.int64), 8, 20.0, 0.4, edges, widths)
+    expected = [outermost_fall(row[:end].astype(np.float64), 8, 20.0, 0.4) for row in rise]
+    np.testing.assert_allclose(np.column_stack([edges, widths]), expected, atol=1e-4)
 
 
-def outermost_edge(rise: NDArray[np.float64], depth: int, contrast: float) -> float:
-    """Plain twin of ``outermost_edges`` for one profile."""
-    above = np.flatnonzero(rise > contrast)
-    if not len(above):
-        return float("nan")
-    edge, half = int(above[-1]), 0.0
-    for _ in range(LOOKS):
-        if edge < depth:
-            return float("nan")
-        plateau = float(np.median(rise[edge - depth : edge - depth // 4]))
-        if plateau < 2 * contrast:
-            return float("nan")
-        half = plateau / 2
-        over = np.flatnonzero(rise[: edge + 1] >= half)
-        if not len(over):
-            return float("nan")
-        settled, edge = edge - over[-1] < 2, int(over[-1])
-        if settled:
-            break
-    drop = rise[edge] - rise[edge + 1] if edge + 1 < len(rise) else 0.0
-    return edge + (float((rise[edge] - half) / drop) if drop > 0 else 0.0)
+def outermost_fall(rise: NDArray[np.float64], depth: int, least: float, steep: float) -> tuple[float, float]:
+    """Plain twin of ``outermost_falls`` for one profile: its edge and its width."""
+    end, gap = len(rise), depth // 4
+    levels = {
+        s: (
+            rise[s - depth : s + 1 - gap].mean(),
+            rise[s + 1 + min(gap, (end - 2 - s) // 2) : s + 1 + depth].mean(),
+        )
+        for s in range(depth, end - 1)
+    }
+    falls = {s: float(inside - outside) for s, (inside, outside) in levels.items()}
+    if max(falls.values(), default=0.0) < least:
+        return float("nan"), float("nan")
+    at = max(s for s, fall in falls.items() if fall >= max(least, steep * max(falls.values())))
+    top = at
+    while at > depth and at > top - gap - 2:
+        at -= 1
+        top = at if falls[at] > falls[top] else top
+    half, fall = levels[top][1] + falls[top] / 2, falls[top]
+    beyond = next((s for s in range(top + 1, end - 1) if rise[s] < half), end - 1)
+    edge = max(np.flatnonzero(rise[:beyond] >= half), default=0)
+    drop = rise[edge] - rise[edge + 1]
+    fraction = min(float((rise[edge] - half) / drop), 1.0) if drop > 0 else 0.0
+    inner = max(np.flatnonzero(rise[: edge + 1] >= half + fall / 4), default=0)
+    outer = edge + 1 + next((i for i, v in enumerate(rise[edge + 1 :]) if v <= half - fall / 4), end - edge - 1)
+    return edge + fraction, outer - inner - 1.0
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real C-arm pictures are not beside this checkout")
