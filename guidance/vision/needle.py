@@ -6,6 +6,7 @@ from math import ceil, exp, hypot, inf, log
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from guidance.records import Needle, PointPx
 from guidance.vision.kernels import ridge
@@ -212,7 +213,8 @@ class _Quality:
 
     ``lengths``: its length in diameters; ``fill``: the share of its rows that are ribbon; ``rough``, ``wobble``: how
     far its centres leave a smooth bow and its widths their median, in diameters; ``bent``: the bow's curvature, less
-    what noise makes, in 1 / diameters.
+    what noise makes, in 1 / diameters; ``uneven``: how much thicker its thickest third is than its thinnest, in
+    diameters.
     """
 
     contrast: float
@@ -221,6 +223,7 @@ class _Quality:
     rough: float
     wobble: float
     bent: float
+    uneven: float
 
     @classmethod
     def of(cls, shaft: Shaft) -> "_Quality":
@@ -232,7 +235,8 @@ class _Quality:
         bends = centres[2 * step :] - 2 * centres[step:-step] + centres[: -2 * step]
         rough = median(np.abs(bends)) / 2.0 if len(bends) else 0.0
         wobble = median(np.abs(rows[where, 1] - shaft.width))
-        first, middle, last = (median(third) if len(third) else 0.0 for third in np.array_split(centres, 3))
+        first, middle, last = _of_thirds(centres)
+        widths = _of_thirds(rows[where, 1])
         # Of an arc, what its thirds show is 8/9 of the sagitta.
         sagitta = 9.0 / 8.0 * abs(first - 2 * middle + last) / shaft.width
         lengths = len(rows) / shaft.width
@@ -243,12 +247,18 @@ class _Quality:
             rough=rough / shaft.width,
             wobble=wobble / shaft.width,
             bent=8.0 * max(0.0, sagitta - BOW_NOISE) / lengths**2,
+            uneven=(max(widths) - min(widths)) / shaft.width,
         )
 
     @property
     def is_worth_a_look(self) -> bool:
         is_steel = self.contrast >= 0.18 and self.wobble <= 0.25 and self.bent <= MOST_BENT
         return is_steel and self.lengths >= 3.0 and self.fill >= 0.5
+
+
+def _of_thirds(values: NDArray[np.floating]) -> list[float]:
+    """The medians of the first, the middle and the last third, of at least three values."""
+    return [median(third) for third in np.array_split(values, 3)]
 
 
 def _confidence(
@@ -263,6 +273,8 @@ def _confidence(
         + 4.0 * (quality.fill - 0.8)
         - 22.0 * (quality.wobble - 0.06)
         - 22.0 * (quality.rough - 0.03)
+        # A shaft that leans to the beam may widen towards the source by an eighth, and where it fades in light.
+        - 20.0 * max(0.0, quality.uneven - 0.2)
         - 2.0 * max(0.0, drop_misfit - 0.4)
         - 4.0 * dark_ahead
         # A needle leaves the field or ends in a hub; what shows both of its ends is an endplate, or a pin.
