@@ -266,9 +266,12 @@ def _confidence(
 ) -> float:
     """The share of such sightings that are right: a logistic model of shaft and tip."""
     drop_misfit = abs(log(max(drop, 0.05)))
+    faint = max(0.0, log(0.45 / quality.contrast))
     z = (
         2.0
         + 3.0 * log(quality.contrast / 0.45)
+        # Fainter than most steel behind scatter: bone's edges are, and rough.
+        - faint * (7.0 + 400.0 * max(0.0, quality.rough - 0.03))
         + 3.0 * log(min(quality.lengths, 25.0) / 10.0)
         + 4.0 * (quality.fill - 0.8)
         - 22.0 * (quality.wobble - 0.06)

@@ -87,6 +87,18 @@ def test_a_lead_that_bends_is_no_needle_and_a_long_pin_that_bows_is_one(bend_wid
     assert len(find_needles(shown(np.where(x > 150.0, thick, 0.0)))) == expected
 
 
+@pytest.mark.parametrize(("steel_share", "expected"), [(1.0, 1), (0.1, 0)])
+def test_a_straight_ribbon_much_fainter_than_steel_is_no_needle(steel_share: float, expected: int) -> None:
+    assert len(find_needles(shown(steel_share * bar((200.0, 190.0), 30.0, 900.0, POINTED)))) == expected
+
+
+def test_two_arms_that_merge_into_one_bar_of_uneven_width_are_no_needle() -> None:
+    arms = [bar(towards(JOINT, 37.0 + a, 130.0), 37.0 + a, 900.0, FLAT) for a in (-2.5, 2.5)]
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    box_lock = np.where(np.hypot(x - JOINT[0], y - JOINT[1]) < 1.4 * DIAMETER_PX, 5.0, 0.0)
+    assert find_needles(shown(sum(arms, box_lock))) == ()
+
+
 @pytest.mark.parametrize(("shown_px", "expected"), [(DIAMETER_PX, 1), (2.5, 0)])
 def test_without_a_scale_what_is_too_thin_for_the_largest_field_is_no_needle(shown_px: float, expected: int) -> None:
     steel = steel_mm(SHAPE, (200.0, 190.0), 30.0, 900.0, shown_px, POINTED)
