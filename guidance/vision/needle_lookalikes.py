@@ -17,6 +17,8 @@ LONGEST_PITCH_WIDTHS = 1.0
 """Of a bone screw the pitch is about a third of the outer diameter."""
 LEAST_THREAD_SHARE = 0.5
 """Of the unevenness of a shaft's edges, what one period alone must explain; noise reaches half of that."""
+LEAST_TURNS = 7
+"""An instrument that crosses a needle makes up to six waves on half of it."""
 LEAST_THREAD_DEPTH = 0.06
 """Root mean square of the thread in the density beside the core, as a share of the shaft's contrast."""
 BOSS_WIDTHS = 0.8
@@ -37,7 +39,8 @@ JAWS_LENGTH_WIDTHS = 30.0
 def has_thread(search: Density, shaft: Shaft) -> bool:
     """The shaft's edges rise and fall with one short period: a screw. A needle's are uneven by noise alone.
 
-    What it misses: threads finer than the picture resolves, and a thread on less than half of what is seen.
+    What it misses: threads finer than the picture resolves, of fewer than seven turns in view, or on less than half of
+    what is seen.
     """
     sections = _straight_view(search, shaft, ceil(1.1 * shaft.width) + 2)
     middle, width = sections.shape[1] // 2, shaft.width
@@ -65,7 +68,8 @@ def _is_threaded(edges: list[Floats], shaft: Shaft) -> bool:
     of_peak = float(powers[max(0, peak - 1) : peak + 2].sum())
     # Parseval, with the window's mean square of 3/8, both halves of the spectrum and both sides of the shaft.
     depth = (of_peak / (0.375 * n**2)) ** 0.5 / shaft.contrast
-    return of_peak > LEAST_THREAD_SHARE * float(powers.sum()) and depth > LEAST_THREAD_DEPTH
+    is_regular = peak >= LEAST_TURNS and of_peak > LEAST_THREAD_SHARE * float(powers.sum())
+    return is_regular and depth > LEAST_THREAD_DEPTH
 
 
 def has_joint(search: Density, shaft: Shaft) -> bool:
