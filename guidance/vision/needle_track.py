@@ -188,21 +188,15 @@ class NeedleTracker:
                 view.tracks.append(_Track(tip, back, sighting.diameter_px, sighting.confidence, t_s, view.clock_s))
         seen = [track for track in view.tracks if track.seen_at_s == t_s]
         self._name(view, [track for track in seen if track.id is None and (is_first or self._is_sure(track))])
-        seen_ids = {track.id for track in seen}
-        waiting = [track for track in view.tracks if track.id not in seen_ids and _is_remembered(track, view)]
-        view.tracks = seen + [track for track in waiting if not (self._is_placed and track in carried)]
+        waiting = [track for track in view.tracks if track.seen_at_s < t_s and _is_remembered(track, view)]
+        # A wrong view, told for a pulse while the C-arm turns, must not cost a needle its place in the right one.
+        waiting = [track for track in waiting if not any(_is_same(track, other, t_s) for other in seen)]
+        view.tracks = [track for track in waiting if not (self._is_placed and track in carried)] + seen
         if self._is_placed:
             self._shown = {track.id for track in view.tracks if track.id is not None and _is_on_offer(track, view)}
-        return tuple(
-            sorted(
-                (
-                    _told(track, track.id, t_s, motion, bodies)
-                    for track in view.tracks
-                    if track.id is not None and t_s - track.seen_at_s <= PREDICTED_FOR_S
-                ),
-                key=lambda needle: needle.id,
-            )
-        )
+        alive = [track for track in view.tracks if t_s - track.seen_at_s <= PREDICTED_FOR_S]
+        latest = {track.id: track for track in sorted(alive, key=lambda track: track.seen_at_s) if track.id is not None}
+        return tuple(_told(latest[number], number, t_s, motion, bodies) for number in sorted(latest))
 
     def _enter(self, view_id: int | None, t_s: float, motion: RigidMotion) -> tuple[_ViewMemory, list[_Track]]:
         """The memory of the view on the screen, and those of its tracks that are carried over from the one before.
@@ -260,6 +254,11 @@ def _id_on_its_line(new: _Track, view: _ViewMemory) -> int | None:
     known = [track for track in view.tracks if track.id is not None and track.id not in seen_ids]
     costs = [(_cost(track, new.tip, new.back, now_s, anywhere_on_its_line=True), track.id) for track in known]
     return min(((cost, number) for cost, number in costs if cost is not None), default=(0.0, None))[1]
+
+
+def _is_same(known: _Track, seen: _Track, t_s: float) -> bool:
+    """Both are one needle, and ``seen`` lies where ``known`` may have come to."""
+    return known.id == seen.id and _cost(known, seen.tip, seen.back, t_s, anywhere_on_its_line=True) is not None
 
 
 def _is_remembered(track: _Track, view: _ViewMemory) -> bool:

@@ -141,6 +141,15 @@ def test_what_a_turning_c_arm_shows_does_not_spoil_the_view_it_left() -> None:
     assert left.tip_px == pytest.approx((100.0, 100.0), abs=0.5)
 
 
+def test_a_view_that_is_taken_for_another_for_one_pulse_does_not_cost_its_needle_its_id() -> None:
+    tracker = followed(seen(100, 100))
+    for pulse in range(9, 20):
+        (other,) = tracker.update((seen(300, 150),), 60.0 + pulse / 7.5, STILL, 0 if pulse == 16 else None) or (None,)
+    assert other is not None
+    assert other.id == 1
+    assert ids(tracker.update((seen(102, 99),), 120.0, STILL, 0)) == [1]
+
+
 def test_a_needle_followed_while_no_view_is_known_keeps_its_id_in_the_view_that_is_then_stored() -> None:
     tracker = followed(seen(100, 100), seen(300, 100))
     for pulse in range(9, 20):
