@@ -1,8 +1,7 @@
 """The tip of a shaft, measured at full resolution with a model of the trocar point."""
 
 from dataclasses import dataclass
-from functools import lru_cache
-from math import ceil, exp, inf
+from math import ceil, inf
 
 import cv2
 import numpy as np
@@ -10,19 +9,14 @@ from numpy.typing import NDArray
 
 from guidance.records import PointPx
 from guidance.vision.kernels import ridge
+from guidance.vision.needle_point import BEFORE_APEX, CORE, GRAIN, point_images
 from guidance.vision.needle_shaft import Floats, Shaft, falls_to, median
 from guidance.vision.picture import Picture, density_of
 
-TAPERS = (0.1, 0.3, 0.6, 0.9)
-"""How far behind its apex a point reaches full thickness, in diameters: a trocar (three faces at 22°) across the beam
-0.9, the same foreshortened less."""
-STEEL_DEPTH = 2.4
-"""Optical depth of the shaft's full thickness in the primary beam: 3 mm of steel near 65 keV."""
 HALF_CONTRAST_SHARE = 0.97
 """A steel cylinder's shadow is half as dark as in its middle this far out, as a share of its radius."""
-FIT_STEP_PX = 0.25
-FIT_REACH_PX = 4.0
-BEFORE_APEX_PX = 12.0
+FIT_REACH = 0.3
+"""How far the apex may lie from where the point at half contrast puts it, in diameters."""
 PIXELS_A_SAMPLE = 6.0
 """Neighbouring pixels of a blurred picture share their noise: so many count as one."""
 
@@ -203,10 +197,11 @@ def _section_of(across: Floats) -> tuple[float, float, float] | None:
 def _fit_end(folded: Floats, expected: float, diameter: float, blur: float) -> tuple[float, float, float] | None:
     """The apex along the axis, and the contrast of the shaft and of what lies beyond with what lies beside.
 
-    ``folded``: density above the flank, rows along the shaft, columns from its axis outwards. It is compared with
-    points of several tapers seen through the shaft's own blur and scatter, for every place of the apex, with free
-    level and contrast; the apex is the mean over all of them, each weighted by its likelihood. Steel is dark even
-    where it is thin, so the point at half contrast lies behind the apex by a third of the taper.
+    ``folded``: density above the flank, rows along the shaft, columns from its axis outwards. It is compared with a
+    trocar's point as it looks at several rolls and foreshortenings through the shaft's own blur and scatter, for every
+    place of the apex, with free level and contrast; the apex is the mean over all of them, each weighted by its
+    likelihood. It is the visible apex: steel is dark even where it is thin, so the point at half contrast lies behind
+    it, and the point's very end is too thin to be seen.
     """
     along = _core_along(folded, diameter)
     where = np.arange(len(along), dtype=np.float64)
@@ -229,47 +224,36 @@ def _fit_end(folded: Floats, expected: float, diameter: float, blur: float) -> t
     rows = np.nonzero((np.abs(where - half) <= 1.3 * diameter + 4) & np.isfinite(folded[:, :columns]).all(axis=1))[0]
     if len(rows) < diameter:
         return None
-    values = folded[rows, :columns].ravel()
-    values = values - values.mean()
-    apexes, misfits = [], []
-    for taper in TAPERS:
-        points = _point_images(round(2 * diameter) / 2, round(2 * blur) / 2, taper, round(4 * contrast) / 4, columns)
-        candidates = half + taper * diameter / 3 + np.arange(-FIT_REACH_PX, FIT_REACH_PX + FIT_STEP_PX, FIT_STEP_PX)
-        # Tabulated by the distance behind the apex, from -BEFORE_APEX_PX on.
-        at = np.rint((candidates[:, None] - rows[None, :] + BEFORE_APEX_PX) / FIT_STEP_PX).astype(np.intp)
-        model = points[np.clip(at, 0, len(points) - 1)].reshape(len(candidates), -1)
-        model = model - model.mean(axis=1, keepdims=True)
-        gain = np.maximum(0.0, model @ values) ** 2 / np.einsum("ij,ij->i", model, model)
-        apexes.append(candidates)
-        misfits.append(float(values @ values) - gain)
-    misfit = np.concatenate(misfits)
-    samples = len(values) / PIXELS_A_SAMPLE
-    likelihood = np.exp(-0.5 * samples * (misfit / misfit.min() - 1.0))
-    return float(likelihood @ np.concatenate(apexes) / likelihood.sum()), contrast, contrast_beyond
+    values = folded[rows, :columns].astype(np.float32)
+    apexes, misfits = _misfits(values - np.float32(values.mean()), half - where[rows], diameter, blur, contrast)
+    samples = values.size / PIXELS_A_SAMPLE
+    likelihood = np.exp(-0.5 * samples * (misfits / misfits.min() - 1.0))
+    return half + float((likelihood * apexes).sum() / likelihood.sum()), contrast, contrast_beyond
+
+
+def _misfits(
+    values: NDArray[np.float32], behind_half: Floats, diameter: float, blur: float, contrast: float
+) -> tuple[Floats, Floats]:
+    """Places of the apex in pixels ahead of the point at half contrast, and how badly the best point fits there.
+
+    ``values``: density of mean 0, its rows ``behind_half`` pixels behind the point at half contrast, its columns out
+    from the axis. Both results have the shape (ways to see a point, places).
+    """
+    points = point_images(round(100 * blur / diameter), round(4 * contrast))
+    columns = np.rint(np.arange(values.shape[1]) * (GRAIN / diameter)).astype(np.intp)
+    table = points.density[:, :, np.minimum(columns, points.density.shape[2] - 1)]
+    reach = round(FIT_REACH * GRAIN)
+    apexes = points.half_behind[:, None] + np.arange(-reach, reach + 1) / GRAIN
+    rows = np.rint((apexes[:, :, None] + (behind_half / diameter + BEFORE_APEX)) * GRAIN).astype(np.intp)
+    at = (np.arange(len(table))[:, None, None], np.clip(rows, 0, table.shape[1] - 1))
+    # Each row of the table with each row of the picture once; a place of the apex is a diagonal through these.
+    products = (table.reshape(-1, len(columns)) @ values.T).reshape(*table.shape[:2], len(values))
+    product = products[(*at, np.arange(len(values)))].sum(axis=2)
+    total, squares = table.sum(axis=2)[at].sum(axis=2), np.einsum("ijk,ijk->ij", table, table)[at].sum(axis=2)
+    spread = squares - total**2 / values.size
+    return apexes * diameter, float((values * values).sum()) - np.maximum(0.0, product) ** 2 / spread
 
 
 def _core_along(folded: Floats, diameter: float) -> Floats:
     """Density above the flank in the middle of the shaft, row by row."""
-    return np.asarray(folded[:, : max(1, round(0.22 * diameter)) + 1].mean(axis=1))
-
-
-@lru_cache(maxsize=512)
-def _point_images(diameter: float, blur: float, taper: float, contrast: float, columns: int) -> NDArray[np.float32]:
-    """Density of a shaft's point: rows every FIT_STEP_PX from before its apex backwards, columns out from its axis.
-
-    A cone in a beam with so much scatter that the whole shaft has the given contrast, blurred as the detector does.
-    """
-    # Farther behind, the shaft has its full thickness and the last row stands for all of them.
-    behind = np.arange(-BEFORE_APEX_PX, taper * diameter + 4.0 * blur + 2.0, FIT_STEP_PX)
-    fine = 4
-    # One half: the blur mirrors it at the axis.
-    across = np.arange(fine * (columns + 6) + 1) / fine
-    radius = 0.5 * diameter * np.clip(behind / (taper * diameter), 0.0, 1.0)
-    chord = 2.0 * np.sqrt(np.maximum(0.0, radius[:, None] ** 2 - across[None, :] ** 2)) / diameter
-    # A darker shaft runs more nearly along the beam: more steel, and a point that is dark from its very apex.
-    depth = max(STEEL_DEPTH, 3.0 * contrast)
-    dark, black = exp(-max(0.3, contrast)), exp(-depth)
-    scatter = max(0.0, (dark - black) / (1.0 - dark))
-    signal = ((np.exp(-depth * chord) + scatter) / (1.0 + scatter)).astype(np.float32)
-    signal = cv2.GaussianBlur(signal, (0, 0), sigmaX=blur * fine, sigmaY=blur / FIT_STEP_PX)
-    return np.ascontiguousarray(-np.log(signal[:, : fine * columns : fine]), dtype=np.float32)
+    return np.asarray(folded[:, : max(1, round(CORE * diameter)) + 1].mean(axis=1))
