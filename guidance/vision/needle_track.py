@@ -43,6 +43,8 @@ NOISE_DIAMETERS = 0.25
 RESTING_PULSES = 8
 RESTING_NOISE_DIAMETERS = 0.45
 """A tip that has rested so long may seem this much off, 1.3 mm, before it is taken to have moved."""
+CEMENT_CREEP_DIAMETERS = 1.0
+"""While cement is injected nobody drives a needle: a resting tip that seems to advance up to this far is a cap of it."""
 STROKE_DIAMETERS = 0.2
 """From one pulse to the next. Cement's growth displaces what is measured by less, a stroke on the needle by more."""
 STOPPED_DIAMETERS = 0.1
@@ -164,13 +166,14 @@ class NeedleTracker:
         motion: RigidMotion,
         view_id: int | None,
         bodies: tuple[Zone, ...] = (),
+        is_injecting: bool = False,
     ) -> tuple[Needle, ...]:
         """The needles of this pulse in order of id, among them those predicted for lack of a sighting.
 
         ``motion``: from the view's reference frame to this frame. ``view_id``: None where the picture lies in no
         known view, and ``motion`` is the last known: needles are followed on the screen until a view is known.
-        ``bodies``: vertebral bodies of a lateral view, moved to this frame. The sightings of the first pulse ever are
-        told at once; a later needle is told on its second pulse, or on its fifth where it or the view is doubtful,
+        ``bodies``: vertebral bodies of a lateral view, moved to this frame. ``is_injecting``: it is the time of cement.
+        The sightings of the first pulse ever are told at once; a later needle is told on its second pulse, or on its fifth where it or the view is doubtful,
         unless it is certain.
         """
         is_first = self._now is None
@@ -182,7 +185,7 @@ class NeedleTracker:
         for number, (sighting, (tip, back)) in enumerate(zip(sightings, measured, strict=True)):
             track = partner.get(number)
             if track is not None:
-                _take_in(track, sighting, tip, back, t_s)
+                _take_in(track, sighting, tip, back, t_s, is_injecting)
                 track.view_clock_s = view.clock_s
             elif not sighting.tip_covered:
                 view.tracks.append(_Track(tip, back, sighting.diameter_px, sighting.confidence, t_s, view.clock_s))
@@ -361,7 +364,9 @@ def _unit(vector: Floats) -> Floats:
     return np.asarray(vector / max(1e-9, hypot(vector[0], vector[1])))
 
 
-def _take_in(track: _Track, sighting: NeedleSighting, tip: Floats, back: Floats | None, t_s: float) -> None:
+def _take_in(
+    track: _Track, sighting: NeedleSighting, tip: Floats, back: Floats | None, t_s: float, is_injecting: bool
+) -> None:
     """Update a track: all of a large innovation (a stroke); of a small one (quantum noise) half, and along the axis
     the less the longer the needle has rested."""
     passed_s = t_s - track.seen_at_s
@@ -380,8 +385,12 @@ def _take_in(track: _Track, sighting: NeedleSighting, tip: Floats, back: Floats 
         if is_held:
             expected, tip = track.tip, tip - float(off @ ahead) * ahead
             track.velocity = np.zeros(2)
+    has_rested = track.still_pulses >= RESTING_PULSES
+    rests = has_rested and step < STROKE_DIAMETERS * track.unit_px
+    advance = float((tip - expected) @ ahead)
+    if has_rested and is_injecting and 0.0 < advance < CEMENT_CREEP_DIAMETERS * track.unit_px:
+        tip = tip - advance * ahead
     innovation = tip - expected
-    rests = track.still_pulses >= RESTING_PULSES and step < STROKE_DIAMETERS * track.unit_px
     noise_px = (RESTING_NOISE_DIAMETERS if rests else NOISE_DIAMETERS) * track.unit_px
     is_noise = hypot(innovation[0], innovation[1]) < noise_px and passed_s <= PREDICTED_FOR_S
     smoothed = expected + (0.5 if is_noise else 1.0) * innovation

@@ -15,6 +15,7 @@ from guidance.records import (
     FrameState,
     Needle,
     NerveRoot,
+    Phase,
     PolygonPx,
     Scale,
     ScaleSource,
@@ -173,12 +174,13 @@ class Pipeline:
         zones = tuple(replace(zone, polygon_px=placement.motion.move(zone.polygon_px)) for zone in context.zones)
         bodies = tuple(zone for zone in zones if zone.kind is ZoneKind.BODY)
         view_id = placement.view_id if placement.registration.ok else None
-        needles = self._tracker.update(sightings, t_s, placement.motion, view_id, bodies)
+        phase = self._phases.at(t_s)
+        is_injecting = phase is Phase.CEMENT
+        needles = self._tracker.update(sightings, t_s, placement.motion, view_id, bodies, is_injecting)
         context.steel |= {needle.id: (t_s, needle) for needle in needles if not needle.predicted}
         scale = self._scale(needles, field)
         self._on_stage("tracking")
 
-        phase = self._phases.at(t_s)
         known_mm_per_px = None if scale.source is ScaleSource.ASSUMED else scale.mm_per_px
         seen = (picture, placement.motion, placement.registration.ok, needles, shafts, phase, known_mm_per_px, t_s)
         context.found_roots = context.roots.update(*seen)

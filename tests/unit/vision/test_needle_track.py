@@ -11,6 +11,7 @@ from guidance.vision.geometry import RigidMotion
 from guidance.vision.needle_track import NeedleSighting, NeedleTracker, angle_deg, depth_share
 
 STILL = RigidMotion()
+AXIS = cos(radians(45))
 
 
 def seen(x: float, y: float, angle: float = 45.0, confidence: float = 0.8, hidden: bool = False) -> NeedleSighting:
@@ -266,6 +267,18 @@ def test_a_resting_tip_that_creeps_under_a_millimetre_is_held_but_a_longer_way_i
     assert needle.tip_px[0] == pytest.approx(100.0, abs=0.6)
     (needle,) = tracker.update((seen(95.0, 100, angle=0.0),), 3.4, STILL, 0)
     assert needle.tip_px[0] == pytest.approx(95.0, abs=0.1)
+
+
+@pytest.mark.parametrize(("is_injecting", "told_px"), [(True, 0.0), (False, 8.0)])
+def test_a_resting_tip_does_not_seem_to_advance_by_a_cap_of_cement_while_it_is_injected(
+    is_injecting: bool, told_px: float
+) -> None:
+    tracker = NeedleTracker()
+    for pulse in range(20):
+        tracker.update((seen(100, 100),), 0.1 * pulse, STILL, 0)
+    for pulse in range(20, 25):
+        (needle,) = tracker.update((seen(100 - 8 * AXIS, 100 + 8 * AXIS),), 0.1 * pulse, STILL, 0, (), is_injecting)
+    assert (100 - needle.tip_px[0]) / AXIS == pytest.approx(told_px, abs=0.5)
 
 
 def test_a_doubtful_needle_is_told_on_its_fifth_pulse_in_a_row() -> None:
