@@ -44,7 +44,7 @@ RESTING_PULSES = 8
 RESTING_NOISE_DIAMETERS = 0.45
 """A tip that has rested so long may seem this much off, 1.3 mm, before it is taken to have moved."""
 CEMENT_CREEP_DIAMETERS = 1.0
-"""While cement is injected nobody drives a needle: a resting tip that seems to advance up to this far is a cap of it."""
+"""While cement is injected nobody drives a needle: a resting tip that seems to advance so far has a cap of it."""
 STROKE_DIAMETERS = 0.2
 """From one pulse to the next. Cement's growth displaces what is measured by less, a stroke on the needle by more."""
 STOPPED_DIAMETERS = 0.1
@@ -173,8 +173,9 @@ class NeedleTracker:
         ``motion``: from the view's reference frame to this frame. ``view_id``: None where the picture lies in no
         known view, and ``motion`` is the last known: needles are followed on the screen until a view is known.
         ``bodies``: vertebral bodies of a lateral view, moved to this frame. ``is_injecting``: it is the time of cement.
-        The sightings of the first pulse ever are told at once; a later needle is told on its second pulse, or on its fifth where it or the view is doubtful,
-        unless it is certain.
+
+        The sightings of the first pulse ever are told at once; a later needle is told on its second pulse, or on its
+        fifth where it or the view is doubtful, unless it is certain.
         """
         is_first = self._now is None
         view, carried = self._enter(view_id, t_s, motion)
