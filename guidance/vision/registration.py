@@ -2,7 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass, replace
-from math import atan2, cos, degrees, sin
+from math import atan2, cos, degrees, log, pi, sin
 from statistics import median
 
 import cv2
@@ -12,14 +12,18 @@ from numpy.typing import NDArray
 from guidance.records import Registration
 from guidance.vision.geometry import Matrix, RigidMotion
 from guidance.vision.kernels.registration import BLOCK_PX, SUMS, block_sums
-from guidance.vision.picture import Mask, Picture
+from guidance.vision.picture import Density, Mask, Picture
 
 SIDE_PX = 320
 """Bone is compared at no more than this many pixels a side."""
 FINE_PX, BROAD_PX = 1.2, 5.0
 """The band that is compared, as Gaussian sigmas: finer is noise, broader is scatter, vignetting and soft tissue."""
+ALIKE_PX = 2 * pi * FINE_PX**2
+"""The band makes neighbouring pixels alike: about so many count as one."""
 MARGIN_PX = 5
 """As far as the band carries an edge of the field or of an ignored object, most of it."""
+EDGE_PX = 2
+"""Of the margin, what is not looked at at all."""
 MOST_BLOCKS = 140
 AGREE_NCC = 0.5
 """A block agrees from this normalised correlation on: bone edges elsewhere in the picture reach it now and then."""
@@ -34,16 +38,25 @@ DROP = 0.85
 LEAST_BLOCKS = 8
 LEAST_CERTAINTY_PX = 0.6
 """Standard error of the motion, in compared pixels, beyond which parallel edges leave it undetermined."""
-STRAY_PX, STRAY_SHARE = 0.45, 0.0023
+STRAY_PX, STRAY_SHARE = 0.4, 0.0018
 """Blocks that want to lie this far from the common motion, in compared pixels and as a share of the picture's side,
-see parts at different depths move differently: the C-arm turns. Noise alone, at low dose, makes them stray 0.3 px."""
-REST_SHARE = 0.25
-"""A C-arm that rests a little beside its reference: the blocks stray on alike, within this share of their mean."""
+see parts at different depths move differently: the C-arm turns. What noise alone makes them stray is taken off."""
+STUBBORN = 3.0
+"""By how many times the usual a block must object to the common motion before it loses half of its weight."""
+REST_SHARE = 0.5
+"""A C-arm that rests a little beside its reference: the blocks stray on alike, within this share of that limit."""
+LOSS = 0.6
+"""Less than this part of what agreed a moment ago: the picture is turning into another one."""
+RECENT_PULSES = 4
+"""How long a moment is, and how long blocks stray alike before the C-arm is taken to rest."""
 LOST_PULSES = 3
+MEAN_PULSES = 8
+"""So many pulses make a view's reference: a third of the noise, before needles and cement have come."""
 STEADY_SHARE = 0.85
 """Two pulses correlate at this part of what they do while the view stands, or the C-arm is still swinging."""
 STEPS = 10
-SETTLED_PX = 0.15
+SETTLED_PX, DONE_PX = 0.15, 0.03
+"""A last step longer than the one leaves the motion undetermined; one shorter than the other ends the search."""
 COARSE_SIDE = 128
 CORNER = np.array([0.0, 0.0])
 SAME_PLACE_PX = 4.0
@@ -71,16 +84,34 @@ class _Band:
     to_frame: Matrix
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class _View:
-    """A stored view: its reference picture and what is looked for in later ones."""
+    """A stored view: its reference picture and what is looked for in later ones.
 
-    id: int
-    frame: int
-    picture: Picture
-    band: _Band
-    blocks: NDArray[np.int32]
-    turned: tuple[tuple[float, NDArray[np.complex64]], ...]
+    What is looked for is the mean of the first pulses, laid on the reference: one pulse at low dose is mostly noise.
+    """
+
+    def __init__(self, number: int, frame: int, picture: Picture, band: _Band) -> None:
+        self.id, self.frame, self.picture = number, frame, picture
+        self._pulses = 0
+        self._look_for(band)
+
+    def _look_for(self, band: _Band) -> None:
+        self._pulses += 1
+        self.band = band
+        self.blocks = _textured_blocks(band)
+        self.turned = tuple((angle, _coarse_spectrum(_turned(band, angle), band)) for angle in COARSE_ANGLES_DEG)
+
+    def learn(self, band: _Band, motion: Matrix) -> None:
+        """Take a pulse into the mean, while that gains something; ``motion`` as in ``_Fit``."""
+        if self._pulses >= MEAN_PULSES:
+            return
+        h, w = self.band.values.shape
+        there = (np.linalg.inv(band.to_frame) @ motion @ self.band.to_frame)[:2]
+        values = cv2.warpAffine(band.values, there, (w, h), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        mask = cv2.warpAffine(band.mask, there, (w, h), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
+        share = np.where(mask > 0, np.float32(1.0 / (self._pulses + 1)), np.float32(0.0))
+        mean = self.band.values + share * (values - self.band.values)
+        self._look_for(_Band(mean, self.band.mask, self.band.to_frame))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +120,7 @@ class _Fit:
 
     ``error_px``: its standard error in compared pixels, infinite where the steps did not settle. ``expected``: it
     continues the last motion, so that less agreement will do. ``stray_px``: by how much the agreeing blocks would
-    rather lie elsewhere, median in compared pixels; ``is_bent``: by too much for one rigid motion.
+    rather lie elsewhere, median in compared pixels; ``is_bent``: the C-arm turns, no one rigid motion holds.
     """
 
     motion: Matrix
@@ -101,43 +132,59 @@ class _Fit:
     is_bent: bool = False
 
     @property
-    def confidence(self) -> float:
-        """The share of blocks that agree; 0 where they are too few or there is no one motion that they determine."""
-        is_determined = self.blocks >= LEAST_BLOCKS and self.error_px <= LEAST_CERTAINTY_PX
-        return self.share if is_determined and not self.is_bent else 0.0
+    def is_determined(self) -> bool:
+        return self.blocks >= LEAST_BLOCKS and self.error_px <= LEAST_CERTAINTY_PX
+
+    @property
+    def is_found(self) -> bool:
+        """The anatomy lies there, if perhaps bent."""
+        return self.is_determined and self.share >= (KEEP_SHARE if self.expected else OK_SHARE)
 
     @property
     def ok(self) -> bool:
-        return self.confidence >= (KEEP_SHARE if self.expected else OK_SHARE)
+        return self.is_found and not self.is_bent
+
+    @property
+    def confidence(self) -> float:
+        """The share of blocks that agree; 0 where they are too few or there is no one motion that they determine."""
+        return self.share if self.is_determined and not self.is_bent else 0.0
 
 
 class Registrar:
     """Follows the rigid motion of the anatomy pulse by pulse, and keeps a reference for each view.
 
     Bone edges in a band of the density are aligned by Gauss-Newton steps over textured blocks, starting where the
-    last motion continues; blocks that do not correlate (needles, cement, gas, a hand) lose their weight. Where the
-    start is too far off, correlation of spectra at several angles finds a new one. Whether the result may be
-    trusted is decided by the blocks' normalised correlation at the end, not by the fit.
+    last motion continues; blocks that do not correlate (needles, cement, gas, a hand) lose their weight, and so do
+    those that by themselves would go elsewhere (shutters, text, a monitor's frame: they stand still). What is looked
+    for is the mean of the view's first pulses, because one pulse at low dose is mostly noise. Where the start is too
+    far off, correlation of spectra at several angles finds a new one. Whether the result may be trusted is decided by
+    the blocks' normalised correlation at the end, not by the fit.
 
     Method: inverse compositional alignment (Baker and Matthews, Lucas-Kanade 20 Years On, 2004) with weights for each
     block; start by phase correlation (Kuglin and Hines, The phase correlation image alignment method, 1975).
-    A turn of the C-arm shows on its second or third pulse, as parallax: the blocks stray from the common motion.
-    Misses: turns of a degree or so, which pass as a shift, also where a larger turn has come to rest; magnification;
-    and anatomy that is hidden or featureless.
+    A turn of the C-arm shows on its second or third pulse, as parallax: the blocks stray from the common motion. The
+    anatomy is followed on meanwhile, and trusted again when the C-arm rests.
+    Misses: turns of a degree or so, which pass as a shift, also where a larger turn has come to rest; a recursive
+    filter's lag, by which the picture itself trails behind anatomy in motion; magnification; and anatomy that is
+    hidden or featureless.
     """
 
     def __init__(self, first_view_id: int = 0) -> None:
         self._first_view_id = first_view_id
         self._views: list[_View] = []
         self._view: _View | None = None
+        self._scale_px: int | None = None
         self._motion = np.eye(3)
         self._velocity = np.zeros(2)
         self._share = 1.0
+        self._was_found = True
         self._lost_pulses = 0
         self._last_band: _Band | None = None
         self._steady_pulses = 0
         self._standing_ncc: deque[float] = deque(maxlen=15)
-        self._strays_px: deque[float] = deque(maxlen=LOST_PULSES + 1)
+        self._strays_px: deque[float] = deque(maxlen=RECENT_PULSES)
+        self._shares: deque[float] = deque(maxlen=RECENT_PULSES)
+        self._rest_px = 0.0
 
     @property
     def reference(self) -> Picture:
@@ -151,11 +198,13 @@ class Registrar:
 
         ``ignore``: work-scale uint8 like ``picture.mask``, 255 where instruments, cement or contrast lie.
         """
-        band = _band_of(picture, ignore)
+        # One scale for the case: when shutters close, the crop changes, but what is compared must stay the same band.
+        self._scale_px = self._scale_px or _scale_px(picture)
+        band = _band_of(picture, ignore, self._scale_px)
         if self._view is None:
             self._last_band = band
             return self._open_view(picture, band, frame)
-        fit = self._unless_at_rest(self._follow(self._view, band))
+        fit = self._judged(self._follow(self._view, band), band)
         self._watch_steadiness(band, fit.ok)
         changed = False
         if fit.ok:
@@ -166,17 +215,23 @@ class Registrar:
                 known = self._recognise(band)
                 if known is not None:
                     self._view, fit = known
+                    self._forget_recent()
+                    fit = self._judged(fit, band)
                     self._lost_pulses, changed = 0, True
                 elif self._steady_pulses >= LOST_PULSES and len(_textured_blocks(band)) >= LEAST_BLOCKS:
                     return self._open_view(picture, band, frame)
-        if fit.ok:
+        if fit.is_found:
+            # Where the C-arm turns or is rolled aside, the anatomy is followed on, or it would be lost for good.
             self._share = fit.share
             middle = _centre(picture)
             moved = _apply(fit.motion, middle) - _apply(self._motion, middle)
-            self._velocity = np.zeros(2) if changed or self._lost_pulses else moved
+            self._velocity = moved if self._was_found and not changed else np.zeros(2)
             self._motion = fit.motion
         else:
             self._velocity = np.zeros(2)
+        self._was_found = fit.is_found
+        if fit.ok:
+            self._view.learn(band, fit.motion)
         return self._placement(picture, fit, changed)
 
     def _follow(self, view: _View, band: _Band) -> _Fit:
@@ -184,7 +239,7 @@ class Registrar:
         start = self._motion.copy()
         start[:2, 2] += self._velocity
         fit = replace(_align(view, band, start), expected=True)
-        if fit.ok and fit.share >= DROP * self._share:
+        if fit.is_found and fit.share >= DROP * self._share:
             return fit
         found = _search(view, band)
         apart = np.abs(_apply(fit.motion, CORNER) - _apply(found.motion, CORNER)).max()
@@ -192,17 +247,26 @@ class Registrar:
             return fit
         return found if found.share > fit.share else replace(fit, expected=False)
 
-    def _unless_at_rest(self, fit: _Fit) -> _Fit:
-        """The fit, no longer called bent where the C-arm has turned a little and now stands."""
-        self._strays_px.append(fit.stray_px)
-        strays = self._strays_px
-        is_at_rest = len(strays) == strays.maxlen and max(strays) - min(strays) < REST_SHARE * sum(strays) / len(strays)
-        return replace(fit, is_bent=fit.is_bent and not is_at_rest)
+    def _judged(self, fit: _Fit, band: _Band) -> _Fit:
+        """The fit, called bent where the C-arm turns: parallax grows, or much of what agreed no longer does."""
+        limit_px = max(STRAY_PX, STRAY_SHARE * max(band.values.shape))
+        strays, shares = self._strays_px, self._shares
+        strays.append(fit.stray_px)
+        if len(strays) == strays.maxlen and max(strays) - min(strays) < REST_SHARE * limit_px:
+            self._rest_px = median(strays)
+        is_bent = fit.stray_px > self._rest_px + limit_px or fit.share < LOSS * max(shares, default=0.0)
+        shares.append(fit.share)
+        return replace(fit, is_bent=is_bent)
+
+    def _forget_recent(self) -> None:
+        self._strays_px.clear()
+        self._shares.clear()
+        self._rest_px = 0.0
 
     def _recognise(self, band: _Band) -> tuple[_View, _Fit] | None:
         """The stored view that this picture shows, if any; in the present one it has been looked for already."""
         fits = [(view, _search(view, band)) for view in self._views if view is not self._view]
-        good = [pair for pair in fits if pair[1].ok]
+        good = [pair for pair in fits if pair[1].is_found]
         return max(good, key=lambda pair: pair[1].share) if good else None
 
     def _watch_steadiness(self, band: _Band, standing: bool) -> None:
@@ -224,9 +288,10 @@ class Registrar:
 
     def _open_view(self, picture: Picture, band: _Band, frame: int) -> Placement:
         changed = bool(self._views)
-        self._view = _store_view(self._first_view_id + len(self._views), picture, band, frame)
+        self._view = _View(self._first_view_id + len(self._views), frame, picture, band)
         self._views.append(self._view)
         self._motion, self._velocity, self._share, self._lost_pulses = np.eye(3), np.zeros(2), 1.0, 0
+        self._forget_recent()
         blocks = len(self._view.blocks)
         return self._placement(picture, _Fit(np.eye(3), 1.0 if blocks >= LEAST_BLOCKS else 0.0, blocks, 0.0), changed)
 
@@ -253,45 +318,64 @@ def _rigid_motion(matrix: Matrix, centre: NDArray[np.float64]) -> RigidMotion:
     return RigidMotion((float(shift[0]), float(shift[1])), turn, (float(centre[0]), float(centre[1])))
 
 
-def _band_of(picture: Picture, ignore: Mask | None) -> _Band:
+def _scale_px(picture: Picture) -> int:
+    """Input pixels for each compared pixel of a case that begins with this picture."""
+    h, w = picture.density.shape
+    return int(picture.factor * -(-max(h, w) // SIDE_PX))
+
+
+def _band_of(picture: Picture, ignore: Mask | None, scale_px: int) -> _Band:
     """The band of a picture's density in which bone shows, and where it may be compared."""
     h, w = picture.density.shape
-    shrink = -(-max(h, w) // SIDE_PX)
-    size = (w // shrink, h // shrink)
-    crop = (slice(0, size[1] * shrink), slice(0, size[0] * shrink))
+    shrink = scale_px / picture.factor
+    size = (max(1, int(w / shrink)), max(1, int(h / shrink)))
+    columns, rows = round(size[0] * shrink), round(size[1] * shrink)
+    crop = (slice(0, rows), slice(0, columns))
     density = cv2.resize(picture.density[crop], size, interpolation=cv2.INTER_AREA)
     use = picture.mask if ignore is None else cv2.bitwise_and(picture.mask, cv2.bitwise_not(ignore))
     use = np.where(cv2.resize(use[crop], size, interpolation=cv2.INTER_AREA) == 255, 255, 0).astype(np.uint8)
-    # What must not be seen is filled from around it, or the band would carry its edges outwards.
-    weight = cv2.blur(use.astype(np.float32), (15, 15))
-    around = cv2.blur(density * use, (15, 15)) / np.maximum(weight, 1e-3)
-    density = np.where(use > 0, density, around)
-    values = cv2.GaussianBlur(density, (0, 0), FINE_PX) - cv2.GaussianBlur(density, (0, 0), BROAD_PX)
-    reach = 2 * MARGIN_PX + 1
-    mask = cv2.erode(use, np.ones((reach, reach), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    scale = picture.factor * shrink
+    # The outermost pixels hold some of the frame around the field, which stands still and would hold the fit.
+    use = _shrunk(use, EDGE_PX)
+    # Means over what may be seen alone: an edge of the field or of a needle would else be carried into the band.
+    values = _mean_around(density, use, FINE_PX) - _mean_around(density, use, BROAD_PX)
+    mask = _shrunk(use, MARGIN_PX - EDGE_PX)
     x0, y0 = picture.origin_px
-    to_frame = np.array([[scale, 0, x0 + (scale - 1) / 2], [0, scale, y0 + (scale - 1) / 2], [0, 0, 1.0]])
+    across, down = picture.factor * columns / size[0], picture.factor * rows / size[1]
+    to_frame = np.array([[across, 0, x0 + (across - 1) / 2], [0, down, y0 + (down - 1) / 2], [0, 0, 1.0]])
     return _Band(np.ascontiguousarray(values), np.ascontiguousarray(mask), to_frame)
 
 
-def _store_view(number: int, picture: Picture, band: _Band, frame: int) -> _View:
-    turned = tuple((angle, _coarse_spectrum(_turned(band, angle))) for angle in COARSE_ANGLES_DEG)
-    return _View(number, frame, picture, band, _textured_blocks(band), turned)
+def _shrunk(mask: Mask, by_px: int) -> Mask:
+    side = 2 * by_px + 1
+    shrunk = cv2.erode(mask, np.ones((side, side), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    return np.asarray(shrunk, dtype=np.uint8)
+
+
+def _mean_around(density: Density, use: Mask, sigma_px: float) -> NDArray[np.float32]:
+    """The Gaussian mean of those pixels that may be used; 0 where none is near."""
+    share = (use > 0).astype(np.float32)
+    total, weight = (cv2.GaussianBlur(image, (0, 0), sigma_px) for image in (density * share, share))
+    return np.asarray(total / np.maximum(weight, np.float32(1e-3)), dtype=np.float32)
+
+
+def _in_blocks(image: NDArray[np.float32] | Mask, down: int, across: int) -> NDArray[np.float64]:
+    """The pixels of each block, (down * across, BLOCK_PX²), from row and column 1 on."""
+    part = image[1 : 1 + down * BLOCK_PX, 1 : 1 + across * BLOCK_PX].astype(np.float64)
+    return part.reshape(down, BLOCK_PX, across, BLOCK_PX).transpose(0, 2, 1, 3).reshape(down * across, -1)
 
 
 def _textured_blocks(band: _Band) -> NDArray[np.int32]:
     """Top-left corners (x, y) of the blocks with the most structure, (n, 2); (0, 2) in an empty picture."""
     h, w = band.values.shape
-    rows, columns = np.mgrid[1 : h - BLOCK_PX - 1 : BLOCK_PX, 1 : w - BLOCK_PX - 1 : BLOCK_PX]
-    x, y = columns.ravel(), rows.ravel()
-    usable = np.zeros(len(x))
-    energy = np.zeros(len(x))
-    for i in range(len(x)):
-        here = (slice(y[i], y[i] + BLOCK_PX), slice(x[i], x[i] + BLOCK_PX))
-        inside = band.mask[here] > 0
-        usable[i] = inside.mean()
-        energy[i] = float(band.values[here][inside].var()) if inside.any() else 0.0
+    down, across = max(0, (h - 2) // BLOCK_PX), max(0, (w - 2) // BLOCK_PX)
+    rows, columns = np.mgrid[0:down, 0:across]
+    x, y = columns.ravel() * BLOCK_PX + 1, rows.ravel() * BLOCK_PX + 1
+    inside = _in_blocks(band.mask, down, across) > 0
+    values = _in_blocks(band.values, down, across)
+    count = np.maximum(inside.sum(axis=1), 1)
+    usable = inside.mean(axis=1)
+    mean = (values * inside).sum(axis=1) / count
+    energy = (np.square(values - mean[:, None]) * inside).sum(axis=1) / count
     good = usable > 0.6
     if not good.any():
         return np.zeros((0, 2), dtype=np.int32)
@@ -326,7 +410,7 @@ def _align(view: _View, band: _Band, start: Matrix) -> _Fit:
         if seen.sum() < LEAST_BLOCKS:
             return _Fit(start, 0.0, int(seen.sum()), np.inf)
         blocks = _BlockFit.of(sums[seen])
-        if count == STEPS or (count > 0 and float(np.abs(step).max()) < 0.01):
+        if count == STEPS or (count > 0 and float(np.abs(step).max()) < DONE_PX):
             break
         step, _ = blocks.solve()
         largest = float(np.abs(step).max())
@@ -338,9 +422,7 @@ def _align(view: _View, band: _Band, start: Matrix) -> _Fit:
         error_px = np.inf
     agreeing = blocks.ncc > AGREE_NCC
     found = _nearest_rigid(band.to_frame @ matrix @ np.linalg.inv(reference.to_frame))
-    stray_px = blocks.stray_px(agreeing)
-    is_bent = stray_px > max(STRAY_PX, STRAY_SHARE * max(w, h))
-    return _Fit(found, float(agreeing.mean()), int(agreeing.sum()), error_px, stray_px=stray_px, is_bent=is_bent)
+    return _Fit(found, float(agreeing.mean()), int(agreeing.sum()), error_px, stray_px=blocks.stray_px(agreeing))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -359,13 +441,17 @@ class _BlockFit:
         var_c, var_t = np.maximum(cc - c * c / n, 1e-12), np.maximum(tt - t * t / n, 1e-12)
         cov = ct - c * t / n
         # One gain for the whole picture: brightness control and display curves change contrast everywhere.
-        gain = float(np.clip(np.median(np.sqrt(var_c / var_t)), 0.2, 5.0))
+        ncc = cov / np.sqrt(var_c * var_t)
+        alike = ncc > AGREE_NCC
+        # The present pulse's noise is not gain: where blocks lie well, what they have in common tells.
+        gains = (cov / var_t)[alike] if alike.sum() >= LEAST_BLOCKS else np.sqrt(var_c / var_t)
+        gain = float(np.clip(np.median(gains), 0.2, 5.0))
         j, cj, tj = sums[:, 6:9], sums[:, 9:12], sums[:, 12:15]
         right = (cj - c[:, None] * j / n[:, None]) / gain - (tj - t[:, None] * j / n[:, None])
         normal = sums[:, [15, 16, 17, 16, 18, 19, 17, 19, 20]].reshape(-1, 3, 3)
         normal = normal - j[:, :, None] * j[:, None, :] / n[:, None, None]
         residual = var_c / gain**2 + var_t - 2 * cov / gain
-        return cls(cov / np.sqrt(var_c * var_t), normal, right, np.maximum(residual, 0.0), n)
+        return cls(ncc, normal, right, np.maximum(residual, 0.0), n)
 
     def solve(self) -> tuple[NDArray[np.float64], float]:
         """The step (x, y, turn) that most blocks want, and the standard error of its worst part, in pixels."""
@@ -373,24 +459,41 @@ class _BlockFit:
         noise = self.residual / self.pixels
         # Blocks that something covers fit much worse than most.
         weight = weight / (1.0 + (noise / (3.0 * np.median(noise) + 1e-12)) ** 2)
+        inverse, step = self._common(weight)
+        # Those that would fit much worse by the common step than by their own show what stands still or goes its way.
+        common = self.right @ step - 0.5 * np.einsum("i,bij,j->b", step, self.normal, step)
+        gained, own_noise = self._own
+        worse = np.maximum(gained - 2.0 * common, 0.0) / (own_noise + 1e-12)
+        weight = weight / (1.0 + (worse / (STUBBORN * (2.0 + np.median(worse)))) ** 2)
+        inverse, step = self._common(weight)
+        mean_noise = float((weight * noise).sum() / max(float(weight.sum()), 1e-12))
+        error = float(np.sqrt(np.abs(np.diag(inverse)).max() * mean_noise * ALIKE_PX * float(weight.max())))
+        return step, error
+
+    def _common(self, weight: NDArray[np.float64]) -> tuple[Matrix, NDArray[np.float64]]:
         normal = np.einsum("b,bij->ij", weight, self.normal)
-        right = weight @ self.right
         normal[np.diag_indices(3)] += 1e-9 + 1e-6 * np.trace(normal)
         inverse = np.linalg.inv(normal)
-        # The band makes neighbouring pixels alike: about 2 pi FINE_PX² of them count as one.
-        alike = 2 * np.pi * FINE_PX**2
-        mean_noise = float((weight * noise).sum() / max(float(weight.sum()), 1e-12))
-        error = float(np.sqrt(np.abs(np.diag(inverse)).max() * mean_noise * alike * float(weight.max())))
-        return inverse @ right, error
+        return inverse, inverse @ (weight @ self.right)
+
+    @property
+    def _own(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What the residual of each block would lose by a shift of its own, and what noise alone would make it lose."""
+        normal, right = self.normal[:, :2, :2], self.right[:, :2]
+        size = np.trace(normal, axis1=1, axis2=2)
+        own = np.linalg.solve(normal + 1e-6 * size[:, None, None] * np.eye(2), right[:, :, None])[:, :, 0]
+        gained = (own * right).sum(axis=1)
+        return gained, np.maximum(self.residual - gained, 0.0) / self.pixels * ALIKE_PX
 
     def stray_px(self, which: NDArray[np.bool_]) -> float:
-        """How far the marked blocks lie from where each by itself would rather lie, median in pixels; 0 for none."""
+        """How far the marked blocks lie from where each would rather lie, noise taken off, median; 0 for none."""
         if not which.any():
             return 0.0
-        normal = self.normal[which][:, :2, :2]
-        normal = normal + 1e-6 * np.trace(normal, axis1=1, axis2=2)[:, None, None] * np.eye(2)
-        own = np.linalg.solve(normal, self.right[which][:, :2, None])[:, :, 0]
-        return float(np.median(np.hypot(own[:, 0], own[:, 1])))
+        gained, noise = self._own
+        size = 0.5 * np.trace(self.normal[:, :2, :2], axis1=1, axis2=2)
+        # By noise alone a step of two parts gains 2 ln 2 times the noise, in the median.
+        square = (gained - 2 * log(2) * noise) / (size + 1e-12)
+        return float(np.sqrt(max(0.0, float(np.median(square[which])))))
 
 
 def _small_motion(step: NDArray[np.float64], w: int, h: int) -> Matrix:
@@ -409,20 +512,17 @@ def _nearest_rigid(matrix: Matrix) -> Matrix:
     return np.array([[cos(a), -sin(a), matrix[0, 2]], [sin(a), cos(a), matrix[1, 2]], [0.0, 0.0, 1.0]])
 
 
-def _coarse(band: _Band) -> NDArray[np.float32]:
-    """A band at COARSE_SIDE² for spectra: faded out at the mask's edge, unused corners empty."""
-    h, w = band.values.shape
-    scale = COARSE_SIDE / max(h, w)
-    size = (max(1, round(w * scale)), max(1, round(h * scale)))
+def _coarse_spectrum(band: _Band, reference: _Band) -> NDArray[np.complex64]:
+    """The spectrum of a band at COARSE_SIDE², where it lies on the reference's field; faded out at the mask's edge."""
+    scale = max(reference.values.shape) / COARSE_SIDE
     soft = cv2.blur(band.mask.astype(np.float32) / 255.0, (9, 9)) * (band.mask > 0)
-    small = cv2.resize(band.values * soft, size, interpolation=cv2.INTER_AREA)
-    square = np.zeros((COARSE_SIDE, COARSE_SIDE), dtype=np.float32)
-    square[: size[1], : size[0]] = small
-    return square
-
-
-def _coarse_spectrum(band: _Band) -> NDArray[np.complex64]:
-    return np.asarray(np.fft.rfft2(_coarse(band)), dtype=np.complex64)
+    # Each coarse pixel is a mean of some finer ones.
+    values = cv2.blur(band.values * soft, (max(1, round(scale)),) * 2)
+    coarse = np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2], [0, 0, 1.0]])
+    there = (np.linalg.inv(band.to_frame) @ reference.to_frame @ coarse)[:2]
+    side = (COARSE_SIDE, COARSE_SIDE)
+    square = cv2.warpAffine(values, there, side, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    return np.asarray(np.fft.rfft2(square), dtype=np.complex64)
 
 
 def _turned(band: _Band, angle_deg: float) -> _Band:
@@ -439,9 +539,7 @@ def _turned(band: _Band, angle_deg: float) -> _Band:
 def _search(view: _View, band: _Band) -> _Fit:
     """The best motion wherever it may lie: spectra correlated at several angles, the best starts aligned."""
     h, w = view.band.values.shape
-    if band.values.shape != (h, w):
-        return _align(view, band, np.eye(3))
-    present = _coarse_spectrum(band)
+    present = _coarse_spectrum(band, view.band)
     scale = max(h, w) / COARSE_SIDE
     starts = []
     for angle, spectrum in view.turned:
@@ -459,7 +557,7 @@ def _search(view: _View, band: _Band) -> _Fit:
     starts.sort(key=lambda start: -start[0])
     fits = []
     for _, turn in starts[:2]:
-        fits.append(_align(view, band, band.to_frame @ turn @ np.linalg.inv(view.band.to_frame)))
-        if fits[-1].ok:
+        fits.append(_align(view, band, view.band.to_frame @ turn @ np.linalg.inv(view.band.to_frame)))
+        if fits[-1].is_found:
             break
     return max(fits, key=lambda fit: fit.share)

@@ -25,11 +25,17 @@ FIELD = XrayField(
 WIDE = {seed: anatomy(800, seed) for seed in (0, 1)}
 
 
-def pulse(motion: RigidMotion, number: int, view: int = 0, gain: float = 1.0, cover: float = 0.0) -> Picture:
-    """A pulse of the anatomy moved by ``motion``; ``cover``: height share that something else, moving freely, hides."""
+def seen_at(motion: RigidMotion, view: int = 0) -> NDArray[np.float32]:
+    """The anatomy moved by ``motion``, without noise."""
     inset = np.array([[1.0, 0, -(800 - W) / 2], [0, 1.0, -(800 - H) / 2], [0, 0, 1.0]])
     matrix = np.vstack([motion.matrix, [0, 0, 1.0]]) @ inset
     image = cv2.warpAffine(WIDE[view], matrix[:2], (W, H), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    return np.asarray(image, dtype=np.float32)
+
+
+def pulse(motion: RigidMotion, number: int, view: int = 0, gain: float = 1.0, cover: float = 0.0) -> Picture:
+    """A pulse of the anatomy moved by ``motion``; ``cover``: height share that something else, moving freely, hides."""
+    image = seen_at(motion, view)
     if cover:
         rows = int(cover * H)
         image[:rows] = cv2.resize(WIDE[1], (W, H))[(number * 37) % 200 :][:rows]
@@ -152,10 +158,53 @@ def test_another_view_is_not_ok_at_once_then_new_and_recognised_when_it_returns(
     assert sum(p.view_changed for p in placements) == 1
 
 
-def in_depth(parallax_px: float, number: int) -> Picture:
+def test_noise_of_a_sixth_of_the_signal_does_not_lose_the_anatomy() -> None:
+    registrar = Registrar()
+    for number in range(24):
+        truth = moved(0.0, 6 * np.sin(0.4 * number))
+        image = within(noisy(seen_at(truth), number, 20.0), INSIDE)
+        placement = registrar.update(make_picture(image, FIELD, 8), None, number, 0.1 * number)
+        assert placement.registration.ok
+        assert error_px(placement.motion, truth) < 1.0
+
+
+def test_shutters_that_close_change_neither_the_scale_nor_the_motion() -> None:
+    registrar = started()
+    registrar.update(pulse(still(), 1), None, 1, 0.1)
+    inside = disc((W, H), CENTRE, 150)
+    outline = np.column_stack([CENTRE[0] + 150 * np.cos(TURN), CENTRE[1] + 150 * np.sin(TURN)])
+    closed = XrayField(FieldOutline(FieldKind.CIRCLE, outline, True), (W, H))
+    for number, truth in enumerate((moved(2, 3), moved(5, 1), moved(60, -40)), start=2):
+        image = within(noisy(seen_at(truth), number), inside)
+        placement = registrar.update(make_picture(image, closed, 8), None, number, 0.1 * number)
+        assert placement.registration.ok
+        assert error_px(placement.motion, truth) < 0.6
+
+
+def test_what_stands_still_before_the_anatomy_does_not_hold_it_back() -> None:
+    registrar = Registrar()
+    for number in range(10):
+        truth = moved(0.5 * number, 0.9 * number)
+        image = seen_at(truth)
+        for corner in ((90, 60), (470, 60), (90, 450), (470, 450)):
+            cv2.rectangle(image, corner, (corner[0] + 60, corner[1] + 40), 30.0, -1)
+        picture = make_picture(within(noisy(image, number), INSIDE), FIELD, 8)
+        placement = registrar.update(picture, None, number, 0.1 * number)
+        assert placement.registration.ok
+        assert error_px(placement.motion, truth) < 0.5
+
+
+def test_half_of_the_picture_that_becomes_another_at_once_is_not_ok() -> None:
+    registrar = started()
+    for number in range(1, 5):
+        assert registrar.update(pulse(still(), number), None, number, 0.1 * number).registration.ok
+    assert not registrar.update(pulse(still(), 5, cover=0.5), None, 5, 0.5).registration.ok
+
+
+def in_depth(parallax_px: float, number: int, down_px: float = 0.0) -> Picture:
     """A pulse of two bones at different depths that a turn of the C-arm moves against each other."""
     both = [
-        cv2.warpAffine(WIDE[view], np.float64([[1, 0, x - (800 - W) / 2], [0, 1, -(800 - H) / 2]]), (W, H))
+        cv2.warpAffine(WIDE[view], np.float64([[1, 0, x - (800 - W) / 2], [0, 1, down_px - (800 - H) / 2]]), (W, H))
         for view, x in ((0, parallax_px / 2), (1, -parallax_px / 2))
     ]
     image = np.asarray(np.sqrt(both[0] * both[1]), dtype=np.float32)
@@ -176,6 +225,19 @@ def test_a_view_beside_its_reference_is_ok_again_once_the_c_arm_rests() -> None:
     oks = [registrar.update(in_depth(4.0, n), None, n, 0.1 * n).registration.ok for n in range(1, 9)]
     assert not oks[0]
     assert oks[-1]
+
+
+def test_anatomy_is_followed_while_the_c_arm_is_rolled_aside() -> None:
+    registrar = Registrar()
+    for number in range(9):
+        registrar.update(in_depth(0.0, number), None, number, 0.1 * number)
+    paths = [(2.0, 4.0), (4.0, 8.0), (5.0, 13.0), (6.0, 18.0), *[(6.0, 20.0)] * 6]
+    placements = [
+        registrar.update(in_depth(parallax, n, down), None, n, 0.1 * n) for n, (parallax, down) in enumerate(paths, 9)
+    ]
+    assert not placements[2].registration.ok
+    assert all(abs(p.motion.shift_px[1] - down) < 1.5 for p, (_, down) in zip(placements, paths, strict=True))
+    assert placements[-1].registration.ok
 
 
 def test_no_view_is_opened_in_mid_swing() -> None:
