@@ -182,7 +182,8 @@ class Pipeline:
         self._on_stage("tracking")
 
         known_mm_per_px = None if scale.source is ScaleSource.ASSUMED else scale.mm_per_px
-        seen = (picture, placement.motion, placement.registration.ok, needles, shafts, phase, known_mm_per_px, t_s)
+        may_compare = placement.registration.ok and placement.is_sharp
+        seen = (picture, placement.motion, may_compare, needles, shafts, phase, known_mm_per_px, t_s)
         context.found_roots = context.roots.update(*seen)
         self._on_stage("nerve roots")
         context.deposits = context.cement.update(*seen)

@@ -49,6 +49,13 @@ LOSS = 0.6
 """Less than this part of what agreed a moment ago: the picture is turning into another one."""
 RECENT_PULSES = 4
 """How long a moment is, and how long blocks stray alike before the C-arm is taken to rest."""
+FAST_SHARE = 0.006
+"""Of the picture's side a pulse, about 1 mm: twice as fast as deep breath. Anatomy leaves a trail, in the recursive
+filter and within the exposure, that differs from the reference as cement does."""
+UNUSUAL = 3.0
+"""And so many times faster than of late: no motion that lasts may keep cement from being looked for."""
+TRAIL_PULSES = 2
+"""Until a trail has faded: a recursive filter that keeps a half has then a quarter of it."""
 LOST_PULSES = 3
 MEAN_PULSES = 8
 """So many pulses make a view's reference: a third of the noise, before needles and cement have come."""
@@ -66,13 +73,17 @@ COARSE_ANGLES_DEG = (0.0, -2.0, 2.0, -4.0, 4.0, -6.0, 6.0)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Placement:
-    """``motion`` since frame ``reference_frame`` of view ``view_id``; ``view_changed`` on the first pulse of a view."""
+    """``motion`` since frame ``reference_frame`` of view ``view_id``; ``view_changed`` on the first pulse of a view.
+
+    ``is_sharp``: anatomy has not moved so fast of late that the picture shows its trail beside it.
+    """
 
     view_id: int
     view_changed: bool
     motion: RigidMotion
     registration: Registration
     reference_frame: int
+    is_sharp: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,6 +189,7 @@ class Registrar:
         self._velocity = np.zeros(2)
         self._share = 1.0
         self._was_found = True
+        self._pulses_since_fast = TRAIL_PULSES
         self._lost_pulses = 0
         self._last_band: _Band | None = None
         self._steady_pulses = 0
@@ -185,6 +197,7 @@ class Registrar:
         self._strays_px: deque[float] = deque(maxlen=RECENT_PULSES)
         self._shares: deque[float] = deque(maxlen=RECENT_PULSES)
         self._rest_px = 0.0
+        self._moves_px: deque[float] = deque(maxlen=15)
 
     @property
     def reference(self) -> Picture:
@@ -226,6 +239,7 @@ class Registrar:
             middle = _centre(picture)
             moved = _apply(fit.motion, middle) - _apply(self._motion, middle)
             self._velocity = moved if self._was_found and not changed else np.zeros(2)
+            self._watch_speed(float(np.hypot(*moved)), FAST_SHARE * max(band.values.shape) * self._scale_px)
             self._motion = fit.motion
         else:
             self._velocity = np.zeros(2)
@@ -257,6 +271,13 @@ class Registrar:
         is_bent = fit.stray_px > self._rest_px + limit_px or fit.share < LOSS * max(shares, default=0.0)
         shares.append(fit.share)
         return replace(fit, is_bent=is_bent)
+
+    def _watch_speed(self, moved_px: float, fast_px: float) -> None:
+        """Count the pulses since anatomy moved fast, for what is usual: breath at few pulses a second is no jump."""
+        usual_px = median(self._moves_px) if self._moves_px else 0.0
+        self._moves_px.append(moved_px)
+        is_fast = moved_px > max(fast_px, UNUSUAL * usual_px)
+        self._pulses_since_fast = 0 if is_fast else self._pulses_since_fast + 1
 
     def _forget_recent(self) -> None:
         self._strays_px.clear()
@@ -291,6 +312,7 @@ class Registrar:
         self._view = _View(self._first_view_id + len(self._views), frame, picture, band)
         self._views.append(self._view)
         self._motion, self._velocity, self._share, self._lost_pulses = np.eye(3), np.zeros(2), 1.0, 0
+        self._pulses_since_fast = TRAIL_PULSES
         self._forget_recent()
         blocks = len(self._view.blocks)
         return self._placement(picture, _Fit(np.eye(3), 1.0 if blocks >= LEAST_BLOCKS else 0.0, blocks, 0.0), changed)
@@ -299,7 +321,9 @@ class Registrar:
         assert self._view is not None
         motion = _rigid_motion(self._motion, _centre(picture))
         registration = Registration(motion.shift_px, motion.rotation_deg, fit.confidence, fit.ok)
-        return Placement(self._view.id, changed, motion, registration, self._view.frame)
+        return Placement(
+            self._view.id, changed, motion, registration, self._view.frame, self._pulses_since_fast >= TRAIL_PULSES
+        )
 
 
 def _centre(picture: Picture) -> NDArray[np.float64]:

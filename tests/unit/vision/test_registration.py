@@ -201,6 +201,23 @@ def test_half_of_the_picture_that_becomes_another_at_once_is_not_ok() -> None:
     assert not registrar.update(pulse(still(), 5, cover=0.5), None, 5, 0.5).registration.ok
 
 
+def test_a_jump_of_the_table_leaves_a_trail_that_fades_in_two_pulses() -> None:
+    registrar = started()
+    heights = [0.5 * n for n in range(6)] + [20.0, 20.0, 20.0]
+    sharp = [
+        registrar.update(pulse(moved(0, down), n), None, n, 0.1 * n).is_sharp for n, down in enumerate(heights, start=1)
+    ]
+    assert sharp == [True] * 6 + [False, False, True]
+
+
+def test_deep_breath_at_few_pulses_a_second_is_no_jump() -> None:
+    registrar = started()
+    sharp = [
+        registrar.update(pulse(moved(0, 12 * np.sin(1.4 * n)), n), None, n, 0.5 * n).is_sharp for n in range(1, 16)
+    ]
+    assert all(sharp[4:])
+
+
 def in_depth(parallax_px: float, number: int, down_px: float = 0.0) -> Picture:
     """A pulse of two bones at different depths that a turn of the C-arm moves against each other."""
     both = [
