@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.records import CementDeposit, Needle, Phase, PointPx
-from guidance.vision.change import Change, Placed, ReferenceGrid, opened
+from guidance.vision.change import LEAST_BASELINE_PULSES, Change, Placed, ReferenceGrid, opened
 from guidance.vision.geometry import RigidMotion
 from guidance.vision.kernels.change import regions
 from guidance.vision.picture import Density, Mask, Picture
@@ -34,6 +34,8 @@ PLAIN_DENSITY: Final = 0.035
 """Outlines end here at the latest: tone and veil are not fitted better everywhere."""
 APART_DENSITY: Final = 0.05
 """What is not joined to a deposit must reach this somewhere; what those fits leave behind does not."""
+THIN_DENSITY: Final = 0.07
+"""What nowhere near reaches this is thinner than a millimetre, or is a shaft's or a bone's slipped edge."""
 MILLIMETRE_DENSITY: Final = 0.09
 """What one millimetre of cement adds to the display's density: 13 % of the signal, less a third for scatter."""
 EDGE_SHARE: Final = 0.5
@@ -50,14 +52,28 @@ DEPOSIT_REACH_MM: Final = 10.0
 PLAIN_AREA_MM2: Final = 4.0
 """From here on two pulses do for what is near; less must stand for three."""
 HUB_MM: Final = 15.0
-"""Around the outer end of a shaft a hub and a hand move: what appears there belongs to no deposit nearby."""
+HUB_S: Final = 10.0
+"""Around the outer end of a shaft a hub and a hand move: what appears there belongs to no deposit nearby, also while
+the shaft is not found."""
+STIRRED_MM: Final = 1.0
+HAND_MM: Final = 15.0
+"""A needle whose tip has gone this far has taken along what lies this near to its shaft: the baseline begins anew."""
 LONE_AREA_MM2: Final = 8.0
 LONE_PULSES: Final = 8
 LONE_GROWTH: Final = 1.5
 EMERGING_PULSES: Final = 4
-"""Far from any tip or deposit: an area this large that stood this long and has grown by this factor."""
+LONE_DENSITY: Final = 0.27
+LONE_RADIUS_MM: Final = 1.5
+LONE_BORDER_MM: Final = 4.0
+"""Far from any tip or deposit: an area this large that stood this long and has grown by this factor. Bone that fills
+is soon three millimetres thick somewhere and wider than an edge that has slipped, and nobody injects at the very
+border of the field, where shutters and the machine's mask move over the anatomy."""
 BODY_RADIUS_MM: Final = 2.5
 """A run is what is thinner than twice this: veins and fracture lines are 1 to 4 mm wide."""
+FLANK_MM: Final = 1.0
+"""Beside a shaft's mask its edge may still show, blurred and enhanced."""
+STEEL_MARGIN_PX: Final = 3
+"""Instruments come with so much added around them: the steel itself is that much narrower."""
 SHAFT_MM: Final = 2.6
 """Half of a shaft with its flanks: cement on both sides is taken to lie across it, on one side up to its axis."""
 SUDDEN_MM2: Final = 60.0
@@ -105,12 +121,16 @@ class CementWatch:
         self._grid: ReferenceGrid | None = None
         self._change: Change | None = None
         self._started = False
+        self._late_pulses = 0
         self._candidates: dict[int, _Candidate] = {}
         self._labels: Mask = np.zeros((0, 0), np.uint8)
         self._foreign: Mask = np.zeros((0, 0), np.uint8)
+        self._inner: Mask = np.zeros((0, 0), np.uint8)
         self._regions: NDArray[np.int32] = np.zeros((0, 0), np.int32)
         self._solid: Mask = np.zeros((0, 0), np.uint8)
         self._hubs: Mask = np.zeros((0, 0), np.uint8)
+        self._settled_tips: dict[int, PointPx] = {}
+        self._ends: list[tuple[float, PointPx]] = []
         self._shafts: NDArray[np.uint16] = np.zeros((0, 0), np.uint16)
         self._since_s: NDArray[np.float32] = np.zeros((0, 0), np.float32)
         self._areas: dict[int, list[tuple[float, float]]] = {}
@@ -154,8 +174,9 @@ class CementWatch:
             placed = grid.place(picture, motion, shafts, work_mm)
             tips = [_point(grid.to_grid(np.array([n.tip_px]), motion)) for n in needles]
             ends = [_point(grid.to_grid(np.array([n.shaft_px[1]]), motion)) for n in needles if n.shaft_px is not None]
-            self._note_shafts(placed.steel, ends, work_mm)
-            self._take(change, placed, phase, tips, work_mm, t_s)
+            self._note_shafts(placed.steel, ends, work_mm, t_s)
+            stirred = self._stirred(grid, motion, needles, work_mm)
+            self._take(change, placed, phase, tips, stirred, work_mm, t_s)
         return self._deposits(grid, motion, mm_per_px)
 
     @property
@@ -169,27 +190,55 @@ class CementWatch:
         placed: Placed,
         phase: Phase,
         tips: list[PointPx],
+        stirred: Mask,
         work_mm: float,
         t_s: float,
     ) -> None:
         watching = phase is Phase.CEMENT or self._started
         if not watching and change.pulses_learnt < 8:
             self._last_t_s = t_s
-        if (watching and change.pulses_learnt >= 4) or (self._phase_inferred and change.pulses_learnt >= 8):
+        if (watching and change.pulses_learnt >= LEAST_BASELINE_PULSES) or (
+            self._phase_inferred and change.pulses_learnt >= 8
+        ):
             change.compare(placed, work_mm, self._known(work_mm))
             self._find(change, placed, self._resting(tips, work_mm), work_mm, t_s)
             self._started = self._started or watching or bool(self._labels.any())
         self._earlier_tips = [*self._earlier_tips, tips][-STILL_PULSES:]
-        if not self._started or change.pulses_learnt < 4:
+        if not self._started or change.pulses_learnt < LEAST_BASELINE_PULSES:
+            change.unlearn(stirred)
             change.learn(placed, work_mm, self._held(change, tips, work_mm) if self._phase_inferred else None)
+        elif self._late_pulses < LEAST_BASELINE_PULSES:
+            # What a needle's last stroke has stirred is still worth more than nothing to compare with.
+            self._late_pulses += 1
+            change.learn(placed, work_mm, cv2.compare(change.base_count, float(LEAST_BASELINE_PULSES), cv2.CMP_GE))
 
-    def _note_shafts(self, steel: Mask, ends: list[PointPx], work_mm: float) -> None:
-        """Number the shafts along which cement may have run unseen, and mark where their hubs may be."""
+    def _note_shafts(self, steel: Mask, ends: list[PointPx], work_mm: float, t_s: float) -> None:
+        """Number the shafts along which cement may have run unseen, and mark where their hubs lately were."""
         names = cv2.connectedComponents(steel, ltype=cv2.CV_16U)[1]
+        self._ends = [(seen_s, end) for seen_s, end in self._ends if t_s - seen_s <= HUB_S]
+        self._ends += [(t_s, end) for end in ends]
         self._hubs[:] = 0
-        for x, y in ends:
-            cv2.circle(self._hubs, (round(x), round(y)), round(HUB_MM / work_mm), 255, -1)
+        for x, y in {(round(x), round(y)) for _, (x, y) in self._ends}:
+            cv2.circle(self._hubs, (x, y), round(HUB_MM / work_mm), 255, -1)
         self._shafts = cv2.dilate(names, _square(max(1, round(SHAFT_MM / work_mm)))) if steel.any() else names
+
+    def _stirred(self, grid: ReferenceGrid, motion: RigidMotion, needles: tuple[Needle, ...], work_mm: float) -> Mask:
+        """Where needles that have moved, or are new, have taken their shaft, their hub and the hand along."""
+        stirred = np.zeros(grid.shape, np.uint8)
+        for needle in needles:
+            tip = _point(grid.to_grid(np.array([needle.tip_px]), motion))
+            was = self._settled_tips.get(needle.id)
+            if was is not None and hypot(tip[0] - was[0], tip[1] - was[1]) * work_mm <= STIRRED_MM:
+                continue
+            self._settled_tips[needle.id] = tip
+            if needle.shaft_px is not None:
+                ends = grid.to_grid(np.array(needle.shaft_px), motion)
+                along = ends[1] - ends[0]
+                # The bone at the tip has not been stirred, and it is where cement must be noticed first.
+                share = min(1.0, 1.2 * HAND_MM / (work_mm * max(1.0, float(np.hypot(*along)))))
+                line = np.rint([ends[0] + share * along, ends[1]]).astype(int).tolist()
+                cv2.line(stirred, line[0], line[1], 255, 2 * round(HAND_MM / work_mm))
+        return stirred
 
     def _resting(self, tips: list[PointPx], work_mm: float) -> list[PointPx]:
         """The tips that have not moved lately: nobody injects through a needle while driving it."""
@@ -226,6 +275,8 @@ class CementWatch:
             self._foreign[change.z < GROW_SIGMA] = 0
             broad = np.where(self._foreign > 0, np.float32(0.0), broad)
         found = regions(change.z, broad, self._labels, SEED_SIGMA, GROW_SIGMA, STAY_SIGMA, LEAST_DENSITY, self._regions)
+        border = round(LONE_BORDER_MM / work_mm)
+        self._inner = cv2.erode(placed.valid, _square(border), borderType=cv2.BORDER_CONSTANT, borderValue=0)
         pause_s, self._last_t_s = t_s - self._last_t_s, t_s
         most_px = inf if pause_s > PAUSE_S else max(SUDDEN_MM2, SUDDEN_MM2_PER_S * pause_s) / work_mm**2
         cement = np.zeros(change.shape, np.uint8)
@@ -243,8 +294,23 @@ class CementWatch:
                     continue
             cement[box][part] = 255
         self._candidates = followed
-        steel = cv2.bitwise_or(placed.steel, change.base_steel)
-        self._relabel(_outlined(change, cement, self._labels, work_mm, steel), work_mm, t_s)
+        outlines = _outlined(change, cement, self._labels, work_mm, _swallowed(change, placed))
+        self._relabel(self._off_shafts(outlines, placed, change, work_mm), work_mm, t_s)
+
+    def _off_shafts(self, outlines: Mask, placed: Placed, change: Change, work_mm: float) -> Mask:
+        """The outlines without what only a shaft's own flanks show: its edges slip along all of its length.
+
+        Over a shaft cement counts where it comes out beside it or at the tip.
+        """
+        shafts = cv2.bitwise_or(placed.steel, change.base_steel)
+        if not shafts.any():
+            return outlines
+        beside = cv2.bitwise_and(outlines, cv2.dilate(shafts, _square(max(1, round(FLANK_MM / work_mm)))))
+        seen = cv2.bitwise_xor(outlines, beside)
+        for x, y in self._settled_tips.values():
+            cv2.circle(seen, (round(x), round(y)), round(TIP_REACH_MM / work_mm), 255, -1)
+        reach = cv2.dilate(seen, _square(round((FLANK_MM + SHAFT_MM) / work_mm)))
+        return np.where((beside > 0) & (reach == 0), 0, outlines).astype(np.uint8)
 
     def _laid_in(
         self,
@@ -312,20 +378,23 @@ class CementWatch:
         if _fills_a_gap(change, box, part, work_mm):
             return False
         by_a_hub = bool((self._hubs[box][part] > 0).any())
-        if not by_a_hub and (to_tip_mm <= DEPOSIT_REACH_MM or self._names_near(box, part, work_mm)):
+        is_inner = bool(self._inner[box][part].all())
+        is_fed = to_tip_mm <= DEPOSIT_REACH_MM or self._names_near(box, part, work_mm, is_inner)
+        if is_fed and not by_a_hub:
             return seen.pulses >= (2 if seen.area_px * work_mm**2 >= PLAIN_AREA_MM2 else 3)
-        return (
-            seen.pulses >= LONE_PULSES
-            and seen.area_px * work_mm**2 >= LONE_AREA_MM2
-            and seen.area_px >= LONE_GROWTH * seen.early_area_px
-        )
+        return is_inner and _stands_alone(change.broad[box], part, seen, work_mm)
 
-    def _names_near(self, box: tuple[slice, slice], part: NDArray[np.bool_], work_mm: float) -> list[int]:
-        """Ids of the deposits within reach of a part of the grid, the oldest first. A speck reaches nothing."""
+    def _names_near(
+        self, box: tuple[slice, slice], part: NDArray[np.bool_], work_mm: float, along_shafts: bool = True
+    ) -> list[int]:
+        """Ids of the deposits within reach of a part of the grid, the oldest first. A speck reaches nothing.
+
+        ``along_shafts``: a shaft hides cement along its length, so what touches it is as near as what touches it
+        elsewhere.
+        """
         if not self._solid.any():
             return []
-        # A shaft hides cement along its length: what touches it is as near as what touches it elsewhere.
-        shafts = np.unique(self._shafts[box][part])
+        shafts = np.unique(self._shafts[box][part]) if along_shafts else np.zeros(0, np.uint16)
         names = set(self._solid[np.isin(self._shafts, shafts[shafts > 0])].tolist())
         around = _grown(box, round(DEPOSIT_REACH_MM / work_mm))
         away = np.full(self._solid[around].shape, 255, np.uint8)
@@ -419,7 +488,7 @@ def _run(
     settled_s: float,
     work_mm: float,
 ) -> _Front | None:
-    """The thin run that leaves a deposit and goes on leaving it; None where no arm does.
+    """The longest thin run that leaves a deposit and goes on leaving it; None where no arm does.
 
     Pieces apart from the deposit are no run of it, unless a shaft hides what joins them: ``shafts`` is not 0 there.
     ``since_s``: when each pixel of the deposit was first seen; ``pulses_s``: the pulses over which to look. The run's
@@ -431,15 +500,32 @@ def _run(
         return None
     away_mm = cv2.distanceTransform(np.where(body, 0, 255).astype(np.uint8), cv2.DIST_L2, 5) * np.float32(work_mm)
     arms = np.where(body | ~_joined(mask, shafts, body), 0, mask).astype(np.uint8)
-    tip_rc = _farthest_of(np.where(arms > 0, away_mm, np.float32(0.0)))
+    count, parts, boxes, _ = cv2.connectedComponentsWithStats(arms, connectivity=8)
+    begun = max(pulses_s[0], settled_s)
+    runs = []
+    for part in range(1, count):
+        left, top, width, height = (int(v) for v in boxes[part, :4])
+        box = np.s_[top : top + height, left : left + width]
+        run = _advance(np.where(parts[box] == part, away_mm[box], np.float32(0.0)), since_s[box], pulses_s, begun)
+        if run is not None:
+            runs.append(replace(run, xy=(left + run.xy[0], top + run.xy[1])))
+    return max(runs, key=lambda run: run.run_mm or 0.0, default=None)
+
+
+def _advance(
+    away_mm: NDArray[np.float32], since_s: NDArray[np.float32], pulses_s: list[float], begun_s: float
+) -> _Front | None:
+    """The tip of an arm that goes on leaving its body, and how fast; None for one that does not.
+
+    ``away_mm``: of the arm's pixels from the body, 0 elsewhere.
+    """
+    tip_rc = _farthest_of(away_mm)
     length_mm = float(away_mm[tip_rc])
     if length_mm < LEAST_RUN_MM:
         return None
-    _, parts = cv2.connectedComponents(arms, connectivity=8)
-    arm = parts == parts[tip_rc]
+    arm = away_mm > 0
     reach_mm, first_s = away_mm[arm], since_s[arm]
-    begun = max(pulses_s[0], settled_s)
-    reached_mm = [float(reach_mm[first_s <= max(at_s, begun)].max(initial=0.0)) for at_s in pulses_s]
+    reached_mm = [float(reach_mm[first_s <= max(at_s, begun_s)].max(initial=0.0)) for at_s in pulses_s]
     steps_mm = sorted(np.diff(reached_mm).tolist(), reverse=True)
     if steps_mm[RUN_ADVANCES - 1] < RUN_STEP_MM:
         return None
@@ -492,7 +578,7 @@ def _outlined(change: Change, found: Mask, standing: Mask, work_mm: float, steel
         reach |= cv2.dilate(inside, _square(round(2 * SHAFT_MM / work_mm))) & hidden
     plateau = _plateau(change.broad[box], inside, work_mm)
     level = np.clip(EDGE_SHARE * plateau, PLAIN_DENSITY, np.maximum(MILLIMETRE_DENSITY, SLOPE_SHARE * plateau))
-    part = np.where(added > level, reach, 0).astype(np.uint8)
+    part = np.where((added > level) & (plateau > THIN_DENSITY), reach, 0).astype(np.uint8)
     part = cv2.morphologyEx(part, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
     part = cv2.morphologyEx(part, cv2.MORPH_CLOSE, _square(1))
     out[box] = _evident(part, standing[box], change.z[box], change.broad[box], work_mm)
@@ -513,6 +599,12 @@ def _evident(outlines: Mask, standing: Mask, z: Density, broad: Density, work_mm
     return np.where(counts[pieces], outlines, 0).astype(np.uint8)
 
 
+def _swallowed(change: Change, placed: Placed) -> Mask:
+    """255 where an instrument's shadow hides what lies before or behind it: moved ones, and those at rest inside."""
+    core = cv2.erode(cv2.bitwise_and(placed.steel, change.base_steel), _square(STEEL_MARGIN_PX))
+    return np.where(core > 0, 255, change.hidden).astype(np.uint8)
+
+
 def _plateau(broad: Density, inside: Mask, work_mm: float) -> Density:
     """The greatest density within some 2.5 mm, from inside; at half the resolution, which is enough for a level."""
     h, w = broad.shape
@@ -525,7 +617,7 @@ def _behind(added: Density, hidden: Mask, work_mm: float) -> Density:
     seen = (hidden == 0).astype(np.float32)
     sigma = 0.5 * SHAFT_MM / work_mm
     total, share = cv2.GaussianBlur(added * seen, (0, 0), sigma), cv2.GaussianBlur(seen, (0, 0), sigma)
-    return np.where(hidden > 0, total / np.maximum(share, 1e-3), added).astype(np.float32)
+    return np.where(hidden > 0, np.maximum(added, total / np.maximum(share, 1e-3)), added).astype(np.float32)
 
 
 def _square(reach: int) -> Mask:
@@ -541,7 +633,8 @@ def _fills_a_gap(change: Change, box: tuple[slice, slice], part: NDArray[np.bool
     inside = np.zeros(change.base[wide].shape, np.uint8)
     inside[rows.start - r0 : rows.stop - r0, cols.start - c0 : cols.stop - c0] = part
     use = cv2.dilate(inside, np.ones((2 * margin + 1, 2 * margin + 1), np.uint8)) > 0
-    use &= (change.base_count[wide] > 0) & (change.base_steel[wide] == 0)
+    # What has become lighter is where the gas is now: it says nothing about where it was.
+    use &= (change.base_count[wide] > 0) & (change.base_steel[wide] == 0) & (change.z[wide] > -GROW_SIGMA)
     if int(use.sum()) < 20:
         return False
     added = change.broad[wide][use]
@@ -549,6 +642,24 @@ def _fills_a_gap(change: Change, box: tuple[slice, slice], part: NDArray[np.bool
     added, light = added - added.mean(), light - light.mean()
     both, spread = float(added @ light), float(added @ added)
     return both > 0.5 * spread and both > 0.6 * (spread * float(light @ light)) ** 0.5
+
+
+def _stands_alone(broad: Density, part: NDArray[np.bool_], seen: _Candidate, work_mm: float) -> bool:
+    """Whether a candidate that no needle and no deposit feeds can be nothing but cement."""
+    peak = float(broad[part].max())
+    return (
+        seen.pulses >= LONE_PULSES
+        and seen.area_px * work_mm**2 >= LONE_AREA_MM2
+        and seen.area_px >= LONE_GROWTH * seen.early_area_px
+        and peak >= LONE_DENSITY
+        and _is_compact(part & (broad > 0.5 * peak), LONE_RADIUS_MM / work_mm)
+    )
+
+
+def _is_compact(part: NDArray[np.bool_], radius_px: float) -> bool:
+    """Whether a disc of this radius fits into a part."""
+    framed = cv2.copyMakeBorder(part.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    return float(cv2.distanceTransform(framed, cv2.DIST_L2, 3).max()) > radius_px
 
 
 def _slope(history: list[tuple[float, float]]) -> float | None:

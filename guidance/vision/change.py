@@ -36,6 +36,9 @@ BASELINE_PULSES: Final = 32.0
 FOLLOW_PULSES: Final = 16.0
 LEAST_BASELINE_PULSES: Final = 4
 
+_CORRELATED_PULSES: Final = 2.0
+"""The usual recursive filter halves the number of pulses that are independent."""
+
 _BINS: Final = 24
 _TOP: Final = 4.2
 """Densities run from 0 to ln(65) = 4.17, see ``density_of``."""
@@ -47,6 +50,9 @@ _SLIP_ERROR_PX: Final = 0.1
 _CELL_MM: Final = 2.4
 _VEIL_MM: Final = 8.0
 """Scatter spreads over centimetres; what is looked for and not yet known must be much smaller than this."""
+_UNCOVERED_SIGMA: Final = 3.0
+_UNCOVERED_SHARE: Final = 0.15
+"""A shaft has moved where this share of its mask has become lighter by so much: a flank on one side, not noise."""
 _QUIET_SIGMA: Final = 2.5
 _FAINT_DENSITY: Final = 0.05
 """Veil, however significant: a thick deposit scatters less than what it displaced, which darkens the centimetre
@@ -161,6 +167,7 @@ class Change:
     ``added``: (h, w) float32, the added density, averaged over time, smoothed by FINE_MM.
     ``broad``: the same smoothed by COARSE_MM.
     ``z``: (h, w) float32, ``broad`` in its standard deviations.
+    ``hidden``: (h, w) uint8, not 0 where an instrument that has moved covers the place, now or in the baseline.
     """
 
     def __init__(self, shape: tuple[int, int]) -> None:
@@ -175,7 +182,9 @@ class Change:
         self._grad_y = np.zeros(shape, np.float32)
         self._steep = np.zeros(shape, np.float32)
         self._tone = np.zeros(_BINS, np.float32)
+        self._doubt = np.zeros(shape, np.float32)
         self._gradient_of = 0
+        self._doubt_of = -1
         self._learnt_of = -1
         self._learnt_mask = np.zeros(shape, np.uint8)
         self._nothing = np.zeros(shape, np.uint8)
@@ -190,6 +199,7 @@ class Change:
         self.added = np.zeros(self.shape, np.float32)
         self.broad = np.zeros(self.shape, np.float32)
         self.z = np.zeros(self.shape, np.float32)
+        self.hidden = np.zeros(self.shape, np.uint8)
         self.count = np.zeros(self.shape, np.float32)
         self._settled = np.full(_BINS, np.inf, np.float32)
 
@@ -222,18 +232,24 @@ class Change:
         self.base_steel[:] = placed.steel
         self.pulses_learnt += 1
 
+    def unlearn(self, where: Mask) -> None:
+        """The baseline begins anew with the next pulse where ``where`` is not 0."""
+        self.base_count[where > 0] = 0
+
     def compare(self, placed: Placed, work_mm: float, exclude: Mask | None = None) -> None:
         """Update ``added``, ``broad`` and ``z`` with one pulse.
 
         ``exclude``: not 0 where a change is known and must not pass for tone, slip or noise.
         """
         sigma = self._differ(placed, work_mm, exclude)
-        seen = self.comparable(placed)
+        self._refresh_doubt(sigma)
+        self.hidden = self._disturbed(placed, sigma)
+        seen = _without(cv2.bitwise_and(self._learnt(), placed.valid), self.hidden)
         kernels.follow(
             self.base,
             self._fine,
             self._coarse,
-            self._steep,
+            self._doubt,
             seen,
             sigma,
             np.minimum(self._settled, sigma),
@@ -246,9 +262,29 @@ class Change:
         )
         self._settled = _spread(self._by_grey(self.broad, _without(seen, exclude)))
 
-    def comparable(self, placed: Placed) -> Mask:
-        """255 where this pulse says something: in the field, learnt, and under no instrument now or then."""
+    def _comparable(self, placed: Placed) -> Mask:
+        """255 where this pulse tells tone and slip: in the field, learnt, and under no instrument now or then."""
         return _without(cv2.bitwise_and(self._learnt(), placed.valid), placed.steel, self.base_steel)
+
+    def _disturbed(self, placed: Placed, sigma: NDArray[np.float32]) -> Mask:
+        """255 under instruments that were not there, or not quite there, in the baseline.
+
+        One that rests hides nothing but what its shadow swallows. One that has moved aside, be it by less than its
+        mask tells, uncovers one of its flanks, and nothing that is injected makes a picture lighter.
+        """
+        moved = np.bitwise_xor(placed.steel, self.base_steel)
+        shared = cv2.bitwise_and(placed.steel, self.base_steel)
+        x, y, w, h = cv2.boundingRect(shared)
+        if not w:
+            return moved
+        box = np.s_[y : y + h, x : x + w]
+        count, shafts = cv2.connectedComponents(shared[box])
+        deviation = sigma[_classes(self.base[box])] ** 2 + self._doubt[box]
+        lighter = (self._coarse[box] < 0) & (self._coarse[box] ** 2 > _UNCOVERED_SIGMA**2 * deviation)
+        uncovered = np.bincount(shafts[lighter], minlength=count) > _UNCOVERED_SHARE * np.bincount(shafts.ravel())
+        uncovered[0] = False
+        moved[box][uncovered[shafts]] = 255
+        return moved
 
     def _learnt(self) -> Mask:
         """255 where the baseline says something; kept until the baseline changes."""
@@ -261,7 +297,7 @@ class Change:
     def _differ(self, placed: Placed, work_mm: float, exclude: Mask | None) -> NDArray[np.float32]:
         """Fill the difference to the baseline and its smoothed versions; one pulse's sigma by grey level."""
         seen = cv2.bitwise_and(placed.valid, self._learnt())
-        use = _without(self.comparable(placed), exclude)
+        use = _without(self._comparable(placed), exclude)
         np.subtract(placed.density, self.base, out=self._coarse)
         # Brightness control may have gone beyond the table's reach: centre it first.
         middle = float(np.median(self._coarse[::8, ::8][use[::8, ::8] > 0])) if use[::8, ::8].any() else 0.0
@@ -271,12 +307,14 @@ class Change:
         np.copyto(self._delta, self.added)
         kernels.difference(placed.density, self.base, seen, self._tone, _TOP, self._delta)
         self._remove_slip(use, seen, _spread(table))
-        self._remove_veil(self.comparable(placed), work_mm)
+        self._remove_veil(self._comparable(placed), work_mm)
         fine = FINE_MM / work_mm
         _blur(self._delta, max(fine, 0.5), self._fine)
         extra = (COARSE_MM**2 - FINE_MM**2) ** 0.5 / work_mm
         _blur(self._fine, max(extra, 0.5), self._coarse)
-        return _spread(self._by_grey(self._coarse, use))
+        # Under steel at rest too: nothing else in the picture may be as dark, and noise grows with density.
+        at_rest = _without(seen, cv2.bitwise_xor(placed.steel, self.base_steel), exclude)
+        return _spread(self._by_grey(self._coarse, at_rest))
 
     def _remove_slip(self, use: Mask, seen: Mask, sigma: NDArray[np.float32]) -> None:
         """Fit and remove the registration's residual shift: one Gauss-Newton step (Lucas & Kanade, 1981)."""
@@ -315,6 +353,16 @@ class Change:
         self._steep += self._grad_y * self._grad_y
         self._steep *= np.float32(_SLIP_ERROR_PX**2)
         self._gradient_of = self.pulses_learnt
+
+    def _refresh_doubt(self, sigma: NDArray[np.float32]) -> None:
+        """The variance that slip adds, and that of a mean of fewer pulses than elsewhere: ``sigma`` has neither."""
+        if self._doubt_of == self.pulses_learnt:
+            return
+        known = self.base_count[::4, ::4]
+        usual = float(np.median(known[known > 0])) if (known > 0).any() else 1.0
+        missing = np.maximum(1.0 / np.maximum(self.base_count, 1.0) - 1.0 / max(usual, 1.0), 0.0)
+        self._doubt = self._steep + (_CORRELATED_PULSES * missing * sigma[_classes(self.base)] ** 2).astype(np.float32)
+        self._doubt_of = self.pulses_learnt
 
     def _by_grey(self, value: Density, use: Mask) -> NDArray[np.float32]:
         return kernels.quartiles_by_grey(self.base, value, use, 3, _BINS, _TOP, 0.0, _REACH)
@@ -361,6 +409,12 @@ def _filled(table: NDArray[np.float32], value: NDArray[np.float32]) -> NDArray[n
     taps = np.array([0.25, 0.5, 0.25])
     smooth = np.convolve(weight * filled, taps, "same") / np.convolve(weight, taps, "same")
     return smooth.astype(np.float32)
+
+
+def _classes(grey: Density) -> NDArray[np.uint8]:
+    """The class of grey of each pixel, as the kernels sort them."""
+    classes: NDArray[np.uint8] = np.clip(grey * np.float32(_BINS / _TOP), 0, _BINS - 1).astype(np.uint8)
+    return classes
 
 
 def _without(mask: Mask, *holes: Mask | None) -> Mask:

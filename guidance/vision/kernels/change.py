@@ -192,7 +192,7 @@ def learn(
     """Take one pulse into the baseline, in place, where valid and not held: a mean over ``longest`` pulses.
 
     Where the smoothed difference ``coarse`` exceeds five standard deviations the picture has changed (an
-    instrument has moved): the pixel's mean starts anew.
+    instrument has moved): the pixel's mean starts anew with this pulse.
     """
     bins = sigma.shape[0]
     per_bin = np.float32(bins) / top
@@ -201,7 +201,7 @@ def learn(
             if valid[r, c] and not hold[r, c]:
                 s = sigma[min(max(int(base[r, c] * per_bin), 0), bins - 1)]
                 if coarse[r, c] * coarse[r, c] > np.float32(25.0) * (s * s + steep[r, c]):
-                    count[r, c] = min(count[r, c], np.float32(1.0))
+                    count[r, c] = np.float32(0.0)
                 n = min(count[r, c] + np.float32(1.0), longest)
                 base[r, c] += delta[r, c] / n
                 count[r, c] = n

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator
 
+import cv2
 import numpy as np
 import pytest
 
 from guidance.records import CementDeposit, Needle, Phase
 from guidance.vision.cement import CementWatch
+from guidance.vision.picture import Mask, Picture
 from tests.unit.vision.absorbers import (
     MM_PER_PX,
     PULSE_S,
@@ -37,6 +39,7 @@ def watch(
     mm_per_px: float | None = MM_PER_PX,
     ok: Callable[[int], bool] = lambda k: True,
     planned: bool = True,
+    steel: Callable[[Picture], Mask] = no_steel,
 ) -> Iterator[tuple[CementDeposit, ...]]:
     """What is told after each pulse; ``absorber_cm(k)`` is what lies in the beam on pulse k."""
     beam, cement = Beam(), CementWatch(phase_inferred=not planned)
@@ -44,7 +47,7 @@ def watch(
         picture, motion = beam.pulse(absorber_cm(k), shift_px=shift_px(k), gain=gain(k), noise=noise(k))
         phase = Phase.CEMENT if planned and k >= BEGINS else Phase.NEEDLE
         there = tuple(needle_at((n.tip_px[0] + shift_px(k)[0], n.tip_px[1] + shift_px(k)[1])) for n in needles)
-        yield cement.update(picture, motion, ok(k), there, no_steel(picture), phase, mm_per_px, k * PULSE_S)
+        yield cement.update(picture, motion, ok(k), there, steel(picture), phase, mm_per_px, k * PULSE_S)
 
 
 def growing(k: int) -> Plane:
@@ -222,6 +225,58 @@ def test_what_appears_by_the_hub_of_a_driven_needle_is_no_cement() -> None:
 def test_a_round_growing_deposit_is_no_run() -> None:
     for deposits in watch(growing):
         assert all(d.run_mm is None for d in deposits)
+
+
+def shaft_of(picture: Picture) -> Mask:
+    """The mask of the needle at TIP, three pixels wider than its steel on either side."""
+    mask = no_steel(picture)
+    cv2.line(mask, (100, 110), (160, 50), 255, 16)
+    return mask
+
+
+def test_cement_over_a_resting_shaft_is_outlined_with_the_rest() -> None:
+    core = np.zeros((SIDE_PX, SIDE_PX), np.uint8)
+    cv2.line(core, (100, 110), (160, 50), 255, 10)
+    deposits = list(watch(lambda k: growing(k) + np.where(core > 0, 0.6, 0.0), steel=shaft_of))[-1]
+    assert dice(filled(deposits[0].polygons_px), thick(growing(44))) > 0.85
+
+
+def test_a_deposit_far_from_any_needle_is_seen_once_it_is_thick() -> None:
+    def apart(k: int) -> Plane:
+        return nothing() if k < BEGINS else ball_cm(60.0, 60.0, min(5.0, 1.0 + 0.12 * (k - BEGINS)))
+
+    deposits = list(watch(apart, 50, needles=()))[-1]
+    assert len(deposits) == 1
+    assert dice(filled(deposits[0].polygons_px), thick(apart(49))) > 0.8
+
+
+@pytest.mark.parametrize(
+    "slow",
+    [
+        lambda share: 0.15 * (ball_cm(50.0, 50.0, 2.0 + 4.0 * share) > 0),
+        lambda share: 0.4 * (tube_cm([(40.0, 60.0), (45.0 + 60.0 * share, 45.0)], 1.2) > 0.03),
+        lambda share: ball_cm(6.0, 60.0, 2.0 + 4.0 * share),
+    ],
+    ids=["a growing haze", "a bone's slipping edge", "what comes in over the field's border"],
+)
+def test_what_grows_far_from_any_needle_must_be_thick_and_compact_and_inside(slow: Callable[[float], Plane]) -> None:
+    for deposits in watch(lambda k: slow(min(1.0, (k - 20) / 20)) if k >= 20 else nothing(), 45):
+        assert all(not filled(d.polygons_px)[:90, :90].any() for d in deposits)
+
+
+def test_a_hub_that_a_last_stroke_has_moved_is_not_cement() -> None:
+    """The needle comes to rest half a second before cement begins; the handle beside its shaft has gone along."""
+    beam, cement = Beam(), CementWatch()
+    for k in range(40):
+        on_its_way = max(0, BEGINS - 4 - k) * 2.0
+        tip = (TIP[0] + on_its_way, TIP[1] - on_its_way)
+        handle = 0.2 * (tube_cm([(150.0 + on_its_way, 60.0 - on_its_way), (175.0, 30.0)], 9.0) > 0)
+        absorber = np.maximum(growing(k), handle)
+        picture, motion = beam.pulse(absorber)
+        phase = Phase.CEMENT if k >= BEGINS else Phase.NEEDLE
+        told = cement.update(picture, motion, True, (needle_at(tip),), no_steel(picture), phase, MM_PER_PX, k * PULSE_S)
+        assert all(not filled(d.polygons_px)[:75, 140:].any() for d in told)
+    assert told
 
 
 def test_two_needles_feed_two_deposits() -> None:

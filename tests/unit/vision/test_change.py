@@ -119,6 +119,53 @@ def test_under_an_instrument_nothing_is_compared() -> None:
     assert np.abs(change.z[steel > 0]).max() == 0
 
 
+def over_a_shaft(aside_px: int) -> tuple[Change, NDArray[np.bool_]]:
+    """A ball over a shaft that was there in the baseline and has since gone aside; and where the ball is over it."""
+    beam, change = Beam(noise=0.1), Change((SIDE_PX, SIDE_PX))
+    grid = ReferenceGrid(beam.pulse()[0])
+    steel = np.zeros((SIDE_PX, SIDE_PX), np.uint8)
+    steel[50:64, 40:160] = 255
+    shaft_cm = np.where(cv2.erode(steel, np.ones((7, 1), np.uint8)) > 0, 0.8, 0.0)
+    ball = ball_cm(100, 57, 4.0)
+    for k in range(24):
+        shaft = np.roll(shaft_cm, aside_px if k >= 12 else 0, axis=0)
+        picture, motion = beam.pulse(shaft + (ball if k >= 12 else 0.0))
+        placed = grid.place(picture, motion, steel, MM_PER_PX)
+        if k < 12:
+            change.learn(placed, MM_PER_PX)
+        else:
+            change.compare(placed, MM_PER_PX)
+    return change, (steel > 0) & (ball > 0.3)
+
+
+def test_over_a_shaft_that_rests_what_is_added_is_seen() -> None:
+    change, over = over_a_shaft(aside_px=0)
+    assert not change.hidden.any()
+    assert float((change.z[over] > 5).mean()) > 0.9
+
+
+def test_a_shaft_that_has_moved_aside_within_its_mask_hides_what_is_over_it() -> None:
+    change, over = over_a_shaft(aside_px=3)
+    assert change.hidden[over].all()
+    assert not change.z[over].any()
+
+
+def test_a_baseline_that_was_unlearnt_begins_with_the_next_pulse() -> None:
+    beam, change = Beam(noise=0.05), Change((SIDE_PX, SIDE_PX))
+    grid = ReferenceGrid(beam.pulse()[0])
+    there = ball_cm(100, 100, 5.0)
+    for k in range(24):
+        picture, motion = beam.pulse(0.2 * there if k >= 12 else 0.0)
+        placed = grid.place(picture, motion, no_steel(picture), MM_PER_PX)
+        if k == 12:
+            change.unlearn((there > 0).astype(np.uint8))
+        if k < 18:
+            change.learn(placed, MM_PER_PX)
+        else:
+            change.compare(placed, MM_PER_PX)
+    assert float(np.abs(change.z[there > 0]).max()) < 5
+
+
 def test_pixels_that_have_left_the_field_are_not_compared() -> None:
     picture, _ = Beam().pulse()
     grid = ReferenceGrid(picture)
@@ -234,7 +281,7 @@ def test_the_baseline_mean_equals_its_definition(data: st.DataObject) -> None:
     new_base, new_count = base.copy(), count.copy()
     kernels.learn(delta, coarse, steep, valid, hold, sigma, TOP, np.float32(32), new_base, new_count)
     changed = coarse**2 > np.float32(25) * (np.float32(0.0625) + steep)
-    n = np.minimum(np.where(changed, np.minimum(count, 1), count) + 1, 32)
+    n = np.minimum(np.where(changed, 0, count) + 1, 32)
     use = (valid > 0) & (hold == 0)
     np.testing.assert_allclose(new_base, np.where(use, base + delta / n, base), atol=1e-5)
     np.testing.assert_allclose(new_count, np.where(use, n, count))
