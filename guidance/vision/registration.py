@@ -41,6 +41,8 @@ LEAST_CERTAINTY_PX = 0.6
 STRAY_PX, STRAY_SHARE = 0.4, 0.0018
 """Blocks that want to lie this far from the common motion, in compared pixels and as a share of the picture's side,
 see parts at different depths move differently: the C-arm turns. What noise alone makes them stray is taken off."""
+LOUDEST = 3.0
+"""No block counts more than so many times the usual one."""
 STUBBORN = 3.0
 """By how many times the usual a block must object to the common motion before it loses half of its weight."""
 REST_SHARE = 0.5
@@ -62,7 +64,7 @@ MEAN_PULSES = 8
 STEADY_SHARE = 0.85
 """Two pulses correlate at this part of what they do while the view stands, or the C-arm is still swinging."""
 STEPS = 10
-SETTLED_PX, DONE_PX = 0.15, 0.03
+SETTLED_PX, DONE_PX = 0.15, 0.05
 """A last step longer than the one leaves the motion undetermined; one shorter than the other ends the search."""
 COARSE_SIDE = 128
 CORNER = np.array([0.0, 0.0])
@@ -378,7 +380,8 @@ def _shrunk(mask: Mask, by_px: int) -> Mask:
 def _mean_around(density: Density, use: Mask, sigma_px: float) -> NDArray[np.float32]:
     """The Gaussian mean of those pixels that may be used; 0 where none is near."""
     share = (use > 0).astype(np.float32)
-    total, weight = (cv2.GaussianBlur(image, (0, 0), sigma_px) for image in (density * share, share))
+    side = 2 * round(3 * sigma_px) + 1
+    total, weight = (cv2.GaussianBlur(image, (side, side), sigma_px) for image in (density * share, share))
     return np.asarray(total / np.maximum(weight, np.float32(1e-3)), dtype=np.float32)
 
 
@@ -483,6 +486,9 @@ class _BlockFit:
         noise = self.residual / self.pixels
         # Blocks that something covers fit much worse than most.
         weight = weight / (1.0 + (noise / (3.0 * np.median(noise) + 1e-12)) ** 2)
+        # The edge of something drawn is much stronger than any bone's, and would outvote it.
+        strength = np.trace(self.normal[:, :2, :2], axis1=1, axis2=2)
+        weight = weight * np.minimum(1.0, LOUDEST * np.median(strength) / (strength + 1e-12))
         inverse, step = self._common(weight)
         # Those that would fit much worse by the common step than by their own show what stands still or goes its way.
         common = self.right @ step - 0.5 * np.einsum("i,bij,j->b", step, self.normal, step)
