@@ -625,23 +625,23 @@ def _square(reach: int) -> Mask:
 
 
 def _fills_a_gap(change: Change, box: tuple[slice, slice], part: NDArray[np.bool_], work_mm: float) -> bool:
-    """True where what was added mirrors what was light in the baseline: gas moved on, nothing came."""
-    margin = max(2, round(3.0 / work_mm))
-    rows, cols = box
-    r0, c0 = max(0, rows.start - margin), max(0, cols.start - margin)
-    wide = np.s_[r0 : rows.stop + margin, c0 : cols.stop + margin]
+    """True where the present picture goes on across a part's border and only the baseline had a step there.
+
+    Gas has moved on, nothing has come. Where something else has changed beside the part, its border says nothing.
+    """
+    rim = max(2, round(2.0 / work_mm))
+    wide = _grown(box, 2 * rim)
     inside = np.zeros(change.base[wide].shape, np.uint8)
-    inside[rows.start - r0 : rows.stop - r0, cols.start - c0 : cols.stop - c0] = part
-    use = cv2.dilate(inside, np.ones((2 * margin + 1, 2 * margin + 1), np.uint8)) > 0
-    # What has become lighter is where the gas is now: it says nothing about where it was.
-    use &= (change.base_count[wide] > 0) & (change.base_steel[wide] == 0) & (change.z[wide] > -GROW_SIGMA)
-    if int(use.sum()) < 20:
+    inside[box[0].start - wide[0].start :, box[1].start - wide[1].start :][: part.shape[0], : part.shape[1]] = part
+    inner = (inside > 0) & (cv2.erode(inside, _square(rim)) == 0)
+    outer = (cv2.dilate(inside, _square(2 * rim)) > 0) & (cv2.dilate(inside, _square(rim // 2)) == 0)
+    outer &= (change.base_count[wide] > 0) & (np.abs(change.z[wide]) < GROW_SIGMA) & (change.base_steel[wide] == 0)
+    if int(outer.sum()) < 20:
         return False
-    added = change.broad[wide][use]
-    light = -cv2.GaussianBlur(change.base[wide], (0, 0), max(0.5, 0.6 / work_mm))[use]
-    added, light = added - added.mean(), light - light.mean()
-    both, spread = float(added @ light), float(added @ added)
-    return both > 0.5 * spread and both > 0.6 * (spread * float(light @ light)) ** 0.5
+    step, added = (
+        float(plane[wide][inner].mean() - plane[wide][outer].mean()) for plane in (change.base, change.broad)
+    )
+    return -step > 0.5 * added
 
 
 def _stands_alone(broad: Density, part: NDArray[np.bool_], seen: _Candidate, work_mm: float) -> bool:

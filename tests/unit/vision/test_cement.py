@@ -125,6 +125,15 @@ def test_gas_that_moves_on_is_not_cement() -> None:
         assert deposits == ()
 
 
+def test_the_trail_of_gas_on_its_way_is_not_cement() -> None:
+    """It moves during the baseline, too, which has it smeared, and another bubble comes in beside it."""
+    tissue = 2.0 * np.ones((SIDE_PX, SIDE_PX))
+    for deposits in watch(
+        lambda k: 0.3 * (tissue - ball_cm(40.0 + 0.8 * k, 45.0, 7.0) - ball_cm(40.0, 20.0 + 1.2 * k, 6.0)), 50
+    ):
+        assert all(not filled(d.polygons_px)[:90, :90].any() for d in deposits)
+
+
 @pytest.mark.parametrize("y", [30.0, 105.0], ids=["far from the needle", "across its tip"])
 def test_an_instrument_laid_into_the_field_is_not_cement(y: float) -> None:
     clamp = tube_cm([(40, y), (150, y)], 5.0)
