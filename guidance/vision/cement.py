@@ -30,14 +30,21 @@ GROW_SIGMA: Final = 2.5
 STAY_SIGMA: Final = 1.5
 LEAST_DENSITY: Final = 0.02
 """A quarter of a millimetre of cement where the display's curve and scatter have taken a third of its 13 %."""
-PLAIN_DENSITY: Final = 0.035
+PLAIN_MM: Final = 0.4
 """Outlines end here at the latest: tone and veil are not fitted better everywhere."""
-APART_DENSITY: Final = 0.05
-"""What is not joined to a deposit must reach this somewhere; what those fits leave behind does not."""
-THIN_DENSITY: Final = 0.07
-"""What nowhere near reaches this is thinner than a millimetre, or is a shaft's or a bone's slipped edge."""
+APART_MM: Final = 0.55
+"""What is not joined to a deposit must be so thick somewhere; what those fits leave behind is not."""
+THIN_MM: Final = 0.8
+"""What is nowhere near so thick is less than a millimetre, or a shaft's or a bone's slipped edge."""
 MILLIMETRE_DENSITY: Final = 0.09
-"""What one millimetre of cement adds to the display's density: 13 % of the signal, less a third for scatter."""
+"""What one millimetre of cement adds to the display's density: 13 % of the signal, less a third for scatter. So it is
+taken where no shaft tells better."""
+SHAFT_SHARE: Final = 0.125
+LEAST_MILLIMETRE: Final = 0.05
+MOST_MILLIMETRE: Final = 0.13
+"""A millimetre adds about a tenth of what an 11 or 13 gauge shaft adds, whatever the scatter and the display's curve,
+because both bend shaft and cement alike: with scatter S times the primary, 0.13/(1 + S) of ln((1 + S)/S) is 0.08 to
+0.11 for S of 0.5 to 2."""
 EDGE_SHARE: Final = 0.5
 """Where even its middle is thinner than two millimetres, a deposit ends at half of that."""
 SLOPE_SHARE: Final = 0.2
@@ -62,7 +69,7 @@ LONE_AREA_MM2: Final = 8.0
 LONE_PULSES: Final = 8
 LONE_GROWTH: Final = 1.5
 EMERGING_PULSES: Final = 4
-LONE_DENSITY: Final = 0.27
+LONE_MM: Final = 3.0
 LONE_RADIUS_MM: Final = 1.5
 LONE_BORDER_MM: Final = 4.0
 """Far from any tip or deposit: an area this large that stood this long and has grown by this factor. Bone that fills
@@ -129,6 +136,7 @@ class CementWatch:
         self._regions: NDArray[np.int32] = np.zeros((0, 0), np.int32)
         self._solid: Mask = np.zeros((0, 0), np.uint8)
         self._hubs: Mask = np.zeros((0, 0), np.uint8)
+        self._millimetre = MILLIMETRE_DENSITY
         self._settled_tips: dict[int, PointPx] = {}
         self._ends: list[tuple[float, PointPx]] = []
         self._shafts: NDArray[np.uint16] = np.zeros((0, 0), np.uint16)
@@ -200,6 +208,8 @@ class CementWatch:
         if (watching and change.pulses_learnt >= LEAST_BASELINE_PULSES) or (
             self._phase_inferred and change.pulses_learnt >= 8
         ):
+            if not self._started:
+                self._millimetre = _millimetre(change)
             change.compare(placed, work_mm, self._known(work_mm))
             self._find(change, placed, self._resting(tips, work_mm), work_mm, t_s)
             self._started = self._started or watching or bool(self._labels.any())
@@ -294,7 +304,7 @@ class CementWatch:
                     continue
             cement[box][part] = 255
         self._candidates = followed
-        outlines = _outlined(change, cement, self._labels, work_mm, _swallowed(change, placed))
+        outlines = _outlined(change, cement, self._labels, work_mm, _swallowed(change, placed), self._millimetre)
         self._relabel(self._off_shafts(outlines, placed, change, work_mm), work_mm, t_s)
 
     def _off_shafts(self, outlines: Mask, placed: Placed, change: Change, work_mm: float) -> Mask:
@@ -307,9 +317,9 @@ class CementWatch:
             return outlines
         beside = cv2.bitwise_and(outlines, cv2.dilate(shafts, _square(max(1, round(FLANK_MM / work_mm)))))
         seen = cv2.bitwise_xor(outlines, beside)
-        for x, y in self._settled_tips.values():
-            cv2.circle(seen, (round(x), round(y)), round(TIP_REACH_MM / work_mm), 255, -1)
         reach = cv2.dilate(seen, _square(round((FLANK_MM + SHAFT_MM) / work_mm)))
+        for x, y in self._settled_tips.values():
+            cv2.circle(reach, (round(x), round(y)), round(TIP_REACH_MM / work_mm), 255, -1)
         return np.where((beside > 0) & (reach == 0), 0, outlines).astype(np.uint8)
 
     def _laid_in(
@@ -365,7 +375,7 @@ class CementWatch:
     ) -> bool:
         """Whether a candidate is called cement on this pulse."""
         # Cement thickens within a second; a faint haze that has long stood at the field's edge does not.
-        least = APART_DENSITY if seen.pulses < LONE_PULSES else MILLIMETRE_DENSITY
+        least = self._millimetre * (APART_MM if seen.pulses < LONE_PULSES else 1.0)
         if seen.pulses < 2 or float(change.broad[box][part].max()) < least:
             return False
         rows, cols = np.nonzero(part)
@@ -382,7 +392,7 @@ class CementWatch:
         is_fed = to_tip_mm <= DEPOSIT_REACH_MM or self._names_near(box, part, work_mm, is_inner)
         if is_fed and not by_a_hub:
             return seen.pulses >= (2 if seen.area_px * work_mm**2 >= PLAIN_AREA_MM2 else 3)
-        return is_inner and _stands_alone(change.broad[box], part, seen, work_mm)
+        return is_inner and _stands_alone(change.broad[box] / self._millimetre, part, seen, work_mm)
 
     def _names_near(
         self, box: tuple[slice, slice], part: NDArray[np.bool_], work_mm: float, along_shafts: bool = True
@@ -562,7 +572,7 @@ def _farthest_of(away: NDArray[np.float32]) -> tuple[int, int]:
     return int(r), int(c)
 
 
-def _outlined(change: Change, found: Mask, standing: Mask, work_mm: float, steel: Mask) -> Mask:
+def _outlined(change: Change, found: Mask, standing: Mask, work_mm: float, steel: Mask, millimetre: float) -> Mask:
     """The accepted regions, cut to where their finely smoothed density ends, and joined across shafts."""
     out = np.zeros(found.shape, np.uint8)
     x, y, w, h = cv2.boundingRect(found)
@@ -577,31 +587,47 @@ def _outlined(change: Change, found: Mask, standing: Mask, work_mm: float, steel
         added = _behind(added, hidden, work_mm)
         reach |= cv2.dilate(inside, _square(round(2 * SHAFT_MM / work_mm))) & hidden
     plateau = _plateau(change.broad[box], inside, work_mm)
-    level = np.clip(EDGE_SHARE * plateau, PLAIN_DENSITY, np.maximum(MILLIMETRE_DENSITY, SLOPE_SHARE * plateau))
-    part = np.where((added > level) & (plateau > THIN_DENSITY), reach, 0).astype(np.uint8)
+    level = np.clip(EDGE_SHARE * plateau, PLAIN_MM * millimetre, np.maximum(millimetre, SLOPE_SHARE * plateau))
+    part = np.where((added > level) & (plateau > THIN_MM * millimetre), reach, 0).astype(np.uint8)
     part = cv2.morphologyEx(part, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
     part = cv2.morphologyEx(part, cv2.MORPH_CLOSE, _square(1))
-    out[box] = _evident(part, standing[box], change.z[box], change.broad[box], work_mm)
+    out[box] = _evident(part, standing[box], change.z[box], change.broad[box] / millimetre, work_mm)
     return out
 
 
-def _evident(outlines: Mask, standing: Mask, z: Density, broad: Density, work_mm: float) -> Mask:
+def _evident(outlines: Mask, standing: Mask, z: Density, thick_mm: Density, work_mm: float) -> Mask:
     """The pieces of a mask that would count if they stood alone: beside a deposit, veil and noise are no cement.
 
     ``standing``: not 0 where cement was before. A new piece beside it must be a millimetre thick somewhere.
     """
     n, pieces, stats, _ = cv2.connectedComponentsWithStats(outlines, connectivity=8)
-    least = np.full(n, MILLIMETRE_DENSITY if standing.any() else APART_DENSITY, np.float32)
-    least[pieces[standing > 0]] = APART_DENSITY
-    seeds = pieces[(z > SEED_SIGMA) & (broad > least[pieces])]
+    least_mm = np.full(n, 1.0 if standing.any() else APART_MM, np.float32)
+    least_mm[pieces[standing > 0]] = APART_MM
+    seeds = pieces[(z > SEED_SIGMA) & (thick_mm > least_mm[pieces])]
     counts = (np.bincount(seeds, minlength=n) > 0) & (stats[:, cv2.CC_STAT_AREA] * work_mm**2 >= LEAST_AREA_MM2)
     counts[0] = False
     return np.where(counts[pieces], outlines, 0).astype(np.uint8)
 
 
+def _millimetre(change: Change) -> float:
+    """What a millimetre of cement adds on this machine, told by the baseline's shafts; the usual without one."""
+    known = change.base_count > 0
+    core = (_steel_itself(change.base_steel) > 0) & known
+    if not core.any():
+        return MILLIMETRE_DENSITY
+    beside = (cv2.dilate(change.base_steel, _square(4)) > 0) & (cv2.dilate(change.base_steel, _square(1)) == 0) & known
+    contrast = float(np.median(change.base[core]) - np.median(change.base[beside])) if beside.any() else 0.0
+    return min(max(SHAFT_SHARE * contrast, LEAST_MILLIMETRE), MOST_MILLIMETRE)
+
+
+def _steel_itself(steel: Mask) -> Mask:
+    """Instruments without the margin that they come with."""
+    return np.asarray(cv2.erode(steel, _square(STEEL_MARGIN_PX)), dtype=np.uint8)
+
+
 def _swallowed(change: Change, placed: Placed) -> Mask:
     """255 where an instrument's shadow hides what lies before or behind it: moved ones, and those at rest inside."""
-    core = cv2.erode(cv2.bitwise_and(placed.steel, change.base_steel), _square(STEEL_MARGIN_PX))
+    core = _steel_itself(np.bitwise_and(placed.steel, change.base_steel))
     return np.where(core > 0, 255, change.hidden).astype(np.uint8)
 
 
@@ -644,15 +670,15 @@ def _fills_a_gap(change: Change, box: tuple[slice, slice], part: NDArray[np.bool
     return -step > 0.5 * added
 
 
-def _stands_alone(broad: Density, part: NDArray[np.bool_], seen: _Candidate, work_mm: float) -> bool:
+def _stands_alone(thick_mm: Density, part: NDArray[np.bool_], seen: _Candidate, work_mm: float) -> bool:
     """Whether a candidate that no needle and no deposit feeds can be nothing but cement."""
-    peak = float(broad[part].max())
+    peak_mm = float(thick_mm[part].max())
     return (
         seen.pulses >= LONE_PULSES
         and seen.area_px * work_mm**2 >= LONE_AREA_MM2
         and seen.area_px >= LONE_GROWTH * seen.early_area_px
-        and peak >= LONE_DENSITY
-        and _is_compact(part & (broad > 0.5 * peak), LONE_RADIUS_MM / work_mm)
+        and peak_mm >= LONE_MM
+        and _is_compact(part & (thick_mm > 0.5 * peak_mm), LONE_RADIUS_MM / work_mm)
     )
 
 

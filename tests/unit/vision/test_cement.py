@@ -250,6 +250,16 @@ def test_cement_over_a_resting_shaft_is_outlined_with_the_rest() -> None:
     assert dice(filled(deposits[0].polygons_px), thick(growing(44))) > 0.85
 
 
+def test_a_machine_that_shows_little_contrast_has_its_cement_outlined_alike() -> None:
+    """Its shaft tells: what is a third of the usual for steel is a third for a millimetre of cement, too."""
+    core = np.zeros((SIDE_PX, SIDE_PX), np.uint8)
+    cv2.line(core, (100, 110), (160, 50), 255, 10)
+    faint = list(
+        watch(lambda k: 0.35 * (growing(k) + np.where(core > 0, 0.8, 0.0)), steel=shaft_of, noise=lambda k: 0.05)
+    )[-1]
+    assert dice(filled(faint[0].polygons_px), thick(growing(44))) > 0.85
+
+
 def test_a_deposit_far_from_any_needle_is_seen_once_it_is_thick() -> None:
     def apart(k: int) -> Plane:
         return nothing() if k < BEGINS else ball_cm(60.0, 60.0, min(5.0, 1.0 + 0.12 * (k - BEGINS)))
