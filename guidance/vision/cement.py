@@ -36,6 +36,8 @@ APART_MM: Final = 0.55
 """What is not joined to a deposit must be so thick somewhere; what those fits leave behind is not."""
 THIN_MM: Final = 0.8
 """What is nowhere near so thick is less than a millimetre, or a shaft's or a bone's slipped edge."""
+NEAR_MM: Final = 1.5
+"""What lies apart from the deposit that feeds it is thicker than what a bone's edge adds that parallax has moved."""
 MILLIMETRE_DENSITY: Final = 0.09
 """What one millimetre of cement adds to the display's density: 13 % of the signal, less a third for scatter. So it is
 taken where no shaft tells better."""
@@ -390,7 +392,7 @@ class CementWatch:
         by_a_hub = bool((self._hubs[box][part] > 0).any())
         is_inner = bool(self._inner[box][part].all())
         is_fed = to_tip_mm <= DEPOSIT_REACH_MM or self._names_near(box, part, work_mm, is_inner)
-        if is_fed and not by_a_hub:
+        if is_fed and not by_a_hub and float(change.broad[box][part].max()) >= NEAR_MM * self._millimetre:
             return seen.pulses >= (2 if seen.area_px * work_mm**2 >= PLAIN_AREA_MM2 else 3)
         return is_inner and _stands_alone(change.broad[box] / self._millimetre, part, seen, work_mm)
 

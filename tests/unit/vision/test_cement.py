@@ -260,6 +260,12 @@ def test_a_machine_that_shows_little_contrast_has_its_cement_outlined_alike() ->
     assert dice(filled(faint[0].polygons_px), thick(growing(44))) > 0.85
 
 
+def test_a_faint_line_beside_a_deposit_is_not_cement() -> None:
+    line = 0.065 * (tube_cm([(70.0, 135.0), (110.0, 150.0)], 3.0) > 0)
+    for deposits in watch(lambda k: growing(k) + (line if k >= 24 else 0.0), noise=lambda k: 0.08):
+        assert all(not filled(d.polygons_px)[138:].any() for d in deposits)
+
+
 def test_a_deposit_far_from_any_needle_is_seen_once_it_is_thick() -> None:
     def apart(k: int) -> Plane:
         return nothing() if k < BEGINS else ball_cm(60.0, 60.0, min(5.0, 1.0 + 0.12 * (k - BEGINS)))
