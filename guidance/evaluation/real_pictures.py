@@ -68,12 +68,13 @@ def score_picture(name: str, instruments: Sequence[Instrument], sightings: Seque
     false = [
         s
         for b, s in enumerate(sightings)
-        if b not in used and not any(_is_about(s, instrument) for instrument in unscored)
+        if b not in used and not any(is_about(s, instrument) for instrument in unscored)
     ]
     return PictureScore(name, bool(instruments), tuple(error_of.get(a) for a in range(len(scored))), len(false))
 
 
-def _is_about(sighting: NeedleSighting, instrument: Instrument) -> bool:
+def is_about(sighting: NeedleSighting, instrument: Instrument) -> bool:
+    """Whether a finding lies on a labelled instrument, wherever its tip is."""
     points = [np.array(sighting.tip_px)]
     if sighting.shaft_px is not None:
         points.append(np.mean(sighting.shaft_px, axis=0))

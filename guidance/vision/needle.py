@@ -1,12 +1,11 @@
 """Bone access needles, pins and wires on one x-ray picture, with their tips."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from math import ceil, exp, hypot, inf, log
+from dataclasses import replace
+from math import ceil, hypot, inf
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from guidance.records import Needle, PointPx
 from guidance.vision.kernels import ridge
@@ -19,10 +18,12 @@ from guidance.vision.needle_dot import (
     dark_discs,
     hub_dots,
 )
+from guidance.vision.needle_evidence import Evidence
 from guidance.vision.needle_lookalikes import has_joint, has_thread, without_jaws
 from guidance.vision.needle_shaft import (
+    Floats,
+    Line,
     Shaft,
-    fades_in_light,
     follow,
     goes_on,
     lies_on,
@@ -33,7 +34,7 @@ from guidance.vision.needle_shaft import (
 )
 from guidance.vision.needle_tip import Tip, find_tip
 from guidance.vision.needle_track import NeedleSighting, NeedleTracker, angle_deg
-from guidance.vision.picture import Mask, Picture
+from guidance.vision.picture import Density, Mask, Picture
 
 __all__ = ["NeedleSighting", "NeedleTracker", "find_needles", "shaft_mask"]
 
@@ -45,28 +46,26 @@ THINNEST_RIBBON_SHARE = 0.75
 """Of the least diameter. Steel's shadow is 0.83 of its diameter wide in density; thinner ribbons are bone's edges."""
 MOST_CANDIDATES = 16
 LEAST_CONFIDENCE = 0.5
-MOST_CONFIDENCE_BEFORE_A_JOINT = 0.98
+MOST_CONFIDENCE_BEFORE_A_JOINT = 0.96
 """Below what is told on one pulse alone."""
-MOST_BENT = 1.0 / 300.0
-"""A shaft's greatest curvature, in 1 / diameters: half of the strain at which steel yields. A cable bends more."""
-BOW_NOISE = 0.13
-"""In diameters: noise and neighbours bow what is straight."""
 MOST_DARK_AHEAD = 0.45
 MOST_RAGGED = 0.3
 """Beyond either of these the tip lies in something as dark as itself, and its place along the axis is uncertain."""
 
 
-def find_needles(picture: Picture, diameter_px: tuple[float, float] | None = None) -> tuple[NeedleSighting, ...]:
+def find_needles(
+    picture: Picture, diameter_px: tuple[float, float] | None = None, least_confidence: float = LEAST_CONFIDENCE
+) -> tuple[NeedleSighting, ...]:
     """Every straight steel shaft that ends inside the field, and every needle seen end-on, the most certain first.
 
     Those marked ``tip_covered`` end in something as dark as steel: a needle only to who knows it from before.
 
     ``diameter_px``: the least and greatest diameter in input-frame pixels, where scale and gauge are known.
-    A shaft is a dark ribbon of constant width between two lighter flanks (antiparallel edges: Steger, "An unbiased
-    detector of curvilinear structures", 1998, without the scale space), followed both ways until it ends; its tip is
-    fitted at full resolution. What it misses: needles whose edges merge with a neighbour's for their whole length, tips
-    inside other metal, shafts shorter than about four diameters; a smooth pin, a screw of a needle's width or one
-    arm of an open clamp looks the same.
+    ``least_confidence``: what is less sure is left out. A shaft is a dark ribbon of constant width between two lighter
+    flanks (antiparallel edges: Steger, "An unbiased detector of curvilinear structures", 1998, without the scale
+    space), followed both ways until it ends; its tip is fitted at full resolution. What it misses: needles whose edges
+    merge with a neighbour's for their whole length, tips inside other metal, shafts shorter than about three
+    diameters; a smooth pin, a screw of a needle's width or one arm of an open clamp looks the same.
     """
     search = search_image(picture)
     hub_reach = _hub_reach(picture, diameter_px)
@@ -77,9 +76,20 @@ def find_needles(picture: Picture, diameter_px: tuple[float, float] | None = Non
     widths = (max(1.5, THINNEST_RIBBON_SHARE * diameter_px[0] / picture.factor), thickest)
     steep, flat = ribbon_runs(search, widths, flat=False), ribbon_runs(search, widths, flat=True)
     lines = straight_lines(steep, False, widths) + straight_lines(flat, True, widths)
+    sightings, lookalikes = _along_shafts(picture, search, lines, least_confidence)
+    sightings += _end_on(picture, search, steep, flat, hub_reach, shaft_mask(picture, sightings, 4.0))
+    fitting = [s for s in sightings if _has_diameter(s, diameter_px)]
+    likely = [s for s in fitting if not s.tip_covered and s.confidence >= least_confidence]
+    covered = [s for s in fitting if s.tip_covered]
+    return _without_doubles([*without_jaws(picture, likely, lookalikes), *covered])
+
+
+def _along_shafts(
+    picture: Picture, search: Density, lines: list[Line], least_confidence: float
+) -> tuple[list[NeedleSighting], list[NeedleSighting]]:
+    """What the lines are when followed, each shaft once: needles, and what looks like one but is known not to be."""
     shafts: list[Shaft] = []
-    sightings: list[NeedleSighting] = []
-    covered: list[NeedleSighting] = []
+    needles: list[NeedleSighting] = []
     lookalikes: list[NeedleSighting] = []
     tried = 0
     for line in sorted(lines, key=lambda line: -line.weight):
@@ -92,43 +102,40 @@ def find_needles(picture: Picture, diameter_px: tuple[float, float] | None = Non
         if shaft is None:
             continue
         shafts.append(shaft)
-        sighting = _sighting(picture, shaft)
-        if sighting is None:
-            continue
-        if has_thread(search, shaft) or has_joint(search, shaft):
-            lookalikes.append(sighting)
-        else:
-            (covered if sighting.tip_covered else sightings).append(sighting)
-    on_shafts = shaft_mask(picture, sightings + covered, 4.0)
-    for disc in dark_discs(search, steep, flat):
-        x, y = disc.centre_xy
-        if on_shafts[round(y), round(x)] == 0:
-            sightings.append(_end_on(picture, disc))
-    for dot in hub_dots(search, picture.mask, hub_reach):
-        x, y = dot.tip_xy
-        if on_shafts[round(y), round(x)] == 0:
-            sightings.append(_in_hub(picture, dot))
-    likely = [s for s in sightings if s.confidence >= LEAST_CONFIDENCE and _has_diameter(s, diameter_px)]
-    covered = [s for s in covered if _has_diameter(s, diameter_px)]
-    return _without_doubles([*without_jaws(picture, likely, lookalikes), *covered])
+        sighting = _sighting(picture, shaft, least_confidence)
+        if sighting is not None:
+            is_lookalike = has_thread(search, shaft) or has_joint(search, shaft)
+            (lookalikes if is_lookalike else needles).append(sighting)
+    return needles, lookalikes
 
 
-def _sighting(picture: Picture, shaft: Shaft) -> NeedleSighting | None:
+def _end_on(
+    picture: Picture, search: Density, steep: Floats, flat: Floats, hub_reach: float, on_shafts: Mask
+) -> list[NeedleSighting]:
+    """The needles seen end-on, bare or through their hubs, off the shafts."""
+    discs = [(disc.centre_xy, _bare_dot(picture, disc)) for disc in dark_discs(search, steep, flat)]
+    hubs = [(dot.tip_xy, _in_hub(picture, dot)) for dot in hub_dots(search, picture.mask, hub_reach)]
+    return [sighting for (x, y), sighting in discs + hubs if on_shafts[round(y), round(x)] == 0]
+
+
+def _sighting(picture: Picture, shaft: Shaft, least_confidence: float) -> NeedleSighting | None:
     """The shaft with the better of its free ends as the tip, or with the end that cement or metal covers.
 
     None where it has neither: no needle, or a needle's part with both ends out of sight.
     """
-    quality = _Quality.of(shaft)
-    if not quality.is_worth_a_look or _confidence(quality, 1.0, 0.0, False) < LEAST_CONFIDENCE:
+    evidence = Evidence.of(shaft)
+    if not evidence.may_be_steel or evidence.confidence < least_confidence:
         return None
     free = [i for i in (0, 1) if shaft.kinds[i] == ridge.FREE and not goes_on(shaft, i)]
     tips = [(i, tip) for i in free if (tip := find_tip(picture, shaft, i)) is not None]
     if not tips:
-        return _covered(picture, shaft, quality)
+        return _covered(picture, shaft, evidence)
     end, tip = max(tips, key=lambda item: _end_score(picture, item[1]))
     back_xy = _frame_xy(picture, shaft, shaft.first if end == 1 else shaft.last)
-    confidence = _confidence(quality, tip.drop, tip.dark_ahead, len(free) == 2, fades_in_light(shaft, 1 - end))
-    if shaft.kinds[1 - end] == ridge.DARK:
+    back_is_dark = shaft.kinds[1 - end] == ridge.DARK
+    evidence = replace(evidence, back_is_free=len(free) == 2, back_is_dark=back_is_dark)
+    confidence = evidence.confidence
+    if back_is_dark:
         # A hub, or a clamp's joint: the next pulse may show the other arm.
         confidence = min(confidence, MOST_CONFIDENCE_BEFORE_A_JOINT)
     return NeedleSighting(
@@ -140,16 +147,17 @@ def _sighting(picture: Picture, shaft: Shaft) -> NeedleSighting | None:
         tip_hidden=tip.dark_ahead > MOST_DARK_AHEAD or tip.ragged > MOST_RAGGED,
         dark_ahead_px=tip.dark_reach_px,
         steel_share=tip.steel_share,
+        evidence=evidence,
     )
 
 
-def _covered(picture: Picture, shaft: Shaft, quality: "_Quality") -> NeedleSighting | None:
-    """The shaft that comes in from the field's edge and ends in something as dark as itself; None for any other."""
-    ends = [i for i in (0, 1) if shaft.kinds[i] != ridge.BORDER and _comes_from_outside(shaft, 1 - i)]
-    if len(ends) != 1 or goes_on(shaft, ends[0]):
+def _covered(picture: Picture, shaft: Shaft, evidence: Evidence) -> NeedleSighting | None:
+    """The shaft that ends in something as dark as itself and comes from outside the field, or from a hub."""
+    end = _covered_end(picture, shaft)
+    if end is None or goes_on(shaft, end):
         return None
-    at, back_row = (shaft.first, shaft.last) if ends[0] == 0 else (shaft.last, shaft.first)
-    tip = find_tip(picture, shaft, ends[0])
+    at, back_row = (shaft.first, shaft.last) if end == 0 else (shaft.last, shaft.first)
+    tip = find_tip(picture, shaft, end)
     end_xy, back_xy = (_frame_xy(picture, shaft, row) for row in (at, back_row))
     tip_xy = end_xy if tip is None else tip.apex_xy
     return NeedleSighting(
@@ -157,11 +165,21 @@ def _covered(picture: Picture, shaft: Shaft, quality: "_Quality") -> NeedleSight
         shaft_px=(tip_xy, back_xy),
         angle_deg=angle_deg(tip_xy, back_xy),
         diameter_px=shaft.width * picture.factor if tip is None else tip.diameter_px,
-        confidence=_confidence(quality, 1.0, 0.0, False),
+        confidence=evidence.confidence,
         tip_hidden=True,
         dark_ahead_px=inf if tip is None else tip.dark_reach_px,
         tip_covered=True,
+        evidence=evidence,
     )
+
+
+def _covered_end(picture: Picture, shaft: Shaft) -> int | None:
+    """Which end the tip may be at; of two in the dark the one nearer the field's middle: the other is in the hub."""
+    if shaft.kinds == (ridge.DARK, ridge.DARK):
+        off = [_off_middle(picture, _frame_xy(picture, shaft, row)) for row in (shaft.first, shaft.last)]
+        return int(off[1] < off[0])
+    ends = [i for i in (0, 1) if shaft.kinds[i] != ridge.BORDER and _comes_from_outside(shaft, 1 - i)]
+    return ends[0] if len(ends) == 1 else None
 
 
 def _comes_from_outside(shaft: Shaft, end: int) -> bool:
@@ -173,7 +191,7 @@ def _frame_xy(picture: Picture, shaft: Shaft, row: int) -> PointPx:
     return float(x), float(y)
 
 
-def _end_on(picture: Picture, disc: Disc) -> NeedleSighting:
+def _bare_dot(picture: Picture, disc: Disc) -> NeedleSighting:
     """A needle seen end-on. Of a single dark disc one cannot be very sure: a bone screw looks the same."""
     x, y = picture.to_frame_px(np.array(disc.centre_xy))
     confidence = min(0.9, 0.6 + 0.4 * (disc.contrast - LEAST_DOT_CONTRAST))
@@ -196,95 +214,19 @@ def _hub_reach(picture: Picture, diameter_px: tuple[float, float] | None) -> flo
 
 def _end_score(picture: Picture, tip: Tip) -> float:
     """Higher for the end that is the tip: sharp, and nearer the middle of the field, where the work is."""
+    return min(tip.drop, 1.0) - tip.dark_ahead - _off_middle(picture, tip.apex_xy)
+
+
+def _off_middle(picture: Picture, at_xy: PointPx) -> float:
+    """How far a point of the frame lies from the field's middle, in widths of the field."""
     x0, y0, x1, y1 = picture.field.box_px
-    off = hypot(tip.apex_xy[0] - (x0 + x1) / 2, tip.apex_xy[1] - (y0 + y1) / 2) / (x1 - x0)
-    return min(tip.drop, 1.0) - tip.dark_ahead - off
+    return hypot(at_xy[0] - (x0 + x1) / 2, at_xy[1] - (y0 + y1) / 2) / (x1 - x0)
 
 
 def _centre_near(shaft: Shaft, row: int) -> float:
     near = shaft.sections[max(0, row - 5) : row + 6, 0]
     near = near[np.isfinite(near)]
     return median(near) if len(near) else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Quality:
-    """What tells steel from bone along a shaft.
-
-    ``lengths``: its length in diameters; ``fill``: the share of its rows that are ribbon; ``rough``, ``wobble``: how
-    far its centres leave a smooth bow and its widths their median, in diameters; ``bent``: the bow's curvature, less
-    what noise makes, in 1 / diameters; ``uneven``: how much thicker its thickest third is than its thinnest, in
-    diameters.
-    """
-
-    contrast: float
-    lengths: float
-    fill: float
-    rough: float
-    wobble: float
-    bent: float
-    uneven: float
-
-    @classmethod
-    def of(cls, shaft: Shaft) -> "_Quality":
-        rows = shaft.sections[shaft.first : shaft.last + 1]
-        where = np.nonzero(np.isfinite(rows[:, 0]))[0]
-        centres = rows[where, 0].astype(np.float64)
-        # Three-point bends over a few diameters: a bow of the whole shaft hardly shows, a ragged line does.
-        step = max(2, int(2 * shaft.width))
-        bends = centres[2 * step :] - 2 * centres[step:-step] + centres[: -2 * step]
-        rough = median(np.abs(bends)) / 2.0 if len(bends) else 0.0
-        wobble = median(np.abs(rows[where, 1] - shaft.width))
-        first, middle, last = _of_thirds(centres)
-        widths = _of_thirds(rows[where, 1])
-        # Of an arc, what its thirds show is 8/9 of the sagitta.
-        sagitta = 9.0 / 8.0 * abs(first - 2 * middle + last) / shaft.width
-        lengths = len(rows) / shaft.width
-        return cls(
-            contrast=shaft.contrast,
-            lengths=lengths,
-            fill=len(where) / len(rows),
-            rough=rough / shaft.width,
-            wobble=wobble / shaft.width,
-            bent=8.0 * max(0.0, sagitta - BOW_NOISE) / lengths**2,
-            uneven=(max(widths) - min(widths)) / shaft.width,
-        )
-
-    @property
-    def is_worth_a_look(self) -> bool:
-        is_steel = self.contrast >= 0.18 and self.wobble <= 0.25 and self.bent <= MOST_BENT
-        return is_steel and self.lengths >= 3.0 and self.fill >= 0.5
-
-
-def _of_thirds(values: NDArray[np.floating]) -> list[float]:
-    """The medians of the first, the middle and the last third, of at least three values."""
-    return [median(third) for third in np.array_split(values, 3)]
-
-
-def _confidence(
-    quality: _Quality, drop: float, dark_ahead: float, both_ends_free: bool, fades_out: bool = False
-) -> float:
-    """The share of such sightings that are right: a logistic model of shaft and tip."""
-    drop_misfit = abs(log(max(drop, 0.05)))
-    faint = max(0.0, log(0.45 / quality.contrast))
-    z = (
-        2.0
-        + 3.0 * log(quality.contrast / 0.45)
-        # Fainter than most steel behind scatter: bone's edges are, and rough.
-        - faint * (7.0 + 400.0 * max(0.0, quality.rough - 0.03))
-        + 3.0 * log(min(quality.lengths, 25.0) / 10.0)
-        + 4.0 * (quality.fill - 0.8)
-        - 22.0 * (quality.wobble - 0.06)
-        - 22.0 * (quality.rough - 0.03)
-        # A shaft that leans to the beam may widen towards the source by an eighth, and where it fades in light.
-        - 20.0 * max(0.0, quality.uneven - 0.2)
-        - 2.0 * max(0.0, drop_misfit - 0.4)
-        - 4.0 * dark_ahead
-        # A needle leaves the field or ends in a hub; what shows both of its ends is an endplate, or a pin.
-        - (4.0 if both_ends_free else 0.0)
-        + (1.0 if fades_out else 0.0)
-    )
-    return 1.0 / (1.0 + exp(-z))
 
 
 def _has_diameter(sighting: NeedleSighting, allowed_px: tuple[float, float]) -> bool:

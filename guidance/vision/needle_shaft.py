@@ -31,8 +31,6 @@ LONGEST_GAP_BANDS = 6
 FADES_WIDTHS = (0.8, 7.0)
 """From where to where beyond its end a shaft that only fades is looked for, in widths."""
 FADED_SHARE = 0.9
-NEARLY_WHITE = 0.25
-"""In log density: on three quarters of the display's range, where it often saturates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +177,6 @@ def goes_on(shaft: Shaft, end: int) -> bool:
     """
     beyond = _beyond(shaft, end)[:, 2]
     return len(beyond) > 1.5 * shaft.width and float(np.mean(beyond > 0)) > FADED_SHARE
-
-
-def fades_in_light(shaft: Shaft, end: int) -> bool:
-    """The shaft goes on and fades because what lies beside it is nearly white there; elsewhere steel does not fade."""
-    return goes_on(shaft, end) and median(_beyond(shaft, end)[:, 4]) < NEARLY_WHITE
 
 
 def _beyond(shaft: Shaft, end: int) -> Density:

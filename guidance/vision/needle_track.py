@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from guidance.records import Needle, PointPx, Zone
 from guidance.vision.geometry import RigidMotion
+from guidance.vision.needle_evidence import Evidence
 
 Floats = NDArray[np.float64]
 
@@ -17,7 +18,7 @@ PREDICTED_FOR_S = 0.5
 """A needle that is not seen is carried on at its last velocity for this long, marked as predicted, then ends."""
 REMEMBERED_FOR_S = 30.0
 """For this long of its own view's time a needle that ended takes its old id when it returns along its line."""
-CERTAIN = 0.99
+CERTAIN = 0.97
 """A needle of this confidence is told on its first pulse."""
 LIKELY = 0.8
 PULSES_TO_TELL, PULSES_TO_TELL_UNLIKELY = 2, 5
@@ -83,6 +84,8 @@ class NeedleSighting:
     dark_ahead_px: float = 0.0
     tip_covered: bool = False
     steel_share: float = 1.0
+    evidence: Evidence | None = None
+    """What the confidence in a shaft rests on."""
 
     @property
     def cloud_px(self) -> float:

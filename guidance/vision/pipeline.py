@@ -162,7 +162,7 @@ class Pipeline:
         picture = make_picture(frame.pixels, field, frame.bits)
         self._on_stage("picture")
 
-        sightings = find_needles(picture, self._needle_diameters_px())
+        sightings = find_needles(picture, needle_diameters_px(self._plan.needle_diameter_mm, self._mm_per_px))
         shafts = shaft_mask(picture, [*sightings, *self._steel_remembered(t_s)], SHAFT_MARGIN_PX)
         self._on_stage("needles")
         placement = self._registrar.update(picture, self._not_bone(picture, shafts), number, t_s)
@@ -249,13 +249,6 @@ class Pipeline:
         context.view = mark.view
         context.zones = tuple(replace(zone, polygon_px=placement.motion.move_back(zone.polygon_px)) for zone in drawn)
 
-    def _needle_diameters_px(self) -> tuple[float, float] | None:
-        """The range of shaft widths that the scale allows; None where no scale is known."""
-        if self._mm_per_px is None:
-            return None
-        diameter_px = (self._plan.needle_diameter_mm or USUAL_NEEDLE_MM) / self._mm_per_px
-        return THINNEST_SHARE * diameter_px, THICKEST_SHARE * diameter_px
-
     def _scale(self, needles: Iterable[Needle], field: XrayField) -> Scale:
         """Millimetres from the best that is known: plan, header, a needle's width, the field's usual size."""
         if self._mm_per_px is not None:
@@ -266,6 +259,14 @@ class Pipeline:
             return Scale(diameter_mm / float(np.median(self._needle_widths_px)), ScaleSource.NEEDLE)
         x0, y0, x1, y1 = field.box_px
         return Scale(USUAL_FIELD_MM / max(x1 - x0, y1 - y0), ScaleSource.ASSUMED)
+
+
+def needle_diameters_px(diameter_mm: float | None, mm_per_px: float | None) -> tuple[float, float] | None:
+    """The range of shaft widths that gauge (None: 11) and scale allow; None where no scale is known."""
+    if mm_per_px is None:
+        return None
+    diameter_px = (diameter_mm or USUAL_NEEDLE_MM) / mm_per_px
+    return THINNEST_SHARE * diameter_px, THICKEST_SHARE * diameter_px
 
 
 def _with_rings(mask: Mask, picture: Picture, rings: Iterable[PolygonPx]) -> Mask:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from guidance.vision.needle import find_needles
 from guidance.vision.needle_lookalikes import without_jaws
-from guidance.vision.needle_shaft import Shaft, fades_in_light, goes_on
+from guidance.vision.needle_shaft import Shaft, goes_on
 from guidance.vision.needle_track import NeedleSighting
 from guidance.vision.picture import Picture
 from tests.unit.vision.needle_pictures import NEEDLE_MM, expose, picture_of, steel_mm
@@ -122,11 +122,3 @@ def test_an_end_beyond_which_a_faint_shaft_is_left_is_no_end(beyond: float, expe
     sections[:60, 2], sections[60:, 2] = 0.5, beyond
     shaft = Shaft((0.0, 0.0), (1.0, 0.0), sections, 10, 60, (2, 2), 8.0, 0.5)
     assert goes_on(shaft, 1) is expected
-
-
-@pytest.mark.parametrize(("beside", "expected"), [(0.1, True), (0.8, False)])
-def test_steel_fades_where_its_background_is_nearly_white_and_nowhere_else(beside: float, expected: bool) -> None:
-    sections = np.zeros((120, 5), np.float32)
-    sections[:60, 2], sections[60:, 2], sections[:, 4] = 0.5, 0.02, beside
-    shaft = Shaft((0.0, 0.0), (1.0, 0.0), sections, 10, 60, (2, 2), 8.0, 0.5)
-    assert fades_in_light(shaft, 1) is expected
