@@ -76,21 +76,32 @@ def find_needles(
     widths = (max(1.5, THINNEST_RIBBON_SHARE * diameter_px[0] / picture.factor), thickest)
     steep, flat = ribbon_runs(search, widths, flat=False), ribbon_runs(search, widths, flat=True)
     lines = straight_lines(steep, False, widths) + straight_lines(flat, True, widths)
-    sightings, lookalikes = _along_shafts(picture, search, lines, least_confidence)
-    sightings += _end_on(picture, search, steep, flat, hub_reach, shaft_mask(picture, sightings, 4.0))
-    fitting = [s for s in sightings if _has_diameter(s, diameter_px)]
-    likely = [s for s in fitting if not s.tip_covered and s.confidence >= least_confidence]
-    covered = [s for s in fitting if s.tip_covered]
+    followed, lookalikes = _along_shafts(picture, search, lines, least_confidence)
+    shafts = [s for s in followed if s.tip_covered or s.confidence >= least_confidence]
+    dots = _end_on(picture, search, steep, flat, hub_reach, shaft_mask(picture, shafts, 4.0))
+    fitting = [s for s in shafts + dots if _has_diameter(s, diameter_px)]
+    likely, covered = ([s for s in fitting if s.tip_covered is is_covered] for is_covered in (False, True))
     return _without_doubles([*without_jaws(picture, likely, lookalikes), *covered])
 
 
 def _along_shafts(
     picture: Picture, search: Density, lines: list[Line], least_confidence: float
 ) -> tuple[list[NeedleSighting], list[NeedleSighting]]:
-    """What the lines are when followed, each shaft once: needles, and what looks like one but is known not to be."""
-    shafts: list[Shaft] = []
+    """What the lines are when followed: needles, and what looks like one but is known not to be."""
+    shafts = _followed(search, lines)
     needles: list[NeedleSighting] = []
     lookalikes: list[NeedleSighting] = []
+    for shaft in shafts:
+        sighting = _sighting(picture, shaft, shafts, least_confidence)
+        if sighting is not None:
+            is_lookalike = has_thread(search, shaft) or has_joint(search, shaft)
+            (lookalikes if is_lookalike else needles).append(sighting)
+    return needles, lookalikes
+
+
+def _followed(search: Density, lines: list[Line]) -> list[Shaft]:
+    """The lines followed to their ends, the most weighty first, each shaft once."""
+    shafts: list[Shaft] = []
     tried = 0
     for line in sorted(lines, key=lambda line: -line.weight):
         if any(lies_on(line, shaft) for shaft in shafts):
@@ -99,14 +110,9 @@ def _along_shafts(
         if tried > MOST_CANDIDATES:
             break
         shaft = follow(search, line)
-        if shaft is None:
-            continue
-        shafts.append(shaft)
-        sighting = _sighting(picture, shaft, least_confidence)
-        if sighting is not None:
-            is_lookalike = has_thread(search, shaft) or has_joint(search, shaft)
-            (lookalikes if is_lookalike else needles).append(sighting)
-    return needles, lookalikes
+        if shaft is not None:
+            shafts.append(shaft)
+    return shafts
 
 
 def _end_on(
@@ -118,12 +124,12 @@ def _end_on(
     return [sighting for (x, y), sighting in discs + hubs if on_shafts[round(y), round(x)] == 0]
 
 
-def _sighting(picture: Picture, shaft: Shaft, least_confidence: float) -> NeedleSighting | None:
+def _sighting(picture: Picture, shaft: Shaft, shafts: list[Shaft], least_confidence: float) -> NeedleSighting | None:
     """The shaft with the better of its free ends as the tip, or with the end that cement or metal covers.
 
     None where it has neither: no needle, or a needle's part with both ends out of sight.
     """
-    evidence = Evidence.of(shaft)
+    evidence = Evidence.of(shaft, shafts)
     if not evidence.may_be_steel or evidence.confidence < least_confidence:
         return None
     free = [i for i in (0, 1) if shaft.kinds[i] == ridge.FREE and not goes_on(shaft, i)]

@@ -1,5 +1,6 @@
 """What along a shaft tells steel from bone, and how sure that makes one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, log
 from typing import Self
@@ -8,13 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.vision.needle_shaft import Shaft, median
+from guidance.vision.picture import Density
 
 MOST_BENT = 1.0 / 300.0
 """A shaft's greatest curvature, in 1 / diameters: half of the strain at which steel yields. A cable bends more."""
 BOW_NOISE = 0.13
 """In diameters: noise and neighbours bow what is straight."""
+LEAST_LENGTHS = 3.0
+MOST_UNEVEN = 0.3
+"""In diameters. A shaft that leans to the beam may widen towards the source by an eighth of its own."""
+MOST_LENGTHS = 50.0
+"""Nothing grows more certain by being longer than this."""
 CENTRE_NOISE_PX = 0.1
 """What the picture's grid and noise alone make of a straight edge, in work pixels: much of a thin wire's width."""
+ONE_SIDED = 0.6
+"""Of a shaft's contrast, against its lighter flank; as ``ridge.shaft_ends`` has it."""
+ALIKE = 0.6
+"""Of a shaft's contrast: what is so much fainter does not disturb it."""
 STEEL_CONTRAST = 0.45
 """In log density, what most steel of a needle's width has at least, even behind a lateral pelvis's scatter."""
 
@@ -24,16 +35,19 @@ class Evidence:
     """What tells steel from bone along a shaft.
 
     ``contrast``: in log density above the darker flank; ``lengths``: its length in diameters; ``fill``: the share of
-    its rows that are ribbon; ``rough``, ``wobble``: how far its centres leave a smooth bow and its widths their median,
-    less what the grid makes, in diameters; ``bent``: the bow's curvature, less what noise makes, in 1 / diameters; ``uneven``: how much thicker
-    its thickest third is than its thinnest, in diameters; ``lopsided``: how far one flank is darker than the other, as
-    a share of the contrast (a bone's edge has bone on one side only); ``back_is_free``, ``back_is_dark``: a needle
-    leaves the field or ends in a hub, so what shows both of its ends, or ends in the dark, is more likely an endplate.
+    its rows that are ribbon; ``unbroken``: of those that are, or would be but for another shaft; ``rough``,
+    ``wobble``: how far its centres leave a smooth bow and its widths their median, less what the grid makes, in
+    diameters; ``bent``:
+    the bow's curvature, less what noise makes, in 1 / diameters; ``uneven``: how much thicker its thickest third is
+    than its thinnest, in diameters; ``lopsided``: how far one flank is darker than the other, as a share of the
+    contrast (a bone's edge has bone on one side only); ``back_is_free``, ``back_is_dark``: a needle leaves the field or
+    ends in a hub, so what shows both of its ends, or ends in the dark, is more likely an endplate.
     """
 
     contrast: float
     lengths: float
     fill: float
+    unbroken: float
     rough: float
     wobble: float
     bent: float
@@ -43,9 +57,17 @@ class Evidence:
     back_is_dark: bool = False
 
     @classmethod
-    def of(cls, shaft: Shaft) -> Self:
-        """The evidence of a shaft whose ends have not been looked at yet."""
+    def of(cls, shaft: Shaft, others: Sequence[Shaft] = ()) -> Self:
+        """The evidence of a shaft whose ends have not been looked at yet.
+
+        ``others``: the shafts beside it. Where one of them lies at its flank, nothing is learnt about this one, unless
+        there is no other place.
+        """
         rows = shaft.sections[shaft.first : shaft.last + 1]
+        lengths = len(rows) / shaft.width
+        alone = _rows_alone(shaft, others)
+        if np.count_nonzero(np.isfinite(rows[alone, 0])) > LEAST_LENGTHS * shaft.width:
+            rows = rows[alone]
         where = np.nonzero(np.isfinite(rows[:, 0]))[0]
         centres, widths = rows[where, 0].astype(np.float64), rows[where, 1]
         # Three-point bends over a few diameters: a bow of the whole shaft hardly shows, a ragged line does.
@@ -54,7 +76,6 @@ class Evidence:
         first, middle, last = _of_thirds(centres)
         # Of an arc, what its thirds show is 8/9 of the sagitta.
         sagitta = 9.0 / 8.0 * abs(first - 2 * middle + last) / shaft.width
-        lengths = len(rows) / shaft.width
         width_of_thirds = _of_thirds(widths)
         # The contrast counts from the darker flank: what that lies above the mean is half of their difference.
         darker_flank = rows[where, 3] - rows[where, 2]
@@ -62,6 +83,7 @@ class Evidence:
             contrast=shaft.contrast,
             lengths=lengths,
             fill=len(where) / len(rows),
+            unbroken=1.0 - float(np.mean(_is_pale(rows, shaft.contrast))),
             rough=_beyond_noise(median(np.abs(bends)) / 2.0 if len(bends) else 0.0) / shaft.width,
             wobble=_beyond_noise(median(np.abs(widths - shaft.width))) / shaft.width,
             bent=8.0 * max(0.0, sagitta - BOW_NOISE) / lengths**2,
@@ -72,15 +94,15 @@ class Evidence:
     @property
     def may_be_steel(self) -> bool:
         """Whether it is worth a look at all."""
-        is_even = self.wobble <= 0.25 and self.bent <= MOST_BENT
-        return is_even and self.contrast >= 0.18 and self.lengths >= 3.0 and self.fill >= 0.5
+        is_even = self.wobble <= 0.25 and self.bent <= MOST_BENT and self.uneven <= MOST_UNEVEN
+        return is_even and self.contrast >= 0.18 and self.lengths >= LEAST_LENGTHS and self.unbroken >= 0.5
 
     @property
     def features(self) -> tuple[float, ...]:
         """What the confidence is a logistic function of: 0 where there is nothing to say for or against."""
         return (
             max(0.0, log(STEEL_CONTRAST / self.contrast)),
-            log(min(self.lengths, 25.0) / 10.0),
+            log(min(self.lengths, MOST_LENGTHS) / 10.0),
             1.0 - self.fill,
             self.wobble,
             self.rough,
@@ -101,8 +123,30 @@ class Evidence:
         return 1.0 / (1.0 + exp(-z))
 
 
-CONSTANT = 3.36
-WEIGHTS = (-4.79, 1.00, -4.12, -6.87, -30.39, -7.49, -2.67, -2.19, -0.60)
+CONSTANT = 3.16
+WEIGHTS = (-5.23, 0.83, -1.94, -6.67, -40.25, -4.34, -3.73, -1.93, -0.43)
+
+
+def _rows_alone(shaft: Shaft, others: Sequence[Shaft]) -> NDArray[np.bool_]:
+    """Which rows of a shaft have no other of its kind at their flanks, from its first to its last."""
+    row = np.arange(shaft.first, shaft.last + 1, dtype=np.float64)
+    x, y = (origin + row * along for origin, along in zip(shaft.origin_xy, shaft.along_xy, strict=True))
+    alone = np.ones(len(row), dtype=np.bool_)
+    for other in others:
+        if other is shaft or other.contrast < ALIKE * shaft.contrast:
+            continue
+        (x0, y0), (ux, uy) = other.origin_xy, other.along_xy
+        along = (x - x0) * ux + (y - y0) * uy
+        aside = np.abs((y - y0) * ux - (x - x0) * uy)
+        reach = shaft.width + 0.5 * other.width + 2.0
+        alone &= (aside > reach) | (along < other.first) | (along > other.last)
+    return alone
+
+
+def _is_pale(rows: Density, contrast: float) -> NDArray[np.bool_]:
+    """Which rows are no ribbon, nor as dark against one side as a shaft along which another one lies."""
+    against_lighter = 2.0 * (rows[:, 3] - rows[:, 4]) - rows[:, 2]
+    return np.isnan(rows[:, 0]) & ~(against_lighter >= ONE_SIDED * contrast)
 
 
 def _beyond_noise(spread_px: float) -> float:

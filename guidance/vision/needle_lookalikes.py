@@ -34,6 +34,10 @@ JAWS_TURN = (0.04, 0.45)
 """Sine of the angle between two jaws."""
 JAWS_LEVEL_WIDTHS = 0.8
 JAWS_LENGTH_WIDTHS = 30.0
+BOSS_REACH_WIDTHS, BESIDE_WIDTHS = 1.0, 3.5
+"""From the axis between two bars that cross: where only a boss reaches, and where no boss does."""
+CROSSED_WIDTHS = 4.0
+"""Bars whose backs lie within this of the point where they meet end there; bars that reach beyond it cross."""
 
 
 def has_thread(search: Density, shaft: Shaft) -> bool:
@@ -176,9 +180,12 @@ def _are_jaws(picture: Picture, a: NeedleSighting, b: NeedleSighting) -> bool:
     reach_a = float(off[0] * along_b[1] - off[1] * along_b[0]) / turn
     reach_b = float(off[0] * along_a[1] - off[1] * along_a[0]) / turn
     joint = tip_a + reach_a * along_a
-    if abs(turn) < 0.8 and _is_inside(picture, joint):
-        ends_there = max(np.hypot(*(joint - back_a)), np.hypot(*(joint - back_b))) < 4.0 * width
-        if ends_there:
+    if abs(turn) < 0.8 and min(reach_a, reach_b) > 0.0 and _is_inside(picture, joint):
+        beyond = min(float((back_a - joint) @ along_a), float((back_b - joint) @ along_b))
+        if beyond > (1.0 if _leaves_field(a) and _leaves_field(b) else CROSSED_WIDTHS) * width:
+            # Needles seen from the side cross like this, but without a boss.
+            return _has_boss(picture, joint, _unit(along_a + along_b), width)
+        if max(np.hypot(*(joint - back_a)), np.hypot(*(joint - back_b))) < CROSSED_WIDTHS * width:
             return True
     return (
         abs(turn) <= JAWS_TURN[1]
@@ -187,6 +194,24 @@ def _are_jaws(picture: Picture, a: NeedleSighting, b: NeedleSighting) -> bool:
         and max(reach_a, reach_b) < JAWS_LENGTH_WIDTHS * width
         and abs(reach_a - reach_b) < JAWS_LEVEL_WIDTHS * width
     )
+
+
+def _has_boss(picture: Picture, joint_xy: Floats, along: Floats, width_px: float) -> bool:
+    """Where two bars cross, metal reaches farther to both sides than they do."""
+    across = np.array([-along[1], along[0]])
+    offs = np.array([0.0, -BOSS_REACH_WIDTHS, BOSS_REACH_WIDTHS, -BESIDE_WIDTHS, BESIDE_WIDTHS]) * width_px
+    spread = np.linspace(-0.4, 0.4, 5) * width_px
+    places = joint_xy + offs[:, None, None] * across + spread[None, :, None] * along
+    x, y = np.rint(picture.to_work_px(places.reshape(-1, 2))).astype(np.intp).T
+    height, width = picture.density.shape
+    density = picture.density[y.clip(0, height - 1), x.clip(0, width - 1)].reshape(5, 5).mean(axis=1)
+    steel, *sides, left, right = density.tolist()
+    return bool(min(sides) > 0.5 * (steel + min(left, right)))
+
+
+def _leaves_field(sighting: NeedleSighting) -> bool:
+    evidence = sighting.evidence
+    return evidence is not None and not (evidence.back_is_free or evidence.back_is_dark)
 
 
 def _is_inside(picture: Picture, at_xy: Floats) -> bool:

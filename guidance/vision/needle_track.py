@@ -53,6 +53,7 @@ LEAST_GAIN = 0.05
 CLOUDED_DIAMETERS = 0.5
 CLOUDED_PULSES = 3
 """Cement comes over seconds. A tip that is driven is behind a dense cortex for a pulse or two, and does not rest."""
+SURE_STEEL_SHARE = 0.85
 LEAST_STEEL_SHARE = 0.7
 """Behind a bare tip at rest the shaft stands out by 0.75 to 1.1; a column of cement in its line by 0.2 to 0.6."""
 TURN_GATE_DEG = 10.0
@@ -385,7 +386,7 @@ def _take_in(
         ahead = _unit(tip - back)
         off = tip - track.tip
         is_seen_again = step < NOISE_DIAMETERS * track.unit_px
-        is_held = _is_out_of_sight(track, sighting, off, ahead, is_seen_again, t_s)
+        is_held = _is_out_of_sight(track, sighting, off, ahead, is_seen_again, is_injecting, t_s)
         if is_held:
             expected, tip = track.tip, tip - float(off @ ahead) * ahead
             track.velocity = np.zeros(2)
@@ -427,11 +428,17 @@ def _take_in(
 
 
 def _is_out_of_sight(
-    track: _Track, sighting: NeedleSighting, off: Floats, ahead: Floats, is_seen_again: bool, t_s: float
+    track: _Track,
+    sighting: NeedleSighting,
+    off: Floats,
+    ahead: Floats,
+    is_seen_again: bool,
+    is_injecting: bool,
+    t_s: float,
 ) -> bool:
     """The tip cannot be seen where it is, so that ``off`` along the axis ``ahead`` is no evidence that it moved.
 
-    ``is_seen_again``: the sighting before had its tip at the same place.
+    ``is_seen_again``: the sighting before had its tip at the same place. ``is_injecting``: it is the time of cement.
 
     Cement that grows ahead of a needle looks like a needle that advances. One that seems drawn back: absorbers only
     add up. Steel that was drawn back leaves its place lighter; where it is as dark as before, the tip is still there,
@@ -448,6 +455,10 @@ def _is_out_of_sight(
         most = inf if sighting.tip_covered else HIDDEN_WAY_DIAMETERS
         is_dark = sighting.dark_ahead_px / DARK_SHARE > max(-advance, LEAST_RETREAT_DIAMETERS * unit)
         return -advance < least * unit or (is_dark and -advance <= most * unit)
+    if is_injecting and track.still_pulses >= RESTING_PULSES:
+        # Cement comes out of this very tip: only steel all the way to a bare end, seen twice, is the needle.
+        is_bare = not sighting.tip_hidden and sighting.cloud_px < CLOUDED_DIAMETERS * unit
+        return not (is_bare and is_seen_again and sighting.steel_share >= SURE_STEEL_SHARE)
     is_steel = sighting.steel_share >= LEAST_STEEL_SHARE
     is_bare = sighting.dark_ahead_px < CLOUDED_DIAMETERS * unit and is_steel and is_seen_again
     is_hidden = sighting.tip_covered or (sighting.tip_hidden and not is_bare)

@@ -36,9 +36,11 @@ from guidance.vision.registration import Placement, Registrar
 USUAL_NEEDLE_MM = 3.05
 """11 gauge: what a needle is taken for where the plan does not say."""
 
-THINNEST_SHARE, THICKEST_SHARE = 0.75, 1.05
-"""Of the needle's diameter: 13 gauge beside 11 is 0.79 of it. From bone outwards a tip is at most 6 % larger on the
-picture: the skin it goes through is on the detector's side. A clamp's arm is 1.1 to 1.4 times as thick."""
+THINNEST_NEEDLE_MM, THICKEST_NEEDLE_MM = 2.4, 3.05
+"""13 and 11 gauge: a second needle need not be of the plan's gauge."""
+MAGNIFICATION = 0.95, 1.05
+"""Of a needle against the plane that the scale holds for. From bone outwards a tip is at most 6 % larger on the
+picture: the skin it goes through is on the detector's side. A clamp's arm is 1.1 to 1.4 times as thick as 11 gauge."""
 
 USUAL_FIELD_MM = 160.0
 """A 23 cm intensifier's field at the patient, magnified 1.4 times: the scale where nothing better is known."""
@@ -262,11 +264,12 @@ class Pipeline:
 
 
 def needle_diameters_px(diameter_mm: float | None, mm_per_px: float | None) -> tuple[float, float] | None:
-    """The range of shaft widths that gauge (None: 11) and scale allow; None where no scale is known."""
+    """The range of shaft widths that the gauges in use and the scale allow; None where no scale is known."""
     if mm_per_px is None:
         return None
-    diameter_px = (diameter_mm or USUAL_NEEDLE_MM) / mm_per_px
-    return THINNEST_SHARE * diameter_px, THICKEST_SHARE * diameter_px
+    mm = diameter_mm or USUAL_NEEDLE_MM
+    thinnest, thickest = min(mm, THINNEST_NEEDLE_MM), max(mm, THICKEST_NEEDLE_MM)
+    return MAGNIFICATION[0] * thinnest / mm_per_px, MAGNIFICATION[1] * thickest / mm_per_px
 
 
 def _with_rings(mask: Mask, picture: Picture, rings: Iterable[PolygonPx]) -> Mask:

@@ -153,7 +153,7 @@ def straight_runs(points: Image, band_px: float, longest_gap: int) -> NDArray[np
                 off = abs(points[p, 1] - expected)
                 # By the narrower of the two: a shaft that leaves its hub must not carry the hub's width along.
                 wider = abs(points[p, 2] - width[run]) / (min(points[p, 2], width[run]) + 2.0)
-                if off > gate or wider > 0.75:
+                if off > gate or wider > 0.66:
                     continue
                 cost = off / gate * 0.6 + wider * 0.3 - 0.02 * min(length[run], 20)
                 if cost < best_cost:
@@ -352,7 +352,8 @@ def shaft_ends(
             if sections[i, 2] >= threshold and 0.4 * width <= wide <= 1.8 * width:
                 last, dark, light = i, 0, 0
                 level += 0.1 * (core - level)
-            elif core >= level - 0.4 * contrast:
+            elif core >= level - 0.4 * contrast or 2.0 * (core - sections[i, 4]) - sections[i, 2] >= 0.6 * contrast:
+                # As dark as the shaft, or dark against one side: another shaft lies along the other.
                 dark += 1
             else:
                 light += 1
