@@ -71,14 +71,18 @@ class RunLengths(_Strict):
 
 
 class TipTruth(_Strict):
-    """Where a needle's apex is. ``visible``: inside the field and not behind other metal; ``in_cement``: it is seen
-    through cement; ``back_px``: a point up its shaft."""
+    """Where a needle's apex is.
+
+    ``visible``: inside the field and not behind other metal; ``in_cement``: it is seen through cement; ``back_px``: a
+    point up its shaft; ``shaft_px``: how much of the shaft lies inside the field.
+    """
 
     id: int
     tip_px: Point
     back_px: Point
     visible: bool
     in_cement: bool = False
+    shaft_px: Finite | None = None
 
 
 class FrameTruth(_Strict):

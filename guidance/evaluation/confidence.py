@@ -118,8 +118,10 @@ def fit(candidates: Sequence[Candidate]) -> Floats:
 
 
 def held_out(candidates: Sequence[Candidate]) -> list[tuple[float, bool]]:
-    """Each candidate's confidence by a fit to the other groups, and whether it was right."""
+    """Each candidate's confidence by a fit to other groups, and whether it was right. Raises ValueError on too few."""
     groups = sorted({c.group for c in candidates})
+    if len(groups) < FOLDS:
+        raise ValueError(f"{len(groups)} trials and pictures with a shaft on them: expected at least {FOLDS}")
     fold = {group: i % FOLDS for i, group in enumerate(groups)}
     told: list[tuple[float, bool]] = []
     for i in range(FOLDS):

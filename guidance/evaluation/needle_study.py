@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from math import atan2, degrees, hypot
+from math import atan2, degrees
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,9 @@ RIGHT_MM = 2.0
 SETTLED_S = 1.0
 """A needle that appears is given this long to be told; until then it is neither found nor missed."""
 
+STUB_MM = 10.0
+"""Of less than three diameters of shaft nobody can tell a needle from a bone's edge; such stubs are counted apart."""
+
 CONFIDENCE_BINS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
 
 
@@ -35,6 +38,7 @@ CONFIDENCE_BINS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
 class TipNote:
     """One visible needle on one pulse. Errors are None where it was not found; ``found_id`` None likewise.
 
+    ``shaft_mm``: how much of its shaft lies inside the field.
     ``along_mm``: how far beyond the true apex the found one lies, ``aside_mm``: how far off the true axis.
     """
 
@@ -111,8 +115,7 @@ def _note_pulse(notes: NeedleNotes, findings: Findings, truth: FrameTruth) -> No
     if false:
         notes.false_at_s.append(truth.t_s)
     for j, tip in enumerate(real):
-        shaft_mm = hypot(tip.back_px[0] - tip.tip_px[0], tip.back_px[1] - tip.tip_px[1]) * mm
-        note = TipNote(truth.t_s, tip.id, tip.in_cement, shaft_mm)
+        note = TipNote(truth.t_s, tip.id, tip.in_cement, (tip.shaft_px or 0.0) * mm)
         if j in partner:
             _note_errors(note, *partner[j], tip, mm)
         notes.tips.append(note)
@@ -154,7 +157,10 @@ def figures(trials: Sequence[NeedleNotes]) -> list[Figure]:
         percentile("tip error, median", px, 50, 1.5, "px"),
         percentile("tip error, 95th percentile", mm, 95, 1.0, "mm"),
         percentile("  of tips not in cement", bare, 95, None, "mm"),
-        share("missed", len(shafts) - len(found), len(shafts), 2.0),
+        _missed(
+            f"missed, {STUB_MM:g} mm of shaft in sight", [tip for _, tip in shafts if tip.shaft_mm >= STUB_MM], 2.0
+        ),
+        _missed("missed, less of it in sight", [tip for _, tip in shafts if tip.shaft_mm < STUB_MM], None),
         _false("false, frames without a needle", nothing, 0.5),
         _false("false, with clamp, screw, cable", metal, 2.0),
         _false("false, beside needles", with_needles, None),
@@ -254,6 +260,10 @@ def shortfall(trial: NeedleNotes) -> str:
 
 def _p95(values: Sequence[float] | NDArray[np.float64]) -> float:
     return float(np.percentile(values, 95))
+
+
+def _missed(words: str, tips: Sequence[TipNote], bound: float | None) -> Figure:
+    return share(words, sum(tip.found_id is None for tip in tips), len(tips), bound)
 
 
 def _false(words: str, trials: Sequence[NeedleNotes], bound: float | None) -> Figure:

@@ -486,6 +486,7 @@ class Procedure:
                     back_px=_points(back[None])[0],
                     visible=not hidden and _inside(field, (float(tip[0]), float(tip[1]))),
                     in_cement=_thickness_cm((whole, still.cement_cm), point_px) > CEMENT_TRUTH_CM,
+                    shaft_px=_length_inside(field, tip, back),
                 )
             )
         return tuple(tips)
@@ -565,6 +566,13 @@ def _point_px(needle: BoneNeedle, apex_px: Matrix, back_px: Matrix, carm: CArm) 
     along = (back_px - apex_px) / max(length, 1.0)
     reach_px = min(length, needle.diameter_mm / carm.mm_per_px)
     return (apex_px + np.linspace(0, reach_px, 5)[:, None] * along).astype(np.float32)
+
+
+def _length_inside(field: NDArray[np.float64], tip: NDArray[np.float64], back: NDArray[np.float64]) -> float:
+    """How much of a shaft lies inside the field, in whole pixels."""
+    length = float(np.linalg.norm(back - tip))
+    places = tip + np.arange(0.5, max(1.0, length))[:, None] * (back - tip) / max(length, 1.0)
+    return float(sum(_inside(field, (float(x), float(y))) for x, y in places))
 
 
 def _thickness_cm(shadow: Shadow, points_px: NDArray[np.float32]) -> float:

@@ -104,14 +104,14 @@ def test_needles_seen_end_on_have_their_own_share_told_and_error() -> None:
     trial = notes_of("end-on", *(a_tip(i / 7.5, found_id=1 if i % 2 else None, error_px=4.0) for i in range(40)))
     assert value_of("end-on, told", trial) == pytest.approx(50.0)
     assert value_of("end-on, tip error, median", trial) == pytest.approx(0.8)
-    assert value_of("missed", trial) is None
+    assert value_of("missed, 10 mm of shaft in sight", trial) is None
 
 
 def test_a_needle_that_has_just_come_into_sight_is_not_missed_yet() -> None:
     late = [a_tip(2.0 + i / 7.5, None) for i in range(5)]
-    assert value_of("missed", notes_of("driving", *late)) is None
+    assert value_of("missed, 10 mm of shaft in sight", notes_of("driving", *late)) is None
     from_the_start = [a_tip(i / 7.5, None) for i in range(5)]
-    assert value_of("missed", notes_of("driving", *from_the_start)) == 100.0
+    assert value_of("missed, 10 mm of shaft in sight", notes_of("driving", *from_the_start)) == 100.0
 
 
 def test_two_ids_for_one_needle_or_one_for_two_are_no_kept_identity() -> None:
