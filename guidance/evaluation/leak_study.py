@@ -5,7 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import cv2
 import numpy as np
@@ -183,22 +183,29 @@ def _centreline_mm(found: Findings, real: NDArray[np.uint8], truth: CaseTruth) -
 
 
 def _note_swings(notes: LeakNotes, findings: Sequence[Findings], truth: CaseTruth) -> None:
-    """After each swing: the pulses until the old view is no longer told, and until a view seen before is told again."""
-    pulses = _fresh_pulses(findings, truth)
-    stored: dict[View, int] = {}
-    at = 0
-    while at < len(pulses):
-        view = pulses[at][1].view
-        end = next((j for j in range(at, len(pulses)) if pulses[j][1].view is not view), len(pulses))
-        stay = [found for found, _ in pulses[at:end]]
-        if at > 0 and pulses[at - 1][1].view is not None:
-            old = pulses[at - 1][0].view_id
+    """After each swing: the pulses until the old view is no longer told, and until a view seen before is told again.
+
+    A C-arm that is rolled aside and comes to rest in the view that it left has not swung.
+    """
+    stays = _stays(_fresh_pulses(findings, truth))
+    told: dict[View, int] = {}
+    watched: View | None = None
+    for i, (view, stay) in enumerate(stays):
+        coming = next((v for v, _ in stays[i:] if v is not None), None)
+        if i > 0 and stays[i - 1][0] is not None and coming is not watched:
+            old = stays[i - 1][1][-1].view_id
             notes.swings.append(_first([not _is_ok(f) or f.view_id != old for f in stay]))
-        if view is not None:
-            if view in stored:
-                notes.returns.append(_first([_is_ok(f) and f.view_id == stored[view] for f in stay]))
-            stored.setdefault(view, stay[-1].view_id)
-        at = end
+        if view is None:
+            continue
+        if view in told and view is not watched:
+            notes.returns.append(_first([_is_ok(f) and f.view_id == told[view] for f in stay]))
+        told.setdefault(view, stay[-1].view_id)
+        watched = view
+
+
+def _stays(pulses: Sequence[tuple[Findings, FrameTruth]]) -> list[tuple[View | None, list[Findings]]]:
+    """What was found for as long as the C-arm stood in a view, None while it moves, in order."""
+    return [(view, [found for found, _ in stay]) for view, stay in groupby(pulses, key=lambda pulse: pulse[1].view)]
 
 
 def _fresh_pulses(findings: Sequence[Findings], truth: CaseTruth) -> list[tuple[Findings, FrameTruth]]:

@@ -1,0 +1,54 @@
+"""What a trial of the leak campaign comes to, held against a truth that is known by construction."""
+
+import pytest
+
+from guidance.casebook.case import CaseTruth, FrameTruth
+from guidance.evaluation.leak_study import LeakNotes, note_trial
+from guidance.evaluation.leak_trials import leak_trial
+from guidance.records import FrameState, Phase, View
+from tests.unit.safety.scenes import MM_PER_PX, PULSE_S, findings
+
+AP, SIDE, MOVES = View.AP, View.LATERAL, None
+
+
+def frame(number: int, view: View | None) -> FrameTruth:
+    return FrameTruth(
+        frame=number,
+        t_s=number * PULSE_S,
+        pulse=number + 1,
+        state=FrameState.LIVE,
+        held=False,
+        phase=Phase.CEMENT,
+        view=view,
+        shift_px=None,
+        rotation_deg=None,
+    )
+
+
+def notes_of(*pulses: tuple[View | None, int]) -> LeakNotes:
+    """``pulses``: the true view of each, and the id of the view that was told."""
+    truth = CaseTruth(
+        schema=1,
+        mm_per_px=MM_PER_PX,
+        width_px=320,
+        height_px=320,
+        frames=tuple(frame(i, view) for i, (view, _) in enumerate(pulses)),
+    )
+    told = [findings(i + 1, view_id=name) for i, (_, name) in enumerate(pulses)]
+    return note_trial(leak_trial(7, 1), told, [], truth)
+
+
+@pytest.mark.parametrize("after", [SIDE, MOVES], ids=["beam off", "beam on"])
+def test_a_swing_is_noticed_once_the_old_view_is_no_longer_told(after: View | None) -> None:
+    notes = notes_of((AP, 0), (AP, 0), (after, 0), (after, 1), (SIDE, 1))
+    assert (notes.swings, notes.returns) == ([2], [])
+
+
+def test_a_view_is_known_again_once_its_first_id_is_told() -> None:
+    notes = notes_of((AP, 0), (SIDE, 1), (SIDE, 1), (AP, 1), (AP, 1), (AP, 0))
+    assert (notes.swings, notes.returns) == ([1, 3], [3])
+
+
+def test_a_c_arm_that_is_rolled_aside_within_its_view_has_not_swung() -> None:
+    notes = notes_of((AP, 0), (AP, 0), (MOVES, 0), (MOVES, 0), (AP, 0), (AP, 0))
+    assert (notes.swings, notes.returns) == ([], [])
