@@ -121,7 +121,13 @@ def _end_on(
     """The needles seen end-on, bare or through their hubs, off the shafts."""
     discs = [(disc.centre_xy, _bare_dot(picture, disc)) for disc in dark_discs(search, steep, flat)]
     hubs = [(dot.tip_xy, _in_hub(picture, dot)) for dot in hub_dots(search, picture.mask, hub_reach)]
-    return [sighting for (x, y), sighting in discs + hubs if on_shafts[round(y), round(x)] == 0]
+    return [sighting for centre_xy, sighting in discs + hubs if _nearest_pixel(on_shafts, centre_xy) == 0]
+
+
+def _nearest_pixel(mask: Mask, xy: PointPx) -> int:
+    """The mask where a point lies that was fitted on it; a fit may end a part of a pixel beyond the border."""
+    h, w = mask.shape
+    return int(mask[min(max(round(xy[1]), 0), h - 1), min(max(round(xy[0]), 0), w - 1)])
 
 
 def _sighting(picture: Picture, shaft: Shaft, shafts: list[Shaft], least_confidence: float) -> NeedleSighting | None:
