@@ -59,5 +59,5 @@ def test_the_table_gives_the_weights_to_copy_and_the_reliability(drawn: list[Can
 
 
 def test_too_few_trials_to_hold_any_out_are_refused() -> None:
-    with pytest.raises(ValueError, match="1 trials and pictures .* expected at least 5"):
+    with pytest.raises(ValueError, match=r"1 trials and pictures .* expected at least 5"):
         held_out([Candidate((0.0,), True, "one")])
