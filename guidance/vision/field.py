@@ -578,6 +578,7 @@ class FieldWatch:
     def __init__(self, drawn_px: Points | None = None) -> None:
         self._drawn_px = np.zeros((0, 2)) if drawn_px is None else drawn_px
         self._evidence = 0.0
+        self._is_live = False
         self._mistakes = 0
         self._field: XrayField | None = None
         self._probe: _Probe | None = None
@@ -616,6 +617,7 @@ class FieldWatch:
         if live is not None:
             fields = [self._field, *(field for field, _ in self._rivals)]
             self._mistakes += 1
+            self._is_live = True
             self._evidence = _one_look(live.polarity_evidence)
             return self._adopt((live, *(field for field in fields if field is not live)), pixels, bits)
         suspect = self._probe.suspects(pixels, bits)
@@ -647,14 +649,17 @@ class FieldWatch:
     def _look_again(self, pixels: Pixels, bits: int) -> None:
         assert self._field is not None
         fields = find_fields(pixels, bits)
-        found = max(fields, key=lambda field: _overlap(field, self._field)) if self._rivals else fields[0]
+        nearest = max(fields, key=lambda field: _overlap(field, self._field))
+        # The largest picture on a monitor may be the stored one: of several it is the one where it was.
+        found = nearest if _overlap(nearest, self._field) > 0.0 else fields[0]
         self._weigh(found.polarity_evidence, pixels, bits)
         found = _with_polarity(found, self._field.bone_dark)
         if _same(found, self._field):
             # What looked like a change was not one (a shadow at the edge): take it as the new normal.
             self._probe, self._proposal = _Probe(self._field, pixels, bits), None
         elif self._proposal is not None and _same(found, self._proposal):
-            self._adopt((found, *(field for field in fields if field is not found)), pixels, bits)
+            others = tuple(field for field in fields if field is not found)
+            self._adopt((found, *(() if self._is_live and found is nearest else others)), pixels, bits)
         else:
             self._proposal = found
         self._suspect_frames = 0
@@ -677,7 +682,7 @@ class FieldWatch:
             return None
         assert self._probe is not None
         if self._probe.has_changed(pixels, bits):
-            self._rivals = ()
+            self._rivals, self._is_live = (), True
             return None
         return next((field for field, probe in self._rivals if probe.has_changed(pixels, bits)), None)
 

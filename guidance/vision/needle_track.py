@@ -48,6 +48,7 @@ CEMENT_CREEP_DIAMETERS = 1.0
 """While cement is injected nobody drives a needle: a resting tip that seems to advance so far has a cap of it."""
 STROKE_DIAMETERS = 0.2
 """From one pulse to the next. Cement's growth displaces what is measured by less, a stroke on the needle by more."""
+SURE_STROKES = 2
 STOPPED_DIAMETERS = 0.1
 LEAST_GAIN = 0.05
 CLOUDED_DIAMETERS = 0.5
@@ -109,6 +110,8 @@ class _Track:
     velocity: Floats = field(default_factory=lambda: np.zeros(2))
     pulses: int = 1
     still_pulses: int = 0
+    strokes: int = 0
+    """Pulses in a row on which the tip, as it was measured, has come forward faster than cement grows."""
     clouded_pulses: int = 0
     """Those since the tip came to rest on which something as dark as steel had come ahead of it."""
     bare_ahead_px: float = inf
@@ -375,8 +378,11 @@ def _take_in(
     """Update a track: all of a large innovation (a stroke); of a small one (quantum noise) half, and along the axis
     the less the longer the needle has rested."""
     passed_s = t_s - track.seen_at_s
+    forward = 0.0 if back is None else float((tip - track.sighted_tip) @ _unit(tip - back))
+    track.strokes = track.strokes + 1 if forward > STROKE_DIAMETERS * track.unit_px else 0
     step = float(np.hypot(*(tip - track.sighted_tip)))
     track.sighted_tip = tip
+    is_fed = is_injecting and track.pulses >= RESTING_PULSES
     if step < STOPPED_DIAMETERS * track.unit_px:
         track.velocity = np.zeros(2)
     if passed_s > PREDICTED_FOR_S:
@@ -386,14 +392,13 @@ def _take_in(
         ahead = _unit(tip - back)
         off = tip - track.tip
         is_seen_again = step < NOISE_DIAMETERS * track.unit_px
-        is_held = _is_out_of_sight(track, sighting, off, ahead, is_seen_again, is_injecting, t_s)
+        is_held = _is_out_of_sight(track, sighting, off, ahead, is_seen_again, is_fed, t_s)
         if is_held:
             expected, tip = track.tip, tip - float(off @ ahead) * ahead
             track.velocity = np.zeros(2)
-    has_rested = track.still_pulses >= RESTING_PULSES
-    rests = has_rested and step < STROKE_DIAMETERS * track.unit_px
+    rests = track.still_pulses >= RESTING_PULSES and step < STROKE_DIAMETERS * track.unit_px
     advance = float((tip - expected) @ ahead)
-    if has_rested and is_injecting and 0.0 < advance < CEMENT_CREEP_DIAMETERS * track.unit_px:
+    if is_fed and 0.0 < advance < CEMENT_CREEP_DIAMETERS * track.unit_px:
         tip = tip - advance * ahead
     innovation = tip - expected
     noise_px = (RESTING_NOISE_DIAMETERS if rests else NOISE_DIAMETERS) * track.unit_px
@@ -433,12 +438,12 @@ def _is_out_of_sight(
     off: Floats,
     ahead: Floats,
     is_seen_again: bool,
-    is_injecting: bool,
+    is_fed: bool,
     t_s: float,
 ) -> bool:
     """The tip cannot be seen where it is, so that ``off`` along the axis ``ahead`` is no evidence that it moved.
 
-    ``is_seen_again``: the sighting before had its tip at the same place. ``is_injecting``: it is the time of cement.
+    ``is_seen_again``: the sighting before had its tip at the same place. ``is_fed``: cement may come out of it.
 
     Cement that grows ahead of a needle looks like a needle that advances. One that seems drawn back: absorbers only
     add up. Steel that was drawn back leaves its place lighter; where it is as dark as before, the tip is still there,
@@ -455,7 +460,7 @@ def _is_out_of_sight(
         most = inf if sighting.tip_covered else HIDDEN_WAY_DIAMETERS
         is_dark = sighting.dark_ahead_px / DARK_SHARE > max(-advance, LEAST_RETREAT_DIAMETERS * unit)
         return -advance < least * unit or (is_dark and -advance <= most * unit)
-    if is_injecting and track.still_pulses >= RESTING_PULSES:
+    if is_fed:
         # Cement comes out of this very tip: only steel all the way to a bare end, seen twice, is the needle.
         is_bare = not sighting.tip_hidden and sighting.cloud_px < CLOUDED_DIAMETERS * unit
         return not (is_bare and is_seen_again and sighting.steel_share >= SURE_STEEL_SHARE)
@@ -465,7 +470,7 @@ def _is_out_of_sight(
     if track.clouded_pulses >= CLOUDED_PULSES:
         # Cement has come between: only a bare tip with steel to its end shows that the needle was driven on.
         return is_hidden or not is_steel
-    is_driven = float(track.velocity @ ahead) > DRIVEN_DIAMETERS_PER_S * unit
+    is_driven = track.strokes >= SURE_STROKES or float(track.velocity @ ahead) > DRIVEN_DIAMETERS_PER_S * unit
     return is_hidden and not is_driven and advance <= HIDDEN_WAY_DIAMETERS * unit
 
 

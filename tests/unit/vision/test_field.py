@@ -218,6 +218,20 @@ def test_of_two_pictures_on_a_monitor_the_one_that_changes_is_live() -> None:
     assert watch.mistakes == 1
 
 
+def test_once_the_live_picture_is_known_looking_again_does_not_turn_to_the_larger_stored_one() -> None:
+    stored = within(noisy(anatomy(SIDE, 1), 1), disc((SIDE, SIDE), (200, 200), 195))
+    watch = FieldWatch(np.array([[150.0, 250.0], [250.0, 350.0]]))
+    for number in range(40):
+        # Four leaves close a little at a time: the watch has to look again.
+        reach = 170 if number < 12 else 150
+        live = within(noisy(anatomy(SIDE, 2), number + 2), disc((SIDE, SIDE), (200, 200), reach))
+        screen = monitor((960, 540), live, (50, 60))
+        screen[60 : 60 + SIDE, 510 : 510 + SIDE] = stored
+        field = watch.update(screen, 8)
+        assert field.box_px[2] < 480
+    assert watch.mistakes == 0
+
+
 def test_of_two_pictures_on_a_monitor_the_one_that_is_drawn_on_is_taken_first() -> None:
     picture = within(noisy(anatomy(SIDE, 1), 1), disc((SIDE, SIDE), (200, 200), 190))
     screen = monitor((960, 540), picture, (100, 60))

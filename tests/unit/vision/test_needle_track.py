@@ -281,6 +281,19 @@ def test_a_resting_tip_does_not_seem_to_advance_by_a_cap_of_cement_while_it_is_i
     assert (100 - needle.tip_px[0]) / AXIS == pytest.approx(told_px, abs=0.5)
 
 
+def test_a_tip_that_is_driven_on_in_the_dark_is_believed_on_the_second_pulse_of_the_stroke() -> None:
+    tracker = NeedleTracker()
+    for pulse in range(12):
+        tracker.update((seen(300, 100, angle=0.0),), 0.13 * pulse, STILL, 0)
+    told = []
+    for pulse in range(12, 15):
+        x = 300.0 - 8.0 * (pulse - 11)
+        (needle,) = tracker.update((seen(x, 100, angle=0.0, hidden=True),), 0.13 * pulse, STILL, 0)
+        told.append(needle.tip_px[0] - x)
+    assert told[0] == pytest.approx(8.0, abs=0.5)
+    assert told[1:] == pytest.approx([0.0, 0.0], abs=0.5)
+
+
 def test_a_doubtful_needle_is_told_on_its_fifth_pulse_in_a_row() -> None:
     tracker = NeedleTracker()
     tracker.update((), 0.0, STILL, 0)
