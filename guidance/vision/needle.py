@@ -21,6 +21,7 @@ from guidance.vision.needle_dot import (
 from guidance.vision.needle_evidence import Evidence
 from guidance.vision.needle_lookalikes import has_joint, has_thread, without_jaws
 from guidance.vision.needle_shaft import (
+    Flags,
     Floats,
     Line,
     Shaft,
@@ -29,6 +30,8 @@ from guidance.vision.needle_shaft import (
     lies_on,
     median,
     ribbon_runs,
+    rows_alone,
+    runs_through,
     search_image,
     straight_lines,
 )
@@ -135,15 +138,17 @@ def _sighting(picture: Picture, shaft: Shaft, shafts: list[Shaft], least_confide
 
     None where it has neither: no needle, or a needle's part with both ends out of sight.
     """
-    evidence = Evidence.of(shaft, shafts)
+    alone = rows_alone(shaft, shafts)
+    evidence = Evidence.of(shaft, alone)
     if not evidence.may_be_steel or evidence.confidence < least_confidence:
         return None
     free = [i for i in (0, 1) if shaft.kinds[i] == ridge.FREE and not goes_on(shaft, i)]
     tips = [(i, tip) for i in free if (tip := find_tip(picture, shaft, i)) is not None]
     if not tips:
-        return _covered(picture, shaft, evidence)
+        is_merged = any(runs_through(other, shaft) for other in shafts)
+        return None if is_merged else _covered(picture, shaft, alone, evidence)
     end, tip = max(tips, key=lambda item: _end_score(picture, item[1]))
-    back_xy = _frame_xy(picture, shaft, shaft.first if end == 1 else shaft.last)
+    back_xy = _frame_xy(picture, shaft, alone, shaft.first if end == 1 else shaft.last)
     back_is_dark = shaft.kinds[1 - end] == ridge.DARK
     evidence = replace(evidence, back_is_free=len(free) == 2, back_is_dark=back_is_dark)
     confidence = evidence.confidence
@@ -163,14 +168,14 @@ def _sighting(picture: Picture, shaft: Shaft, shafts: list[Shaft], least_confide
     )
 
 
-def _covered(picture: Picture, shaft: Shaft, evidence: Evidence) -> NeedleSighting | None:
+def _covered(picture: Picture, shaft: Shaft, alone: Flags, evidence: Evidence) -> NeedleSighting | None:
     """The shaft that ends in something as dark as itself and comes from outside the field, or from a hub."""
-    end = _covered_end(picture, shaft)
+    end = _covered_end(picture, shaft, alone)
     if end is None or goes_on(shaft, end):
         return None
     at, back_row = (shaft.first, shaft.last) if end == 0 else (shaft.last, shaft.first)
     tip = find_tip(picture, shaft, end)
-    end_xy, back_xy = (_frame_xy(picture, shaft, row) for row in (at, back_row))
+    end_xy, back_xy = (_frame_xy(picture, shaft, alone, row) for row in (at, back_row))
     tip_xy = end_xy if tip is None else tip.apex_xy
     return NeedleSighting(
         tip_px=tip_xy,
@@ -185,10 +190,10 @@ def _covered(picture: Picture, shaft: Shaft, evidence: Evidence) -> NeedleSighti
     )
 
 
-def _covered_end(picture: Picture, shaft: Shaft) -> int | None:
+def _covered_end(picture: Picture, shaft: Shaft, alone: Flags) -> int | None:
     """Which end the tip may be at; of two in the dark the one nearer the field's middle: the other is in the hub."""
     if shaft.kinds == (ridge.DARK, ridge.DARK):
-        off = [_off_middle(picture, _frame_xy(picture, shaft, row)) for row in (shaft.first, shaft.last)]
+        off = [_off_middle(picture, _frame_xy(picture, shaft, alone, row)) for row in (shaft.first, shaft.last)]
         return int(off[1] < off[0])
     ends = [i for i in (0, 1) if shaft.kinds[i] != ridge.BORDER and _comes_from_outside(shaft, 1 - i)]
     return ends[0] if len(ends) == 1 else None
@@ -198,8 +203,8 @@ def _comes_from_outside(shaft: Shaft, end: int) -> bool:
     return shaft.kinds[end] == ridge.BORDER or goes_on(shaft, end)
 
 
-def _frame_xy(picture: Picture, shaft: Shaft, row: int) -> PointPx:
-    x, y = picture.to_frame_px(np.array(shaft.at(row, _centre_near(shaft, row))))
+def _frame_xy(picture: Picture, shaft: Shaft, alone: Flags, row: int) -> PointPx:
+    x, y = picture.to_frame_px(np.array(shaft.at(row, _centre_near(shaft, alone, row))))
     return float(x), float(y)
 
 
@@ -235,10 +240,15 @@ def _off_middle(picture: Picture, at_xy: PointPx) -> float:
     return hypot(at_xy[0] - (x0 + x1) / 2, at_xy[1] - (y0 + y1) / 2) / (x1 - x0)
 
 
-def _centre_near(shaft: Shaft, row: int) -> float:
-    near = shaft.sections[max(0, row - 5) : row + 6, 0]
-    near = near[np.isfinite(near)]
-    return median(near) if len(near) else 0.0
+def _centre_near(shaft: Shaft, alone: Flags, row: int) -> float:
+    """The axis at a row: as seen there or, where another shaft lies along this one, in line with the rest of it."""
+    centres = shaft.sections[shaft.first : shaft.last + 1, 0].astype(np.float64)
+    known = np.flatnonzero(np.isfinite(centres) & alone)
+    near = centres[known[np.abs(known + shaft.first - row) <= 5]]
+    if len(near) or not len(known):
+        return median(near) if len(near) else 0.0
+    slope, offset = np.polyfit(known, centres[known], 1)
+    return float(slope * (row - shaft.first) + offset)
 
 
 def _has_diameter(sighting: NeedleSighting, allowed_px: tuple[float, float]) -> bool:

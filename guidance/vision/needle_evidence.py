@@ -1,6 +1,5 @@
 """What along a shaft tells steel from bone, and how sure that makes one."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, log
 from typing import Self
@@ -8,7 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from guidance.vision.needle_shaft import Shaft, median
+from guidance.vision.needle_shaft import Flags, Shaft, median
 from guidance.vision.picture import Density
 
 MOST_BENT = 1.0 / 300.0
@@ -24,8 +23,6 @@ CENTRE_NOISE_PX = 0.1
 """What the picture's grid and noise alone make of a straight edge, in work pixels: much of a thin wire's width."""
 ONE_SIDED = 0.6
 """Of a shaft's contrast, against its lighter flank; as ``ridge.shaft_ends`` has it."""
-ALIKE = 0.6
-"""Of a shaft's contrast: what is so much fainter does not disturb it."""
 STEEL_CONTRAST = 0.45
 """In log density, what most steel of a needle's width has at least, even behind a lateral pelvis's scatter."""
 
@@ -57,17 +54,13 @@ class Evidence:
     back_is_dark: bool = False
 
     @classmethod
-    def of(cls, shaft: Shaft, others: Sequence[Shaft] = ()) -> Self:
+    def of(cls, shaft: Shaft, alone: Flags) -> Self:
         """The evidence of a shaft whose ends have not been looked at yet.
 
-        ``others``: the shafts beside it. Where one of them lies at its flank, nothing is learnt about this one, unless
-        there is no other place.
+        ``alone``: the rows to learn from, from its first to its last, as ``rows_alone`` gives them.
         """
-        rows = shaft.sections[shaft.first : shaft.last + 1]
-        lengths = len(rows) / shaft.width
-        alone = _rows_alone(shaft, others)
-        if np.count_nonzero(np.isfinite(rows[alone, 0])) > LEAST_LENGTHS * shaft.width:
-            rows = rows[alone]
+        rows = shaft.sections[shaft.first : shaft.last + 1][alone]
+        lengths = (shaft.last - shaft.first + 1) / shaft.width
         where = np.nonzero(np.isfinite(rows[:, 0]))[0]
         centres, widths = rows[where, 0].astype(np.float64), rows[where, 1]
         # Three-point bends over a few diameters: a bow of the whole shaft hardly shows, a ragged line does.
@@ -125,22 +118,6 @@ class Evidence:
 
 CONSTANT = 3.16
 WEIGHTS = (-5.23, 0.83, -1.94, -6.67, -40.25, -4.34, -3.73, -1.93, -0.43)
-
-
-def _rows_alone(shaft: Shaft, others: Sequence[Shaft]) -> NDArray[np.bool_]:
-    """Which rows of a shaft have no other of its kind at their flanks, from its first to its last."""
-    row = np.arange(shaft.first, shaft.last + 1, dtype=np.float64)
-    x, y = (origin + row * along for origin, along in zip(shaft.origin_xy, shaft.along_xy, strict=True))
-    alone = np.ones(len(row), dtype=np.bool_)
-    for other in others:
-        if other is shaft or other.contrast < ALIKE * shaft.contrast:
-            continue
-        (x0, y0), (ux, uy) = other.origin_xy, other.along_xy
-        along = (x - x0) * ux + (y - y0) * uy
-        aside = np.abs((y - y0) * ux - (x - x0) * uy)
-        reach = shaft.width + 0.5 * other.width + 2.0
-        alone &= (aside > reach) | (along < other.first) | (along > other.last)
-    return alone
 
 
 def _is_pale(rows: Density, contrast: float) -> NDArray[np.bool_]:

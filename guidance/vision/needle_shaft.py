@@ -1,5 +1,6 @@
 """Dark straight ribbons of constant width on a picture, each followed to both of its ends."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, hypot
 
@@ -12,6 +13,7 @@ from guidance.vision.kernels import ridge
 from guidance.vision.picture import Density, Mask, Picture
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 BAND_PX = 3
 """Rows averaged to one scan line: quantum noise falls, and a section at 45° smears by less than a needle's width."""
@@ -31,6 +33,10 @@ LONGEST_GAP_BANDS = 6
 FADES_WIDTHS = (0.8, 7.0)
 """From where to where beyond its end a shaft that only fades is looked for, in widths."""
 FADED_SHARE = 0.9
+ALIKE = 0.6
+"""Of a shaft's contrast: what is so much fainter does not disturb it."""
+LEAST_OWN_WIDTHS = 3.0
+"""A shaft must show for so far without another beside it, to be judged by that part alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,18 +138,15 @@ def _middle(line: Line) -> PointPx:
 
 
 def lies_on(line: Line, shaft: Shaft) -> bool:
-    """The line is a piece of a shaft that has been followed already."""
-    (ux, uy), (x0, y0) = shaft.along_xy, shaft.origin_xy
+    """The line is a piece of a shaft that has been followed already; one that lies beyond its end is not."""
+    (ux, uy), points = shaft.along_xy, np.array([_middle(line), line.start_xy, line.end_xy])
     if abs(ux * line.along_xy[1] - uy * line.along_xy[0]) > 0.14:
         return False
-    for x, y in (line.start_xy, line.end_xy, _middle(line)):
-        row = (x - x0) * ux + (y - y0) * uy
-        across = (y - y0) * ux - (x - x0) * uy
-        near = int(min(max(row, shaft.first), shaft.last))
-        centre = shaft.sections[near, 0]
-        if abs(across - (centre if np.isfinite(centre) else 0.0)) > 0.7 * shaft.width + 1:
-            return False
-    return True
+    rows, across = _seen_from(shaft, points[:, 0], points[:, 1])
+    if not shaft.first <= rows[0] <= shaft.last:
+        return False
+    centres = shaft.sections[np.clip(rows, shaft.first, shaft.last).astype(np.intp), 0]
+    return bool(np.all(np.abs(across - np.nan_to_num(centres)) <= 0.7 * shaft.width + 1))
 
 
 def follow(search: Density, line: Line) -> Shaft | None:
@@ -168,6 +171,38 @@ def follow(search: Density, line: Line) -> Shaft | None:
     gap = int(max(6.0, 1.2 * shaft_width))
     first, last, kind0, kind1 = ridge.shaft_ends(sections, low, high, contrast, shaft_width, LEAST_CONTRAST, gap)
     return Shaft(origin, (ux, uy), sections, int(first), int(last), (int(kind0), int(kind1)), shaft_width, contrast)
+
+
+def runs_through(shaft: Shaft, bar: Shaft) -> bool:
+    """The shaft goes on in the bar from end to end: the bar is where it merges with another that crosses it."""
+    ends = np.array([bar.at(bar.first, 0.0), bar.at(bar.last, 0.0)])
+    rows, across = _seen_from(shaft, ends[:, 0], ends[:, 1])
+    is_along = (rows > shaft.first - bar.width) & (rows < shaft.last + bar.width)
+    return shaft is not bar and bool(np.all(is_along & (np.abs(across) < 0.5 * bar.width)))
+
+
+def rows_alone(shaft: Shaft, others: Sequence[Shaft]) -> Flags:
+    """Which rows of a shaft, from its first to its last, have no other shaft of its kind at their flanks.
+
+    All of them where the shaft has hardly any to itself: then there is no other place to learn from.
+    """
+    rows = np.arange(shaft.first, shaft.last + 1, dtype=np.float64)
+    x, y = (origin + rows * along for origin, along in zip(shaft.origin_xy, shaft.along_xy, strict=True))
+    alone = np.ones(len(rows), dtype=np.bool_)
+    for other in others:
+        if other is shaft or other.contrast < ALIKE * shaft.contrast:
+            continue
+        along, across = _seen_from(other, x, y)
+        reach = shaft.width + 0.5 * other.width + 2.0
+        alone &= (np.abs(across) > reach) | (along < other.first) | (along > other.last)
+    own = np.isfinite(shaft.sections[shaft.first : shaft.last + 1, 0]) & alone
+    return alone if np.count_nonzero(own) > LEAST_OWN_WIDTHS * shaft.width else np.ones_like(alone)
+
+
+def _seen_from(shaft: Shaft, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Rows of the shaft's strip and offsets across it, for points in work pixels."""
+    (x0, y0), (ux, uy) = shaft.origin_xy, shaft.along_xy
+    return (x - x0) * ux + (y - y0) * uy, (y - y0) * ux - (x - x0) * uy
 
 
 def goes_on(shaft: Shaft, end: int) -> bool:

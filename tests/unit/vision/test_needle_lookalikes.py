@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from guidance.vision.needle import find_needles
 from guidance.vision.needle_lookalikes import without_jaws
-from guidance.vision.needle_shaft import Shaft, goes_on
+from guidance.vision.needle_shaft import Line, Shaft, goes_on, lies_on, runs_through
 from guidance.vision.needle_track import NeedleSighting
 from guidance.vision.picture import Picture
 from tests.unit.vision.needle_pictures import NEEDLE_MM, expose, picture_of, steel_mm
@@ -58,6 +58,31 @@ def test_two_needles_that_spread_to_unlike_depths_are_both_found() -> None:
     joint = (500.0, 200.0)
     needles = [bar(towards(joint, a, reach), a, 900.0, POINTED) for a, reach in ((-6.0, 180.0), (6.0, 250.0))]
     assert len(find_needles(shown(sum(needles, np.zeros(SHAPE))))) == 2
+
+
+@pytest.mark.parametrize("reach_px", [130.0, 170.0, 210.0])
+def test_of_needles_that_merge_where_they_cross_each_is_found_in_its_own_direction(reach_px: float) -> None:
+    tips = {a: towards((400.0, 190.0), a, reach) for a, reach in ((-3.0, 260.0), (3.0, reach_px))}
+    steel = sum((bar(tip, angle_deg, 900.0, POINTED) for angle_deg, tip in tips.items()), np.zeros(SHAPE))
+    found = sorted(find_needles(shown(steel)), key=lambda s: s.tip_px)
+    assert [s.angle_deg for s in found] == pytest.approx(list(tips), abs=0.5)
+    for sighting, (x, y) in zip(found, tips.values(), strict=True):
+        assert hypot(sighting.tip_px[0] - x, sighting.tip_px[1] - y) < 3.0
+
+
+def test_the_bar_where_two_needles_merge_is_a_piece_of_each_and_a_line_beyond_its_end_is_not_one_of_it() -> None:
+    def shaft(first: int, last: int, width: float) -> Shaft:
+        sections = np.zeros((200, 5), np.float32)
+        return Shaft((0.0, 100.0), (1.0, 0.0), sections, first, last, (1, 0), width, 0.5)
+
+    def line(start: float, end: float) -> Line:
+        return Line((start, 103.0), (end, 103.0), (1.0, 0.0), 8.0, 0.5, 10.0)
+
+    needle, merged = shaft(20, 195, 8.0), shaft(120, 199, 12.0)
+    assert runs_through(needle, merged)
+    assert not runs_through(merged, needle)
+    assert lies_on(line(130.0, 160.0), merged)
+    assert not lies_on(line(80.0, 118.0), merged)
 
 
 @pytest.mark.parametrize("turn_deg", [0.0, 37.0, 101.0])
