@@ -36,6 +36,8 @@ APART_MM: Final = 0.55
 """What is not joined to a deposit must be so thick somewhere; what those fits leave behind is not."""
 THIN_MM: Final = 0.8
 """What is nowhere near so thick is less than a millimetre, or a shaft's or a bone's slipped edge."""
+KEPT_MM: Final = 2.0
+"""Around a known deposit a new baseline keeps what has been added: it has grown by that while the C-arm moved."""
 NEAR_MM: Final = 1.5
 """What lies apart from the deposit that feeds it is thicker than what a bone's edge adds that parallax has moved."""
 MILLIMETRE_DENSITY: Final = 0.09
@@ -134,6 +136,8 @@ class CementWatch:
         self._candidates: dict[int, _Candidate] = {}
         self._labels: Mask = np.zeros((0, 0), np.uint8)
         self._foreign: Mask = np.zeros((0, 0), np.uint8)
+        self._rests = 0
+        self._is_renewed = True
         self._inner: Mask = np.zeros((0, 0), np.uint8)
         self._regions: NDArray[np.int32] = np.zeros((0, 0), np.int32)
         self._solid: Mask = np.zeros((0, 0), np.uint8)
@@ -160,10 +164,13 @@ class CementWatch:
         phase: Phase,
         mm_per_px: float | None,
         t_s: float,
+        rests: int = 0,
     ) -> tuple[CementDeposit, ...]:
         """The deposits as they lie on this pulse, in input-frame pixels.
 
         ``motion``: reference to present; while not ``ok`` nothing is learnt and the last deposits are told again.
+        ``rests``: how often the C-arm has come to rest elsewhere within the view: what is no deposit then lies
+        beside its baseline, which begins anew.
         ``shafts``: instruments on the picture's work pixels, uint8, not 0 where one is. ``mm_per_px`` None: areas
         and speeds are None, and sizes are judged with a prior scale.
         """
@@ -186,7 +193,15 @@ class CementWatch:
             ends = [_point(grid.to_grid(np.array([n.shaft_px[1]]), motion)) for n in needles if n.shaft_px is not None]
             self._note_shafts(placed.steel, ends, work_mm, t_s)
             stirred = self._stirred(grid, motion, needles, work_mm)
-            self._take(change, placed, phase, tips, stirred, work_mm, t_s)
+            if rests != self._rests and not self._started:
+                change = self._change = Change(grid.shape)
+            elif rests != self._rests:
+                self._is_renewed = False
+            self._rests = rests
+            if self._is_renewed:
+                self._take(change, placed, phase, tips, stirred, work_mm, t_s)
+            else:
+                self._renew(change, placed, work_mm)
         return self._deposits(grid, motion, mm_per_px)
 
     @property
@@ -223,6 +238,14 @@ class CementWatch:
             # What a needle's last stroke has stirred is still worth more than nothing to compare with.
             self._late_pulses += 1
             change.learn(placed, work_mm, cv2.compare(change.base_count, float(LEAST_BASELINE_PULSES), cv2.CMP_GE))
+
+    def _renew(self, change: Change, placed: Placed, work_mm: float) -> None:
+        """Take another baseline for another place of the C-arm; known deposits stay."""
+        known = cv2.dilate(self._labels, _square(round(KEPT_MM / work_mm)))
+        self._is_renewed = change.renew(placed, work_mm, known)
+        self._candidates = {}
+        self._foreign[:] = 0
+        self._regions[:] = 0
 
     def _note_shafts(self, steel: Mask, ends: list[PointPx], work_mm: float, t_s: float) -> None:
         """Number the shafts along which cement may have run unseen, and mark where their hubs lately were."""

@@ -175,6 +175,8 @@ class Change:
         self.base_count = np.zeros(shape, np.float32)
         self.base_steel = np.zeros(shape, np.uint8)
         self.pulses_learnt = 0
+        self._next_sum = self._next_count = np.zeros((0, 0), np.float32)
+        self._pulses_renewed = 0
         self._delta = np.zeros(shape, np.float32)
         self._fine = np.zeros(shape, np.float32)
         self._coarse = np.zeros(shape, np.float32)
@@ -231,6 +233,31 @@ class Change:
                 self.base_count[fresh] = 1
         self.base_steel[:] = placed.steel
         self.pulses_learnt += 1
+
+    def renew(self, placed: Placed, work_mm: float, keep: Mask) -> bool:
+        """Take one of the LEAST_BASELINE_PULSES of another baseline; True with the last, which puts it in use.
+
+        What has been added where ``keep`` is not 0, as these pulses have it against the old baseline, stays added.
+        """
+        if self._pulses_renewed == 0:
+            self._next_sum, self._next_count = np.zeros(self.shape, np.float32), np.zeros(self.shape, np.float32)
+            self.count[keep > 0] = 0
+        self.compare(placed, work_mm, keep)
+        cv2.accumulate(placed.density, self._next_sum, mask=placed.valid)
+        self._next_count += placed.valid > 0
+        self._pulses_renewed += 1
+        if self._pulses_renewed < LEAST_BASELINE_PULSES:
+            return False
+        for plane in (self.added, self.broad, self.z, self.count):
+            plane[keep == 0] = 0
+        np.divide(self._next_sum, self._next_count, out=self.base, where=self._next_count > 0)
+        self.base -= self.added
+        self.base_count[:] = self._next_count
+        self.base_steel[:] = placed.steel
+        self.pulses_learnt, self._pulses_renewed = LEAST_BASELINE_PULSES, 0
+        self._gradient_of, self._doubt_of, self._learnt_of = 0, -1, -1
+        self._settled = np.full(_BINS, np.inf, np.float32)
+        return True
 
     def unlearn(self, where: Mask) -> None:
         """The baseline begins anew with the next pulse where ``where`` is not 0."""

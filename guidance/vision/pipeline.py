@@ -188,7 +188,7 @@ class Pipeline:
         seen = (picture, placement.motion, may_compare, needles, shafts, phase, known_mm_per_px, t_s)
         context.found_roots = context.roots.update(*seen)
         self._on_stage("nerve roots")
-        context.deposits = context.cement.update(*seen)
+        context.deposits = context.cement.update(*seen, placement.rests)
         self._on_stage("cement")
         if self._phases.is_inferred:
             self._phases.note(needles, bool(context.found_roots), bool(context.deposits))

@@ -56,6 +56,11 @@ FAST_SHARE = 0.006
 filter and within the exposure, that differs from the reference as cement does."""
 UNUSUAL = 3.0
 """And so many times faster than of late: no motion that lasts may keep cement from being looked for."""
+ELSEWHERE_SHARE = 0.03
+"""Of the picture's side, about 6 mm: a fast move so far is none of breath's, and shifts what lies four centimetres
+deeper by a third of a millimetre beside the rest."""
+REST_PULSES = 4
+"""So long without a fast move C-arm and table rest, and of a trail a recursive filter has left a tenth at most."""
 TRAIL_PULSES = 2
 """Until a trail has faded: a recursive filter that keeps a half has then a quarter of it."""
 LOST_PULSES = 3
@@ -77,7 +82,9 @@ COARSE_ANGLES_DEG = (0.0, -2.0, 2.0, -4.0, 4.0, -6.0, 6.0)
 class Placement:
     """``motion`` since frame ``reference_frame`` of view ``view_id``; ``view_changed`` on the first pulse of a view.
 
-    ``is_sharp``: anatomy has not moved so fast of late that the picture shows its trail beside it.
+    ``is_sharp``: anatomy has not moved so fast of late that the picture shows its trail beside it. ``rests``: how often
+    C-arm or table have come to rest elsewhere within the view: what lies at another depth is then seen beside where
+    the reference has it.
     """
 
     view_id: int
@@ -86,6 +93,7 @@ class Placement:
     registration: Registration
     reference_frame: int
     is_sharp: bool
+    rests: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,6 +113,7 @@ class _View:
 
     def __init__(self, number: int, frame: int, picture: Picture, band: _Band) -> None:
         self.id, self.frame, self.picture = number, frame, picture
+        self.rests = 0
         self._pulses = 0
         self._look_for(band)
 
@@ -200,6 +209,8 @@ class Registrar:
         self._shares: deque[float] = deque(maxlen=RECENT_PULSES)
         self._rest_px = 0.0
         self._moves_px: deque[float] = deque(maxlen=15)
+        self._rest_place: NDArray[np.float64] | None = None
+        self._is_away = False
 
     @property
     def reference(self) -> Picture:
@@ -242,6 +253,7 @@ class Registrar:
             moved = _apply(fit.motion, middle) - _apply(self._motion, middle)
             self._velocity = moved if self._was_found and not changed else np.zeros(2)
             self._watch_speed(float(np.hypot(*moved)), FAST_SHARE * max(band.values.shape) * self._scale_px)
+            self._watch_rest(_apply(fit.motion, middle), fit, ELSEWHERE_SHARE * max(band.values.shape) * self._scale_px)
             self._motion = fit.motion
         else:
             self._velocity = np.zeros(2)
@@ -281,10 +293,23 @@ class Registrar:
         is_fast = moved_px > max(fast_px, UNUSUAL * usual_px)
         self._pulses_since_fast = 0 if is_fast else self._pulses_since_fast + 1
 
+    def _watch_rest(self, place: NDArray[np.float64], fit: _Fit, far_px: float) -> None:
+        """Count the rests within the view. ``place``: where the middle of the reference lies now."""
+        assert self._view is not None
+        if self._rest_place is None:
+            self._rest_place = place if fit.ok else None
+            return
+        has_jumped = self._pulses_since_fast < REST_PULSES and float(np.hypot(*(place - self._rest_place))) > far_px
+        self._is_away |= fit.is_bent or has_jumped
+        if self._is_away and fit.ok and self._pulses_since_fast >= REST_PULSES:
+            self._view.rests += 1
+            self._rest_place, self._is_away = place, False
+
     def _forget_recent(self) -> None:
         self._strays_px.clear()
         self._shares.clear()
         self._rest_px = 0.0
+        self._rest_place, self._is_away = None, False
 
     def _recognise(self, band: _Band) -> tuple[_View, _Fit] | None:
         """The stored view that this picture shows, if any; in the present one it has been looked for already."""
@@ -316,6 +341,7 @@ class Registrar:
         self._motion, self._velocity, self._share, self._lost_pulses = np.eye(3), np.zeros(2), 1.0, 0
         self._pulses_since_fast = TRAIL_PULSES
         self._forget_recent()
+        self._rest_place = _centre(picture)
         blocks = len(self._view.blocks)
         return self._placement(picture, _Fit(np.eye(3), 1.0 if blocks >= LEAST_BLOCKS else 0.0, blocks, 0.0), changed)
 
@@ -323,9 +349,8 @@ class Registrar:
         assert self._view is not None
         motion = _rigid_motion(self._motion, _centre(picture))
         registration = Registration(motion.shift_px, motion.rotation_deg, fit.confidence, fit.ok)
-        return Placement(
-            self._view.id, changed, motion, registration, self._view.frame, self._pulses_since_fast >= TRAIL_PULSES
-        )
+        is_sharp = self._pulses_since_fast >= TRAIL_PULSES and not self._is_away
+        return Placement(self._view.id, changed, motion, registration, self._view.frame, is_sharp, self._view.rests)
 
 
 def _centre(picture: Picture) -> NDArray[np.float64]:

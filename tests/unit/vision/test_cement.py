@@ -40,6 +40,7 @@ def watch(
     ok: Callable[[int], bool] = lambda k: True,
     planned: bool = True,
     steel: Callable[[Picture], Mask] = no_steel,
+    rests: Callable[[int], int] = lambda k: 0,
 ) -> Iterator[tuple[CementDeposit, ...]]:
     """What is told after each pulse; ``absorber_cm(k)`` is what lies in the beam on pulse k."""
     beam, cement = Beam(), CementWatch(phase_inferred=not planned)
@@ -47,7 +48,7 @@ def watch(
         picture, motion = beam.pulse(absorber_cm(k), shift_px=shift_px(k), gain=gain(k), noise=noise(k))
         phase = Phase.CEMENT if planned and k >= BEGINS else Phase.NEEDLE
         there = tuple(needle_at((n.tip_px[0] + shift_px(k)[0], n.tip_px[1] + shift_px(k)[1])) for n in needles)
-        yield cement.update(picture, motion, ok(k), there, steel(picture), phase, mm_per_px, k * PULSE_S)
+        yield cement.update(picture, motion, ok(k), there, steel(picture), phase, mm_per_px, k * PULSE_S, rests(k))
 
 
 def growing(k: int) -> Plane:
@@ -159,6 +160,17 @@ def test_cement_that_grew_while_the_c_arm_was_elsewhere_is_seen_on_return() -> N
         )
     assert len(deposits) == 1
     assert dice(filled(deposits[0].polygons_px), thick(ball_cm(*TIP, 6.0))) > 0.85
+
+
+def test_where_the_c_arm_rests_elsewhere_deposits_stay_and_grow_and_what_parallax_moves_is_none() -> None:
+    def beside(k: int) -> Plane:
+        return growing(k) + tube_cm([(70 + 2 * (k >= 25), 30), (70 + 2 * (k >= 25), 170)], 3.0)
+
+    for k, deposits in enumerate(watch(beside, rests=lambda k: int(k >= 25))):
+        if k >= 25:
+            assert len(deposits) == 1
+            assert dice(filled(deposits[0].polygons_px), thick(growing(k))) > 0.75
+    assert dice(filled(deposits[0].polygons_px), thick(growing(44))) > 0.85
 
 
 def test_a_thin_fast_run_has_a_length_and_a_front() -> None:

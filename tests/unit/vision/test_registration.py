@@ -203,7 +203,7 @@ def test_half_of_the_picture_that_becomes_another_at_once_is_not_ok() -> None:
 
 def test_a_jump_of_the_table_leaves_a_trail_that_fades_in_two_pulses() -> None:
     registrar = started()
-    heights = [0.5 * n for n in range(6)] + [20.0, 20.0, 20.0]
+    heights = [0.5 * n for n in range(6)] + [14.0, 14.0, 14.0]
     sharp = [
         registrar.update(pulse(moved(0, down), n), None, n, 0.1 * n).is_sharp for n, down in enumerate(heights, start=1)
     ]
@@ -255,6 +255,18 @@ def test_anatomy_is_followed_while_the_c_arm_is_rolled_aside() -> None:
     assert not placements[2].registration.ok
     assert all(abs(p.motion.shift_px[1] - down) < 1.5 for p, (_, down) in zip(placements, paths, strict=True))
     assert placements[-1].registration.ok
+    assert [p.rests for p in placements] == sorted(p.rests for p in placements)
+    assert (placements[0].rests, placements[-1].rests) == (0, 1)
+
+
+def test_after_a_long_jump_of_the_table_the_picture_is_sharp_once_it_rests_elsewhere() -> None:
+    registrar = started()
+    placements = [
+        registrar.update(pulse(moved(0, down), n), None, n, 0.1 * n)
+        for n, down in enumerate([0.0] * 3 + [12.0] + [24.0] * 5, start=1)
+    ]
+    assert [p.is_sharp for p in placements] == [True] * 3 + [False] * 5 + [True]
+    assert [p.rests for p in placements] == [0] * 8 + [1]
 
 
 def test_no_view_is_opened_in_mid_swing() -> None:
