@@ -182,7 +182,8 @@ def _are_jaws(picture: Picture, a: NeedleSighting, b: NeedleSighting) -> bool:
     joint = tip_a + reach_a * along_a
     if abs(turn) < 0.8 and min(reach_a, reach_b) > 0.0 and _is_inside(picture, joint):
         beyond = min(float((back_a - joint) @ along_a), float((back_b - joint) @ along_b))
-        if beyond > (1.0 if _leaves_field(a) and _leaves_field(b) else CROSSED_WIDTHS) * width:
+        both_leave = all(_leaves_field(picture, bar, CROSSED_WIDTHS * width) for bar in (a, b))
+        if beyond > (1.0 if both_leave else CROSSED_WIDTHS) * width:
             # Needles seen from the side cross like this, but without a boss.
             return _has_boss(picture, joint, _unit(along_a + along_b), width)
         if max(np.hypot(*(joint - back_a)), np.hypot(*(joint - back_b))) < CROSSED_WIDTHS * width:
@@ -209,9 +210,12 @@ def _has_boss(picture: Picture, joint_xy: Floats, along: Floats, width_px: float
     return bool(min(sides) > 0.5 * (steel + min(left, right)))
 
 
-def _leaves_field(sighting: NeedleSighting) -> bool:
-    evidence = sighting.evidence
-    return evidence is not None and not (evidence.back_is_free or evidence.back_is_dark)
+def _leaves_field(picture: Picture, bar: NeedleSighting, reach_px: float) -> bool:
+    """The bar reaches the field's edge, or ends, merged with another, so near it that its edge is within reach."""
+    if bar.evidence is not None and not (bar.evidence.back_is_free or bar.evidence.back_is_dark):
+        return True
+    tip, back = np.array(bar.shaft_px)
+    return not _is_inside(picture, back + reach_px * _unit(back - tip))
 
 
 def _is_inside(picture: Picture, at_xy: Floats) -> bool:

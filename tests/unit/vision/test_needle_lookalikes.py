@@ -70,6 +70,12 @@ def test_of_needles_that_merge_where_they_cross_each_is_found_in_its_own_directi
         assert hypot(sighting.tip_px[0] - x, sighting.tip_px[1] - y) < 3.0
 
 
+def test_needles_that_cross_close_to_the_border_and_leave_the_field_as_one_bar_are_both_found() -> None:
+    tips = [towards((440.0, 190.0), angle_deg, reach_px) for angle_deg, reach_px in ((-6.0, 260.0), (6.0, 170.0))]
+    needles = [bar(tip, angle_deg, 900.0, POINTED) for tip, angle_deg in zip(tips, (-6.0, 6.0), strict=True)]
+    assert len(find_needles(shown(sum(needles, np.zeros(SHAPE))))) == 2
+
+
 def test_the_bar_where_two_needles_merge_is_a_piece_of_each_and_a_line_beyond_its_end_is_not_one_of_it() -> None:
     def shaft(first: int, last: int, width: float) -> Shaft:
         sections = np.zeros((200, 5), np.float32)
