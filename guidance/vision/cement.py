@@ -316,10 +316,12 @@ class CementWatch:
         most_px = inf if pause_s > PAUSE_S else max(SUDDEN_MM2, SUDDEN_MM2_PER_S * pause_s) / work_mm**2
         cement = np.zeros(change.shape, np.uint8)
         followed: dict[int, _Candidate] = {}
+        # A wire that something crosses is one object in several regions: what is apart counts together.
+        is_laid_in = self._apart_px(found, before) > most_px
         for name, (left, top, right, bottom, area) in enumerate(found.tolist(), start=1):
             box = _box(left, top, right, bottom)
             part = self._regions[box] == name
-            part &= ~self._laid_in(box, part, before[box], most_px, work_mm)
+            part &= ~self._laid_in(box, part, before[box], is_laid_in, most_px, work_mm)
             if not (self._labels[box][part] > 0).any():
                 if not part.any() or area * work_mm**2 < LEAST_AREA_MM2:
                     continue
@@ -347,15 +349,29 @@ class CementWatch:
             cv2.circle(reach, (round(x), round(y)), round(TIP_REACH_MM / work_mm), 255, -1)
         return np.where((beside > 0) & (reach == 0), 0, outlines).astype(np.uint8)
 
+    def _apart_px(self, found: NDArray[np.int32], before: NDArray[np.int32]) -> int:
+        """How much is new on this pulse in all regions that hold no deposit."""
+        new_px = 0
+        for name, (left, top, right, bottom, _) in enumerate(found.tolist(), start=1):
+            box = _box(left, top, right, bottom)
+            part = self._regions[box] == name
+            if not (self._labels[box][part] > 0).any():
+                new_px += int((before[box][part] == 0).sum())
+        return new_px
+
     def _laid_in(
         self,
         box: tuple[slice, slice],
         part: NDArray[np.bool_],
         before: NDArray[np.int32],
+        is_laid_in: bool,
         most_px: float,
         work_mm: float,
     ) -> NDArray[np.bool_]:
-        """What of a region is no growth but an object or a shutter: more at once than flows, or its blurred rim."""
+        """What of a region is no growth but an object or a shutter: more at once than flows, or its blurred rim.
+
+        ``is_laid_in``: what has appeared apart from all deposits is more than flows.
+        """
         standing = self._labels[box] > 0
         fresh = part & (before == 0) & ~standing
         rim = max(1, round(1.0 / work_mm))
@@ -363,7 +379,7 @@ class CementWatch:
         wide = _box(cols.start - rim, rows.start - rim, cols.stop + rim, rows.stop + rim)
         mark = np.zeros(self._foreign[wide].shape, np.uint8)
         inner = mark[rows.start - wide[0].start :, cols.start - wide[1].start :][: part.shape[0], : part.shape[1]]
-        if int(fresh.sum()) > most_px:
+        if int(fresh.sum()) > most_px or (is_laid_in and not (part & standing).any()):
             laid = fresh
         elif not (part & standing).any():
             inner[part] = 255

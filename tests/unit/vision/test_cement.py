@@ -142,6 +142,12 @@ def test_an_instrument_laid_into_the_field_is_not_cement(y: float) -> None:
         assert deposits == ()
 
 
+def test_a_wire_laid_in_that_shows_in_pieces_beside_a_deposit_is_not_cement() -> None:
+    wire = sum((tube_cm([(left, 84), (left + 56, 84)], 3.0) for left in (40, 108)), nothing())
+    for deposits in watch(lambda k: growing(k) + (wire if k >= 25 else nothing())):
+        assert all(not filled(d.polygons_px)[:90].any() for d in deposits)
+
+
 def test_a_shutter_that_closes_is_not_cement() -> None:
     shutter = nothing()
     shutter[:, :110] = 2.0
