@@ -226,7 +226,7 @@ def _hub_reach(picture: Picture, diameter_px: tuple[float, float] | None) -> flo
     """From a needle's core to beyond its hub, in work pixels."""
     if diameter_px is None:
         return HUB_REACH_OF_FIELD * float(max(picture.density.shape))
-    return HUB_REACH_DIAMETERS * diameter_px[0] / picture.factor
+    return HUB_REACH_DIAMETERS * diameter_px[1] / picture.factor
 
 
 def _end_score(picture: Picture, tip: Tip) -> float:

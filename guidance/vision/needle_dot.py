@@ -16,8 +16,8 @@ LEAST_DOT_CONTRAST = 0.45
 """Of a needle end-on: its whole length in the beam leaves nothing but scatter, 0.7 where that equals the primary."""
 COARSE = 4
 """Work pixels to one of the picture on which places are looked for: a needle is two or three of them wide."""
-HUB_REACH_DIAMETERS = 6.5
-"""From the core to beyond the hub, 12 to 15 mm, in the least diameters that a known scale allows."""
+HUB_REACH_DIAMETERS = 4.65
+"""From the core to beyond the hub, 15 mm, in the greatest diameters that a known scale allows."""
 HUB_REACH_OF_FIELD = 0.1
 """The same where scale and gauge are unknown: at the needle's depth a field is 100 to 200 mm wide."""
 DIRECTIONS = 12
