@@ -1,5 +1,6 @@
 """What along a shaft speaks for steel and what against it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from guidance.vision.needle_evidence import Evidence
-from guidance.vision.needle_shaft import Shaft
+from guidance.vision.needle_shaft import Shaft, rows_alone
 
 WIDTH, CONTRAST, LENGTH = 8.0, 0.6, 120
 STEEL = Evidence(
@@ -28,22 +29,26 @@ def shaft(
     return Shaft((50.0, y), (1.0, 0.0), sections, 0, LENGTH - 1, (0, 2), WIDTH, CONTRAST)
 
 
+def of(shaft: Shaft, others: Sequence[Shaft] = ()) -> Evidence:
+    return Evidence.of(shaft, rows_alone(shaft, others))
+
+
 def test_straight_steel_of_one_width_is_almost_certainly_a_needle() -> None:
-    evidence = Evidence.of(shaft())
+    evidence = of(shaft())
     assert evidence.may_be_steel
     assert evidence.confidence > 0.94
 
 
 def test_a_bones_edge_with_bone_on_one_side_is_lopsided() -> None:
-    assert Evidence.of(shaft(flanks=(0.5, 0.5))).lopsided == pytest.approx(0.0, abs=1e-6)
-    assert Evidence.of(shaft(flanks=(0.2, 0.5))).lopsided == pytest.approx(0.5, abs=1e-6)
+    assert of(shaft(flanks=(0.5, 0.5))).lopsided == pytest.approx(0.0, abs=1e-6)
+    assert of(shaft(flanks=(0.2, 0.5))).lopsided == pytest.approx(0.5, abs=1e-6)
 
 
 def test_a_cable_is_bent_and_a_shaft_whose_centres_noise_moves_is_not() -> None:
     rng = np.random.default_rng(1)
     along = np.linspace(-1.0, 1.0, LENGTH)
-    assert not Evidence.of(shaft(centres=8.0 * along**2)).may_be_steel
-    assert Evidence.of(shaft(centres=rng.normal(0.0, 0.3, LENGTH))).bent == 0.0
+    assert not of(shaft(centres=8.0 * along**2)).may_be_steel
+    assert of(shaft(centres=rng.normal(0.0, 0.3, LENGTH))).bent == 0.0
 
 
 def test_rows_where_another_shaft_lies_alongside_say_nothing() -> None:
@@ -52,8 +57,8 @@ def test_rows_where_another_shaft_lies_alongside_say_nothing() -> None:
     ragged = shaft(centres=centres)
     other = replace(shaft(y=104.0), first=55, last=LENGTH - 1)
     far = replace(other, origin_xy=(50.0, 140.0))
-    assert Evidence.of(ragged, [other]).rough == 0.0
-    assert Evidence.of(ragged, [far]).rough > 0.0
+    assert of(ragged, [other]).rough == 0.0
+    assert of(ragged, [far]).rough > 0.0
 
 
 def test_a_shaft_that_another_hides_here_and_there_is_not_broken_but_one_that_fades_is() -> None:
@@ -62,8 +67,8 @@ def test_a_shaft_that_another_hides_here_and_there_is_not_broken_but_one_that_fa
     # Dark against the side where no other shaft lies, and against neither.
     hidden.sections[20:100, 2], hidden.sections[20:100, 4] = 0.05, hidden.sections[20:100, 3] - 0.4
     faded.sections[20:100, 2], faded.sections[20:100, 4] = 0.05, faded.sections[20:100, 3] - 0.05
-    assert Evidence.of(hidden).may_be_steel
-    assert not Evidence.of(faded).may_be_steel
+    assert of(hidden).may_be_steel
+    assert not of(faded).may_be_steel
 
 
 @pytest.mark.parametrize(
