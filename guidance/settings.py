@@ -34,8 +34,13 @@ class Settings(BaseModel):
         ),
     ] = 2.0
     cement_escape_mm_per_s: Annotated[
-        float, Field(ge=0.5, le=50, description="mm/s of a thin run's front: a deposit's own edge grows about 1 mm/s")
-    ] = 3.0
+        float,
+        Field(
+            ge=0.5,
+            le=50,
+            description="mm/s of a thin run's front: arms that thicken in bone show 2 to 4, runs into a vein 6 to 30",
+        ),
+    ] = 5.0
     cement_near_root_mm: Annotated[
         float, Field(ge=0, le=20, description="mm from cement's edge to a mapped nerve root that warns")
     ] = 2.0

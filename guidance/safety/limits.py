@@ -10,7 +10,7 @@ class Limits:
     cement_in_zone_mm2: float = 4.0
     cement_near_zone_mm: float = 3.0
     cement_arrival_s: float = 2.0
-    cement_escape_mm_per_s: float = 3.0
+    cement_escape_mm_per_s: float = 5.0
     cement_near_root_mm: float = 2.0
     needle_near_zone_mm: float = 3.0
     needle_near_root_mm: float = 3.0

@@ -639,13 +639,17 @@ def _outlined(change: Change, found: Mask, standing: Mask, work_mm: float, steel
 def _evident(outlines: Mask, standing: Mask, z: Density, thick_mm: Density, work_mm: float) -> Mask:
     """The pieces of a mask that would count if they stood alone: beside a deposit, veil and noise are no cement.
 
-    ``standing``: not 0 where cement was before. A new piece beside it must be a millimetre thick somewhere.
+    ``standing``: not 0 where cement was before. A new piece beside it must be a millimetre thick somewhere, a small
+    one more: noise that lasts makes specks.
     """
     n, pieces, stats, _ = cv2.connectedComponentsWithStats(outlines, connectivity=8)
-    least_mm = np.full(n, 1.0 if standing.any() else APART_MM, np.float32)
-    least_mm[pieces[standing > 0]] = APART_MM
+    area_mm2 = stats[:, cv2.CC_STAT_AREA] * work_mm**2
+    least_mm = np.full(n, APART_MM, np.float32)
+    if standing.any():
+        least_mm[:] = np.where(area_mm2 >= PLAIN_AREA_MM2, 1.0, NEAR_MM)
+        least_mm[pieces[standing > 0]] = APART_MM
     seeds = pieces[(z > SEED_SIGMA) & (thick_mm > least_mm[pieces])]
-    counts = (np.bincount(seeds, minlength=n) > 0) & (stats[:, cv2.CC_STAT_AREA] * work_mm**2 >= LEAST_AREA_MM2)
+    counts = (np.bincount(seeds, minlength=n) > 0) & (area_mm2 >= LEAST_AREA_MM2)
     counts[0] = False
     return np.where(counts[pieces], outlines, 0).astype(np.uint8)
 
