@@ -133,7 +133,10 @@ def _core_in_hub(half: Density, place: PointPx, reach: float) -> _Core | None:
     if contrast < LEAST_DOT_CONTRAST or core is None or core.sum() > CORE_AREA[1] * reach**2:
         return None
     # Where the shaft leaves the hub's metal it lets a little more through: half-way to the hub's plastic is its edge.
-    plastic = float(np.median(_hub_about(core, share, reach)))
+    hub = _hub_about(core, share, reach)
+    if len(hub) == 0:
+        return None
+    plastic = float(np.median(hub))
     core = _piece(share > 0.5 * (plastic + float(np.median(share[core]))), away)
     if core is None or not CORE_AREA[0] < core.sum() / reach**2 < CORE_AREA[1]:
         return None

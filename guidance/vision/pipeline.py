@@ -165,7 +165,7 @@ class Pipeline:
         picture = make_picture(frame.pixels, field, frame.bits)
         self._on_stage("picture")
 
-        sightings = find_needles(picture, needle_diameters_px(self._plan.needle_diameter_mm, self._mm_per_px))
+        sightings = find_needles(picture, self._needle_diameters_px())
         shafts = shaft_mask(picture, [*sightings, *self._steel_remembered(t_s)], SHAFT_MARGIN_PX)
         self._on_stage("needles")
         placement = self._registrar.update(picture, self._not_bone(picture, shafts), number, t_s)
@@ -251,6 +251,11 @@ class Pipeline:
         # Drawn on this frame; kept where they would lie on the view's own reference frame.
         context.view = mark.view
         context.zones = tuple(replace(zone, polygon_px=placement.motion.move_back(zone.polygon_px)) for zone in drawn)
+
+    def _needle_diameters_px(self) -> tuple[float, float] | None:
+        """The range of shaft widths to look for; None in any view but the first: it may be magnified otherwise."""
+        is_first_view = self._placement is None or self._placement.view_id == min(self._contexts)
+        return needle_diameters_px(self._plan.needle_diameter_mm, self._mm_per_px if is_first_view else None)
 
     def _scale(self, needles: Iterable[Needle], field: XrayField) -> Scale:
         """Millimetres from the best that is known: plan, header, a needle's width, the field's usual size."""

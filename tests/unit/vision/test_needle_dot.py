@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from guidance.vision.needle import NeedleSighting, find_needles
+from guidance.vision.needle import NeedleSighting, _nearest_pixel, find_needles
 from tests.unit.vision.needle_pictures import NEEDLE_MM, expose, picture_of, soft_tissue
 
 SHAPE = (400, 480)
@@ -88,3 +88,10 @@ def test_steel_that_runs_on_beyond_the_hub_is_no_core() -> None:
     y, _ = np.mgrid[: SHAPE[0], : SHAPE[1]]
     wide_bar = np.where(np.abs(y - HUB_XY[1]) * MM_PER_PX < 3.5, 40.0, 0.0)
     assert all(s.shaft_px is not None for s in seen(hub_mm() + wide_bar))
+
+
+def test_a_dot_that_is_fitted_beyond_the_pictures_border_is_looked_up_on_the_border() -> None:
+    mask = np.zeros((40, 60), np.uint8)
+    mask[:, -1] = 255
+    assert _nearest_pixel(mask, (59.7, 20.0)) == 255
+    assert _nearest_pixel(mask, (-0.6, 39.8)) == 0

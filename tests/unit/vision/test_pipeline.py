@@ -140,3 +140,16 @@ def test_what_was_taken_from_a_stored_picture_is_forgotten_when_the_live_one_sho
     assert last.registration.shift_px == pytest.approx((2.5, 0.0), abs=0.4)
     assert last.registration.ok
     assert (last.frame, last.pulse) == (5, 6)
+
+
+def test_in_a_view_that_may_be_magnified_otherwise_a_needle_may_be_wider_than_the_plans_scale_allows() -> None:
+    # A bar of 12 px: with the plan's scale 6 mm, no needle of a gauge in use.
+    plan = CasePlan(mm_per_px=0.5, needle_diameter_mm=3.05)
+    y, x = np.mgrid[:SIDE_PX, :SIDE_PX]
+    bar = np.where((np.abs(y - 160) < 6) & (x > 120), 0.35, 1.0)
+    pipeline = Pipeline(plan, INFO)
+    here = [pipeline.step(frame(i, bar * anatomy(0))) for i in range(6)]
+    there = [pipeline.step(frame(i, bar * anatomy(1))) for i in range(6, 26)]
+    assert not any(f.needles for f in here)
+    assert there[-1].view_id != here[-1].view_id
+    assert len(there[-1].needles) == 1
