@@ -197,7 +197,12 @@ def open_sockets() -> set[str]:
 
 
 def all_children() -> set[str]:
-    return {child for task in Path("/proc/self/task").iterdir() for child in (task / "children").read_text().split()}
+    found: set[str] = set()
+    for task in Path("/proc/self/task").iterdir():
+        # A thread of an earlier test may end between the listing and the look at it.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found.update((task / "children").read_text().split())
+    return found
 
 
 @pytest.fixture
