@@ -20,21 +20,13 @@ from guidance.evaluation.score import CEMENT_FROM_MM2, dice, fill, registration_
 from guidance.evaluation.trials import Trial
 from guidance.phantom.source import PhantomSource
 from guidance.records import Alert, AlertKind, AlertState, Findings, FrameState, Phase, Priority, View
+from guidance.safety.alarms import TECHNICAL
 from guidance.settings import Settings
 
 MASKS_EVERY = 4
 """Cement's outline is scored on every so many-th pulse: neighbours are alike."""
 
 RUN_TOLD_FROM_MM = 10.0
-TECHNICAL = frozenset(
-    {
-        AlertKind.VIDEO_LOST,
-        AlertKind.VIDEO_FROZEN,
-        AlertKind.VIDEO_CORRUPT,
-        AlertKind.REFERENCE_LOST,
-        AlertKind.ANALYSIS_BEHIND,
-    }
-)
 
 
 @dataclass(slots=True)

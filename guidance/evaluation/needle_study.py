@@ -51,7 +51,6 @@ class TipNote:
     along_mm: float | None = None
     aside_mm: float | None = None
     turn_deg: float | None = None
-    is_dot: bool = False
 
 
 @dataclass(slots=True)
@@ -128,7 +127,6 @@ def _note_errors(note: TipNote, needle: Needle, error_px: float, tip: TipTruth, 
     note.found_id, note.error_px = needle.id, error_px
     note.along_mm = float(-(off @ back) / length) * mm
     note.aside_mm = abs(float(off[0] * back[1] - off[1] * back[0])) / length * mm
-    note.is_dot = needle.shaft_px is None
     if needle.angle_deg is not None:
         turn = needle.angle_deg - degrees(atan2(-back[1], back[0]))
         note.turn_deg = abs((turn + 180.0) % 360.0 - 180.0)

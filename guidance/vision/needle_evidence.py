@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from guidance.vision.kernels import ridge
 from guidance.vision.needle_shaft import Flags, Shaft, median
 from guidance.vision.picture import Density
 
@@ -21,8 +22,6 @@ MOST_LENGTHS = 50.0
 """Nothing grows more certain by being longer than this."""
 CENTRE_NOISE_PX = 0.1
 """What the picture's grid and noise alone make of a straight edge, in work pixels: much of a thin wire's width."""
-ONE_SIDED = 0.6
-"""Of a shaft's contrast, against its lighter flank; as ``ridge.shaft_ends`` has it."""
 STEEL_CONTRAST = 0.45
 """In log density, what most steel of a needle's width has at least, even behind a lateral pelvis's scatter."""
 
@@ -123,7 +122,7 @@ WEIGHTS = (-5.23, 0.83, -1.94, -6.67, -40.25, -4.34, -3.73, -1.93, -0.43)
 def _is_pale(rows: Density, contrast: float) -> NDArray[np.bool_]:
     """Which rows are no ribbon, nor as dark against one side as a shaft along which another one lies."""
     against_lighter = 2.0 * (rows[:, 3] - rows[:, 4]) - rows[:, 2]
-    return np.isnan(rows[:, 0]) & ~(against_lighter >= ONE_SIDED * contrast)
+    return np.isnan(rows[:, 0]) & ~(against_lighter >= ridge.ONE_SIDED * contrast)
 
 
 def _beyond_noise(spread_px: float) -> float:

@@ -38,10 +38,10 @@ USUAL_NEEDLE_MM = 3.05
 
 THINNEST_NEEDLE_MM, THICKEST_NEEDLE_MM = 2.4, 3.05
 """13 and 11 gauge: a second needle need not be of the plan's gauge."""
-SHOWN_AS = 0.85, 1.05
-"""How wide a needle is shown against the plane that the scale holds for. From bone outwards a tip is at most 6 % larger
-on the picture: the skin it goes through is on the detector's side. A clamp's arm is 1.1 to 1.4 times as thick as 11
-gauge. Beside a background that saturates it is shown up to a sixth thinner."""
+SHOWN_WIDTH_SHARE = 0.85, 1.05
+"""How wide a needle is shown, least and most, against its width in the plane that the scale holds for. From bone
+outwards a tip is at most 6 % larger on the picture: the skin it goes through is on the detector's side. A clamp's arm
+is 1.1 to 1.4 times as thick as 11 gauge. Beside a background that saturates a needle is shown up to a sixth thinner."""
 
 USUAL_FIELD_MM = 160.0
 """A 23 cm intensifier's field at the patient, magnified 1.4 times: the scale where nothing better is known."""
@@ -275,7 +275,7 @@ def needle_diameters_px(diameter_mm: float | None, mm_per_px: float | None) -> t
         return None
     mm = diameter_mm or USUAL_NEEDLE_MM
     thinnest, thickest = min(mm, THINNEST_NEEDLE_MM), max(mm, THICKEST_NEEDLE_MM)
-    return SHOWN_AS[0] * thinnest / mm_per_px, SHOWN_AS[1] * thickest / mm_per_px
+    return SHOWN_WIDTH_SHARE[0] * thinnest / mm_per_px, SHOWN_WIDTH_SHARE[1] * thickest / mm_per_px
 
 
 def _with_rings(mask: Mask, picture: Picture, rings: Iterable[PolygonPx]) -> Mask:

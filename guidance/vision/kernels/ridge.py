@@ -317,6 +317,8 @@ def cross_sections(strip: Image, start: int, centre: float, width: float, least_
     return sections
 
 
+ONE_SIDED = 0.6
+"""Of a shaft's contrast: so dark against its lighter flank it goes on, though another shaft lies along the other."""
 BORDER, DARK, FREE = 0, 1, 2
 """How a shaft ends: at the edge of the x-ray field, in something as dark as itself, or with light beyond it."""
 
@@ -352,7 +354,9 @@ def shaft_ends(
             if sections[i, 2] >= threshold and 0.4 * width <= wide <= 1.8 * width:
                 last, dark, light = i, 0, 0
                 level += 0.1 * (core - level)
-            elif core >= level - 0.4 * contrast or 2.0 * (core - sections[i, 4]) - sections[i, 2] >= 0.6 * contrast:
+            elif (
+                core >= level - 0.4 * contrast or 2.0 * (core - sections[i, 4]) - sections[i, 2] >= ONE_SIDED * contrast
+            ):
                 # As dark as the shaft, or dark against one side: another shaft lies along the other.
                 dark += 1
             else:
