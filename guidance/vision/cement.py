@@ -301,7 +301,9 @@ class CementWatch:
         for name, (left, top, right, bottom, area) in enumerate(found.tolist(), start=1):
             box = _box(left, top, right, bottom)
             part = self._regions[box] == name
-            part &= ~self._laid_in(box, part, before[box], is_laid_in, most_px, work_mm)
+            if _to_nearest_mm(box, part, tips, work_mm) > TIP_REACH_MM or area > most_px:
+                # What begins at a resting tip is what is watched for, whatever else is being laid in meanwhile.
+                part &= ~self._laid_in(box, part, before[box], is_laid_in, most_px, work_mm)
             if not (self._labels[box][part] > 0).any():
                 if not part.any() or area * work_mm**2 < LEAST_AREA_MM2:
                     continue
@@ -399,9 +401,7 @@ class CementWatch:
         least = self._millimetre * (APART_MM if seen.pulses < LONE_PULSES else 1.0)
         if seen.pulses < 2 or float(change.broad[box][part].max()) < least:
             return False
-        rows, cols = np.nonzero(part)
-        rows, cols = rows + box[0].start, cols + box[1].start
-        to_tip_mm = min((float(np.hypot(cols - x, rows - y).min()) * work_mm for x, y in tips), default=inf)
+        to_tip_mm = _to_nearest_mm(box, part, tips, work_mm)
         if to_tip_mm <= TIP_REACH_MM:
             return True
         if not self._started:
@@ -611,6 +611,15 @@ def _fills_a_gap(change: Change, box: tuple[slice, slice], part: NDArray[np.bool
         float(plane[wide][inner].mean() - plane[wide][outer].mean()) for plane in (change.base, change.broad)
     )
     return -step > 0.5 * added
+
+
+def _to_nearest_mm(box: tuple[slice, slice], part: NDArray[np.bool_], points: list[PointPx], work_mm: float) -> float:
+    """How far a part of the grid is from the nearest of some points; infinitely where there is none."""
+    if not points or not part.any():
+        return inf
+    rows, cols = np.nonzero(part)
+    rows, cols = rows + box[0].start, cols + box[1].start
+    return min(float(np.hypot(cols - x, rows - y).min()) for x, y in points) * work_mm
 
 
 def _stands_alone(thick_mm: Density, part: NDArray[np.bool_], seen: _Candidate, work_mm: float) -> bool:

@@ -148,6 +148,14 @@ def test_a_wire_laid_in_that_shows_in_pieces_beside_a_deposit_is_not_cement() ->
         assert all(not filled(d.polygons_px)[:90].any() for d in deposits)
 
 
+def test_cement_that_begins_while_something_is_laid_in_elsewhere_is_seen() -> None:
+    def laid_in_elsewhere(k: int) -> Plane:
+        return growing(k) + (tube_cm([(40, 40), (150, 40)], 5.0) if k >= BEGINS + 1 else nothing())
+
+    deposits = list(watch(laid_in_elsewhere))[-1]
+    assert dice(filled(sum((d.polygons_px for d in deposits), ())), thick(growing(44))) > 0.85
+
+
 def test_a_shutter_that_closes_is_not_cement() -> None:
     shutter = nothing()
     shutter[:, :110] = 2.0
