@@ -121,6 +121,13 @@ def test_polarity_follows_the_picture() -> None:
     assert not find_field(255 - within(picture, inside), 8).bone_dark
 
 
+def test_a_thin_black_rim_of_the_frame_does_not_speak_for_dark_bone() -> None:
+    rim = np.zeros((SIDE, SIDE), dtype=bool)
+    rim[3:-3, 3:-3] = True
+    pale = np.asarray(128 + 0.3 * (127 - anatomy(SIDE)), dtype=np.float32)
+    assert not find_field(within(noisy(pale, 1), rim), 8).bone_dark
+
+
 @pytest.mark.parametrize("size", [(640, 512), (960, 540)])
 def test_the_field_is_found_in_a_whole_monitor_layout(size: tuple[int, int]) -> None:
     inside = disc((SIDE, SIDE), (200, 200), 190)
