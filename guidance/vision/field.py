@@ -42,6 +42,7 @@ NEAR_SHARE = 0.15
 """A part of a field, or what is drawn beside it, that is narrower than this share of the field may be mistaken."""
 MIN_AREA_SHARE = 0.03
 RAYS = 360
+MEAN_REACH_RAYS = 2
 POLARITY_SIDE_PX = 240
 TEXT_CONTRAST = 64
 """Strokes of burned-in text stand out by more than this, in 8-bit levels, within one pixel."""
@@ -204,7 +205,7 @@ def _outline_of(grey: Grey, region: Mask, cells: _Cells) -> Outline:
     if lit is None:
         return outline
     lies_within = fills_picture and lit.kind in (FieldKind.CIRCLE, FieldKind.OCTAGON)
-    return lit if lies_within or lit.explained > outline.explained + 0.05 else outline
+    return lit if lies_within or lit.on_points > 1.05 * outline.on_points else outline
 
 
 def _reach(box: Box, size: tuple[int, int]) -> Box:
@@ -430,6 +431,10 @@ def _edge_points(grey: Grey, region: Mask, surround: Levels, steep: float = 0.0)
     profile = cv2.remap(
         smooth, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
+    if steep > 0:
+        # In a noisy surround neighbouring rays help each other: over so few a circle strays from its chord by no pixel.
+        k = MEAN_REACH_RAYS
+        profile = cv2.blur(np.concatenate([profile[-k:], profile, profile[:k]]), (1, 2 * k + 1))[k:-k]
     rise = np.full(profile.shape, 255, dtype=np.float32)
     for level in surround:
         np.minimum(rise, np.abs(profile.astype(np.float32) - np.float32(level)), out=rise)

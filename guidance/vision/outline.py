@@ -29,12 +29,14 @@ OCTAGON_SLANT = np.radians(2.0)
 class Outline:
     """``polygon``: (n, 2) vertices inside the frame, in pixels. ``explained``: share of edge points on it.
 
+    ``on_points``: how many that are: of two edges seen in one picture that with more of them tells more.
     ``edge_width_px``: over how many pixels the edge falls from three quarters of its height to one quarter.
     """
 
     kind: FieldKind
     polygon: Points
     explained: float
+    on_points: int = 0
     edge_width_px: float = 0.0
 
 
@@ -100,7 +102,8 @@ def fit_outline(points: Points, frame: Points, reach: Points, tolerance_px: floa
         # Each further curve explains a little by chance; prefer the simpler shape.
         score = explained - 0.02 * curves
         if score > best_score and explained > EXPLAINED_SHARE and len(polygon) >= 3:
-            best, best_score = Outline(_kind(start, sides, polygon), polygon, explained), score
+            best = Outline(_kind(start, sides, polygon), polygon, explained, int((~left).sum()))
+            best_score = score
     return best
 
 

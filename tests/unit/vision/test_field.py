@@ -96,6 +96,15 @@ def test_shutters_before_a_soft_circle_cut_it_though_their_shadow_is_noisy(inver
     assert overlap(field, inside) > 0.96
 
 
+def test_a_soft_circle_in_its_noisy_glow_is_the_same_circle_on_every_pulse() -> None:
+    inside = disc((SIDE, SIDE), (200, 200), 195)
+    soft = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 4)
+    for seed in range(6):
+        field = find_field(noisy((60 + 0.7 * anatomy(SIDE)) * soft + 14, seed, noise=60.0), 8)
+        assert field.outline.kind is FieldKind.CIRCLE
+        assert overlap(field, inside) > 0.96
+
+
 def test_sixteen_bit_pixels_give_the_same_field() -> None:
     picture = within(noisy(anatomy(SIDE), 1), disc((SIDE, SIDE), (205, 195), 170))
     deep = (picture.astype(np.uint16) << 4) | 7
