@@ -409,11 +409,12 @@ class CementWatch:
         if _fills_a_gap(change, box, part, work_mm):
             return False
         by_a_hub = bool((self._hubs[box][part] > 0).any())
-        is_inner = bool(self._inner[box][part].all())
+        inner = part & (self._inner[box] > 0)
+        is_inner = bool(inner[part].all())
         is_fed = to_tip_mm <= DEPOSIT_REACH_MM or self._names_near(box, part, work_mm, is_inner)
         if is_fed and not by_a_hub and float(change.broad[box][part].max()) >= NEAR_MM * self._millimetre:
             return seen.pulses >= (2 if seen.area_px * work_mm**2 >= PLAIN_AREA_MM2 else 3)
-        return is_inner and _stands_alone(change.broad[box] / self._millimetre, part, seen, work_mm)
+        return _stands_alone(change.broad[box] / self._millimetre, inner, seen, work_mm)
 
     def _names_near(
         self, box: tuple[slice, slice], part: NDArray[np.bool_], work_mm: float, along_shafts: bool = True
@@ -623,11 +624,14 @@ def _to_nearest_mm(box: tuple[slice, slice], part: NDArray[np.bool_], points: li
 
 
 def _stands_alone(thick_mm: Density, part: NDArray[np.bool_], seen: _Candidate, work_mm: float) -> bool:
-    """Whether a candidate that no needle and no deposit feeds can be nothing but cement."""
-    peak_mm = float(thick_mm[part].max())
+    """Whether a candidate that no needle and no deposit feeds can be nothing but cement.
+
+    ``part``: what of it lies away from the field's border.
+    """
+    peak_mm = float(thick_mm[part].max(initial=0.0))
     return (
         seen.pulses >= LONE_PULSES
-        and seen.area_px * work_mm**2 >= LONE_AREA_MM2
+        and int(part.sum()) * work_mm**2 >= LONE_AREA_MM2
         and seen.area_px >= LONE_GROWTH * seen.early_area_px
         and peak_mm >= LONE_MM
         and _is_compact(part & (thick_mm > 0.5 * peak_mm), LONE_RADIUS_MM / work_mm)

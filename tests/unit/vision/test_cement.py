@@ -301,6 +301,14 @@ def test_a_deposit_far_from_any_needle_is_seen_once_it_is_thick() -> None:
     assert dice(filled(deposits[0].polygons_px), thick(apart(49))) > 0.8
 
 
+def test_a_deposit_that_began_at_the_field_s_border_is_seen_once_enough_of_it_lies_inside() -> None:
+    def at_border(k: int) -> Plane:
+        return nothing() if k < BEGINS else ball_cm(16.0, 60.0, min(7.0, 1.0 + 0.16 * (k - BEGINS)))
+
+    deposits = list(watch(at_border, 55, needles=()))[-1]
+    assert dice(filled(sum((d.polygons_px for d in deposits), ())), thick(at_border(54))) > 0.8
+
+
 @pytest.mark.parametrize(
     "slow",
     [
