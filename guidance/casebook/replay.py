@@ -11,6 +11,7 @@ from typing import IO, Any
 import guidance
 from drivers.frame import Frame, SourceInfo
 from guidance.casebook.annotated import AnnotatedVideo
+from guidance.overlay import VIEW_LIMITS
 from guidance.records import Alert, AlertState, CasePlan, Findings
 from guidance.safety.alarms import Watch
 from guidance.settings import Settings
@@ -35,6 +36,7 @@ class Replayed:
     views: set[int] = field(default_factory=set)
     largest_cement_mm2: float | None = None
     scale: dict[str, Any] | None = None
+    not_shown: set[str] = field(default_factory=set)
 
     def note(self, findings: Findings, changes: tuple[Alert, ...]) -> None:
         """Count one frame."""
@@ -46,6 +48,7 @@ class Replayed:
         self.needles.update(needle.id for needle in findings.needles)
         if findings.view_id >= 0:
             self.views.add(findings.view_id)
+            self.not_shown.update(words for view, words in VIEW_LIMITS.items() if view is findings.view)
         areas = [deposit.area_mm2 for deposit in findings.cement if deposit.area_mm2 is not None]
         if areas:
             self.largest_cement_mm2 = max(self.largest_cement_mm2 or 0.0, sum(areas))
@@ -71,6 +74,7 @@ class Replayed:
             "views": len(self.views),
             "largest_cement_mm2": None if self.largest_cement_mm2 is None else round(self.largest_cement_mm2, 3),
             "scale": self.scale,
+            "not_shown": sorted(self.not_shown),
         }
 
 

@@ -4,8 +4,19 @@
 them into pixels.
 """
 
-from guidance.overlay.look import look_json
+from guidance.overlay.look import VIEW_LIMITS, look_json
 from guidance.overlay.painting import paint
 from guidance.overlay.strokes import Stroke, StrokeKind, draw, notices, status_line, strokes_json, worst
 
-__all__ = ["Stroke", "StrokeKind", "draw", "look_json", "notices", "paint", "status_line", "strokes_json", "worst"]
+__all__ = [
+    "VIEW_LIMITS",
+    "Stroke",
+    "StrokeKind",
+    "draw",
+    "look_json",
+    "notices",
+    "paint",
+    "status_line",
+    "strokes_json",
+    "worst",
+]

@@ -7,7 +7,7 @@ never by colour alone.
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from guidance.records import FrameState, Priority
+from guidance.records import FrameState, Priority, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,11 @@ LABEL_HEIGHT = 15.0
 
 NOTHING_ACTIVE = "Alerts: none detected"
 ZONES_NOT_WATCHED = "Zones not watched"
-LATERAL_LIMIT = "Foramina cannot be seen on a lateral view"
+VIEW_LIMITS: dict[View | None, str] = {
+    View.LATERAL: "A lateral view cannot show the foramina",
+    None: "View unknown: a lateral view cannot show the foramina",
+}
+"""What a view cannot show, whatever is found on it."""
 
 URGENCY = {Priority.HIGH: 2, Priority.MEDIUM: 1, Priority.LOW: 0}
 

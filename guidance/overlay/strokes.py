@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from guidance.overlay.look import ALARM_LOOKS, LATERAL_LIMIT, URGENCY, ZONES_NOT_WATCHED
+from guidance.overlay.look import ALARM_LOOKS, URGENCY, VIEW_LIMITS, ZONES_NOT_WATCHED
 from guidance.records import (
     Alert,
     AlertKind,
@@ -94,8 +94,8 @@ def notices(findings: Findings) -> tuple[str, ...]:
         words.append(ZONES_NOT_WATCHED)
     elif not findings.zones:
         words.append("No zones drawn for this view")
-    if findings.view is View.LATERAL:
-        words.append(LATERAL_LIMIT)
+    if findings.view in VIEW_LIMITS:
+        words.append(VIEW_LIMITS[findings.view])
     return tuple(words)
 
 

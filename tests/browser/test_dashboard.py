@@ -171,7 +171,7 @@ def test_what_a_view_cannot_show_stands_beside_the_picture(page: Chrome, service
     lost = Registration((0.0, 0.0), 0.0, 0.1, ok=False)
     service.scene.findings = replace(FINDINGS, registration=lost, view=View.LATERAL)
     wait_for(page, "notices", "Zones not watched")
-    assert "Foramina cannot be seen on a lateral view" in text(page, "notices")
+    assert "A lateral view cannot show the foramina" in text(page, "notices")
     wait_for(page, "situation", "not watched")
 
 

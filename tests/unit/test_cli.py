@@ -75,6 +75,14 @@ def test_a_replay_writes_one_line_a_frame_and_a_summary(recording: Path, tmp_pat
     assert summary["frames"] == 12
 
 
+def test_the_summary_says_that_a_lateral_view_cannot_show_the_foramina(recording: Path, tmp_path: Path) -> None:
+    plan, out = tmp_path / "plan.json", tmp_path / "out"
+    plan.write_text('{"schema": 1, "view": "lateral"}')
+    assert main(["replay", str(recording), "--plan", str(plan), "--out", str(out)]) == 0
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["not_shown"] == ["A lateral view cannot show the foramina"]
+
+
 def test_two_replays_write_the_same_bytes_whatever_the_threads(recording: Path, tmp_path: Path) -> None:
     outs = [tmp_path / name for name in ("a", "b", "c")]
     for out, threads in zip(outs, "121", strict=True):

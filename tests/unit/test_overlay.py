@@ -138,9 +138,14 @@ def test_a_breach_stays_drawn_as_one_while_registration_is_lost():
 
 
 def test_a_lateral_view_says_that_it_cannot_show_the_foramina():
-    words = "Foramina cannot be seen on a lateral view"
+    words = "A lateral view cannot show the foramina"
     assert words in words_of(draw(replace(FINDINGS, view=View.LATERAL)))
     assert words not in words_of(draw(FINDINGS))
+
+
+def test_a_view_that_nobody_has_named_is_said_to_show_no_foramina_if_it_is_lateral():
+    words = "View unknown: a lateral view cannot show the foramina"
+    assert words in words_of(draw(replace(FINDINGS, view=None)))
 
 
 def test_no_two_zone_styles_differ_by_colour_alone():
