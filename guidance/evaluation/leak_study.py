@@ -28,16 +28,29 @@ MASKS_EVERY = 4
 
 RUN_TOLD_FROM_MM = 10.0
 
+WARNED_TO_MM_PER_S = 10.0
+"""A faster leak crosses the distance that a warning looks over within two pulses, which is what any alert needs."""
+
 
 @dataclass(slots=True)
 class DangerNote:
-    """A leak into a zone or a needle in one. ``delay_pulses`` None: missed. ``warned``: its near-alert came before."""
+    """A leak into a zone or a needle in one.
+
+    ``delay_pulses`` None: missed. ``warned``: its near-alert came before. ``mm_per_s``: how fast a leak's front came
+    to the zone; None for a needle, and for a leak that is there as soon as the view is.
+    """
 
     kind: str
     zone: str | None
     first_s: float
     delay_pulses: int | None
     warned: bool
+    mm_per_s: float | None = None
+
+    @property
+    def can_be_foreseen(self) -> bool:
+        """Whether it is a leak slow enough to be warned of."""
+        return self.mm_per_s is not None and self.mm_per_s < WARNED_TO_MM_PER_S
 
 
 @dataclass(slots=True)
@@ -103,9 +116,10 @@ def note_trial(trial: Trial, findings: Sequence[Findings], changes: Sequence[Ale
     for (kind, zone), delay in scored.delays_pulses.items():
         if kind is not AlertKind.CEMENT_ESCAPE:
             first = scored.first_frames[kind, zone]
-            notes.dangers.append(
-                DangerNote(kind.value, zone, truth.frames[first].t_s, delay, _is_warned(raised, kind, zone))
-            )
+            note = DangerNote(kind.value, zone, truth.frames[first].t_s, delay, _is_warned(raised, kind, zone))
+            if kind is AlertKind.CEMENT_IN_ZONE and zone is not None:
+                note.mm_per_s = _leak_mm_per_s(zone, truth.frames[: first + 1], truth, limits.cement_near_zone_mm)
+            notes.dangers.append(note)
     notes.false = [FalseNote(a.kind.value, a.priority is Priority.HIGH, a.t_s, a.text) for a in scored.false]
     notes.run_told_s = _runs_told_s(raised, truth)
     _note_pulses(notes, findings, truth)
@@ -122,6 +136,33 @@ def _is_warned(raised: Sequence[Alert], kind: AlertKind, zone: str | None) -> bo
     }[kind]
     told = [a.frame for a in raised if (a.kind, a.zone) == (kind, zone)]
     return bool(told) and any(a.frame < min(told) for a in raised if (a.kind, a.zone) == (near, zone))
+
+
+def _leak_mm_per_s(zone: str, frames: Sequence[FrameTruth], truth: CaseTruth, near_mm: float) -> float | None:
+    """How fast the true front came to the zone: from where it last was farther off than ``near_mm``, or began, to the
+    leak on the last of ``frames``. None where nothing was seen before.
+    """
+    here_mm, start = _front_mm(zone, frames[-1], truth), None
+    for frame in reversed(frames[:-1]):
+        mm = _front_mm(zone, frame, truth)
+        if mm is not None:
+            start = (frame.t_s, mm)
+            if mm > near_mm:
+                break
+    if start is None or here_mm is None:
+        return None
+    return (start[1] - here_mm) / (frames[-1].t_s - start[0])
+
+
+def _front_mm(zone: str, frame: FrameTruth, truth: CaseTruth) -> float | None:
+    """How far the true cement is from the zone; where it is inside, how deep, as a negative number."""
+    if frame.cement is None or zone not in frame.zones:
+        return None
+    cement = frame.cement.mask()
+    inside = fill([np.array(frame.zones[zone])], (truth.height_px, truth.width_px))
+    if (cement & inside).any():
+        return -float(cv2.distanceTransform(inside, cv2.DIST_L2, 5)[cement > 0].max()) * truth.mm_per_px
+    return float(cv2.distanceTransform(255 - inside, cv2.DIST_L2, 5)[cement > 0].min()) * truth.mm_per_px
 
 
 def _runs_told_s(raised: Sequence[Alert], truth: CaseTruth) -> list[float | None]:
@@ -227,6 +268,7 @@ def figures(trials: Sequence[LeakNotes]) -> list[Figure]:
     """All figures of these trials, the most important first."""
     hours = sum(t.beam_s for t in trials) / 3600
     leaks = [d for t in trials if t.dose_ur >= 1 for d in t.dangers if d.kind == AlertKind.CEMENT_IN_ZONE]
+    faster = [d for d in leaks if not d.can_be_foreseen]
     breaches = [d for t in trials for d in t.dangers if d.kind == AlertKind.NEEDLE_IN_ZONE]
     told = [d.delay_pulses for d in leaks if d.delay_pulses is not None]
     runs = [seconds for t in trials for seconds in t.run_told_s]
@@ -238,7 +280,14 @@ def figures(trials: Sequence[LeakNotes]) -> list[Figure]:
         share("leaks told (>= 1 µR)", len(told), len(leaks), 98, at_least=True),
         percentile("delay of a leak, median", told, 50, 2, "pulses"),
         percentile("delay of a leak, 95th percentile", told, 95, 4, "pulses"),
-        share("warned before a leak", sum(d.warned for d in leaks), len(leaks), 90, at_least=True),
+        share(
+            "warned before a leak slower than 10 mm/s",
+            sum(d.warned for d in leaks if d.can_be_foreseen),
+            sum(d.can_be_foreseen for d in leaks),
+            90,
+            at_least=True,
+        ),
+        share("warned before a faster leak", sum(d.warned for d in faster), len(faster), None, at_least=True),
         share("escapes told within 0.5 s of 10 mm", _within(runs, 0.5), len(runs), 90, at_least=True),
         share(
             "needle breaches told within 3 pulses",
@@ -303,7 +352,7 @@ def shortfall(trial: LeakNotes) -> str:
             words.append(f"{what} missed")
         elif danger.delay_pulses > (4 if danger.kind == AlertKind.CEMENT_IN_ZONE else 3):
             words.append(f"{what} {danger.delay_pulses} pulses late")
-        elif not danger.warned and danger.kind == AlertKind.CEMENT_IN_ZONE:
+        elif not danger.warned and danger.can_be_foreseen:
             words.append(f"{what} without a warning")
     words += [
         "escape missed" if seconds is None else f"escape {seconds:.2f} s late"

@@ -1,8 +1,9 @@
 """What a trial of the leak campaign comes to, held against a truth that is known by construction."""
 
+import numpy as np
 import pytest
 
-from guidance.casebook.case import CaseTruth, FrameTruth
+from guidance.casebook.case import CaseTruth, FrameTruth, RunLengths
 from guidance.evaluation.leak_study import LeakNotes, note_trial
 from guidance.evaluation.leak_trials import leak_trial
 from guidance.records import FrameState, Phase, View
@@ -52,3 +53,36 @@ def test_a_view_is_known_again_once_its_first_id_is_told() -> None:
 def test_a_c_arm_that_is_rolled_aside_within_its_view_has_not_swung() -> None:
     notes = notes_of((AP, 0), (AP, 0), (MOVES, 0), (MOVES, 0), (AP, 0), (AP, 0))
     assert (notes.swings, notes.returns) == ([], [])
+
+
+ZONE = "foramen_S1L"
+ZONE_PX = ((200.0, 100.0), (240.0, 100.0), (240.0, 140.0), (200.0, 140.0))
+
+
+def reaching(number: int, x_px: float) -> FrameTruth:
+    """Cement 10 px high from the left as far as ``x_px``; the zone begins at 200."""
+    cement = np.zeros((320, 320), np.uint8)
+    cement[115:125, 20 : round(x_px)] = 255
+    return frame(number, AP).model_copy(
+        update={
+            "zones": {ZONE: ZONE_PX},
+            "cement": RunLengths.of(cement > 0),
+            "leak_mm2": {ZONE: max(0.0, x_px - 200) * 10 * MM_PER_PX**2},
+        }
+    )
+
+
+@pytest.mark.parametrize(("mm_per_s", "can_be_foreseen"), [(4.0, True), (25.0, False)])
+def test_a_warning_is_asked_for_before_a_slow_leak_only(mm_per_s: float, can_be_foreseen: bool) -> None:
+    pulse_px = mm_per_s * PULSE_S / MM_PER_PX
+    truth = CaseTruth(
+        schema=1,
+        mm_per_px=MM_PER_PX,
+        width_px=320,
+        height_px=320,
+        # It rests a while and then runs: the rest before does not count.
+        frames=tuple(reaching(i, 160 + pulse_px * max(0, i - 20)) for i in range(60)),
+    )
+    (leak,) = note_trial(leak_trial(7, 1), [findings(i + 1) for i in range(60)], [], truth).dangers
+    assert leak.mm_per_s == pytest.approx(mm_per_s, rel=0.15)
+    assert leak.can_be_foreseen is can_be_foreseen
