@@ -319,17 +319,19 @@ class CementWatch:
     def _off_shafts(self, outlines: Mask, placed: Placed, change: Change, work_mm: float) -> Mask:
         """The outlines without what only a shaft's own flanks show: its edges slip along all of its length.
 
-        Over a shaft cement counts where it comes out beside it or at the tip.
+        Over a shaft cement counts where it comes out beside it or at the tip, and where it has run along it from there.
         """
         shafts = cv2.bitwise_or(placed.steel, change.base_steel)
         if not shafts.any():
             return outlines
-        beside = cv2.bitwise_and(outlines, cv2.dilate(shafts, _square(max(1, round(FLANK_MM / work_mm)))))
+        shafts = cv2.dilate(shafts, _square(max(1, round(FLANK_MM / work_mm))))
+        beside = cv2.bitwise_and(outlines, shafts)
         seen = cv2.bitwise_xor(outlines, beside)
         reach = cv2.dilate(seen, _square(round((FLANK_MM + SHAFT_MM) / work_mm)))
         for x, y in self._settled_tips.values():
             cv2.circle(reach, (round(x), round(y)), round(TIP_REACH_MM / work_mm), 255, -1)
-        return np.where((beside > 0) & (reach == 0), 0, outlines).astype(np.uint8)
+        flanks = np.where(reach == 0, beside, 0).astype(np.uint8)
+        return outlines ^ _slipped(flanks, outlines, shafts, change, self._millimetre, work_mm)
 
     def _apart_px(self, found: NDArray[np.int32], before: NDArray[np.int32]) -> int:
         """How much is new on this pulse in all regions that hold no deposit."""
@@ -533,6 +535,60 @@ def _outlined(change: Change, found: Mask, standing: Mask, work_mm: float, steel
     part = cv2.morphologyEx(part, cv2.MORPH_CLOSE, _square(1))
     out[box] = _evident(part, standing[box], change.z[box], change.broad[box] / millimetre, work_mm)
     return out
+
+
+def _slipped(flanks: Mask, outlines: Mask, shafts: Mask, change: Change, millimetre: float, work_mm: float) -> Mask:
+    """What of the outlines on shafts, ``flanks``, may be no more than a shaft that has slipped.
+
+    That is all but what hangs together with outlines beside shafts and has run along one from there.
+    """
+    if not flanks.any():
+        return flanks
+    n, parts = cv2.connectedComponents(outlines, connectivity=8)
+    is_fed = np.zeros(n, np.bool_)
+    is_fed[parts[(outlines > 0) & (flanks == 0)]] = True
+    slipped = flanks.copy()
+    n, pieces, stats, _ = cv2.connectedComponentsWithStats(flanks, connectivity=8)
+    for i in range(1, n):
+        left, top, width, height = (int(v) for v in stats[i, :4])
+        box = _grown(_box(left, top, left + width, top + height), round(DEPOSIT_REACH_MM / work_mm))
+        piece = pieces[box] == i
+        if is_fed[parts[box][piece]].all() and _has_run_along(
+            piece, outlines, shafts, change, box, millimetre, work_mm
+        ):
+            slipped[box][piece] = 0
+    return slipped
+
+
+def _has_run_along(
+    piece: NDArray[np.bool_],
+    outlines: Mask,
+    shafts: Mask,
+    change: Change,
+    box: tuple[slice, slice],
+    millimetre: float,
+    work_mm: float,
+) -> bool:
+    """Whether a piece of an outline that lies on a shaft is cement and not the shaft itself, slipped.
+
+    A slip makes the other flank lighter by as much, and the shaft beyond the piece as dense. Only the flanks tell:
+    the steel's own shadow has no equal in the picture that its tone could be matched by.
+    """
+    broad, on_shaft, mark = change.broad[box], shafts[box] > 0, piece.astype(np.uint8)
+    flank = piece & (cv2.erode(shafts[box], _square(STEEL_MARGIN_PX + round(FLANK_MM / work_mm))) == 0)
+    if not flank.any():
+        return False
+    thick = float(np.median(broad[flank]))
+    across = on_shaft & (cv2.dilate(mark, _square(round(2 * SHAFT_MM / work_mm))) > 0)
+    lighter = across & (change.z[box] < -STAY_SIGMA)
+    outlined = cv2.dilate(outlines[box], _square(round(FLANK_MM / work_mm))) > 0
+    beyond = on_shaft & ~outlined & (cv2.dilate(mark, _square(round(DEPOSIT_REACH_MM / work_mm))) > 0)
+    return (
+        thick > NEAR_MM * millimetre
+        and -float(broad[lighter].sum()) < 0.5 * float(broad[flank].sum())
+        and beyond.any()
+        and float(np.percentile(broad[beyond], 90)) < 0.5 * thick
+    )
 
 
 def _evident(outlines: Mask, standing: Mask, z: Density, thick_mm: Density, work_mm: float) -> Mask:

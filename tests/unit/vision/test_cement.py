@@ -276,6 +276,30 @@ def test_cement_over_a_resting_shaft_is_outlined_with_the_rest() -> None:
     assert dice(filled(deposits[0].polygons_px), thick(growing(44))) > 0.85
 
 
+def test_a_run_back_along_a_shaft_is_told_before_it_comes_out_beside_it() -> None:
+    def running(k: int) -> Plane:
+        share = min(1.0, max(0, k - 24) / 8)
+        end = (105.0 + 40.0 * share, 98.0 - 40.0 * share)
+        return np.maximum(growing(k), tube_cm([(105.0, 98.0), end], 2.2) if share else 0.0)
+
+    core = np.zeros((SIDE_PX, SIDE_PX), np.uint8)
+    cv2.line(core, (100, 110), (160, 50), 255, 10)
+    deposits = list(watch(lambda k: running(k) + np.where(core > 0, 0.6, 0.0), 36, steel=shaft_of))[-1]
+    assert filled(deposits[0].polygons_px)[55:75, 120:150].any()
+
+
+def test_a_shaft_that_slips_below_its_deposit_is_no_run() -> None:
+    def shaft(k: int) -> Plane:
+        core = np.zeros((SIDE_PX, SIDE_PX), np.uint8)
+        aside = 0.5 if k >= 30 else 0.0
+        ends = [(round(16 * (x + aside)), round(16 * (y + aside))) for x, y in ((100, 110), (160, 50))]
+        cv2.line(core, ends[0], ends[1], 255, 10, cv2.LINE_AA, 4)
+        return np.asarray(0.6 * (core / 255.0))
+
+    for deposits in watch(lambda k: growing(k) + shaft(k), steel=shaft_of):
+        assert all(not filled(d.polygons_px)[:80, 120:].any() for d in deposits)
+
+
 def test_a_machine_that_shows_little_contrast_has_its_cement_outlined_alike() -> None:
     """Its shaft tells: what is a third of the usual for steel is a third for a millimetre of cement, too."""
     core = np.zeros((SIDE_PX, SIDE_PX), np.uint8)
