@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from guidance.records import CementDeposit, Needle, Phase, PointPx
 from guidance.vision.cement_run import FRONT_STEPS, FRONT_WINDOW_S, SETTLING_S, Front, edge_of, run_of
-from guidance.vision.change import LEAST_BASELINE_PULSES, Change, Placed, ReferenceGrid
+from guidance.vision.change import LEAST_BASELINE_PULSES, PRIOR_MM_PER_PX, Change, Placed, ReferenceGrid
 from guidance.vision.geometry import RigidMotion
 from guidance.vision.kernels.change import regions
 from guidance.vision.picture import Density, Mask, Picture
@@ -169,6 +169,7 @@ class CementWatch:
         if ok:
             work_mm = grid.work_mm(mm_per_px)
             placed = grid.place(picture, motion, shafts, work_mm)
+            needles = _once(needles, TIP_REACH_MM / (mm_per_px or PRIOR_MM_PER_PX))
             tips = [_point(grid.to_grid(np.array([n.tip_px]), motion)) for n in needles]
             ends = [_point(grid.to_grid(np.array([n.shaft_px[1]]), motion)) for n in needles if n.shaft_px is not None]
             self._note_shafts(placed.steel, ends, work_mm, t_s)
@@ -698,6 +699,18 @@ def _is_compact(part: NDArray[np.bool_], radius_px: float) -> bool:
     """Whether a disc of this radius fits into a part."""
     framed = cv2.copyMakeBorder(part.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     return float(cv2.distanceTransform(framed, cv2.DIST_L2, 3).max()) > radius_px
+
+
+def _once(needles: tuple[Needle, ...], reach_px: float) -> tuple[Needle, ...]:
+    """The needles without those that are an elder one seen the other way round, its hub taken for a tip."""
+    return tuple(needle for needle in needles if not any(_reverses(needle, elder, reach_px) for elder in needles))
+
+
+def _reverses(needle: Needle, elder: Needle, reach_px: float) -> bool:
+    if elder.id >= needle.id or needle.shaft_px is None or elder.shaft_px is None:
+        return False
+    apart = np.array(needle.shaft_px) - np.array(elder.shaft_px[::-1])
+    return bool((np.hypot(*apart.T) <= reach_px).all())
 
 
 def _slope(history: list[tuple[float, float]]) -> float | None:

@@ -2,9 +2,10 @@
 
 The difference of two pictures holds cement or contrast, but also brightness control, dose steps and display curves
 (all functions of the grey level), a residual slip of the registration (a function of the baseline's gradient),
-instruments (known to the needle search) and noise. The first two are fitted and removed on every pulse, the third
-is left out, the fourth is measured as it is, by grey level, after whatever lag, edge enhancement and compression
-did to it. No threshold here knows the dose, the display's gamma or the scatter.
+instruments (known to the needle search) and noise. The first two are fitted and removed on every pulse; so is what a
+shaft has slipped beside the anatomy, and where it has moved farther it is left out. Noise is measured as it is, by
+grey level, after whatever lag, edge enhancement and compression did to it. No threshold here knows the dose, the
+display's gamma or the scatter.
 
 Misses: a change that covers most of one grey level is taken for a tone change; what entered the field after the
 baseline was fixed is not compared at all; a picture that differs by more than a rigid move differs everywhere.
@@ -47,6 +48,9 @@ _REACH: Final = 1.0
 _LEAST_SAMPLES: Final = 40
 _SLIP_ERROR_PX: Final = 0.1
 """What is left of the registration's error after the slip has been fitted: rotation and the model's first order."""
+_MOST_SLIP_PX: Final = 3.0
+"""A shaft that is this far beside its baseline, about a millimetre, has been moved."""
+_SLIP_STEPS: Final = 4
 _CELL_MM: Final = 2.4
 _VEIL_MM: Final = 8.0
 """Scatter spreads over centimetres; what is looked for and not yet known must be much smaller than this."""
@@ -333,7 +337,9 @@ class Change:
         # Where the pulse says nothing the average so far stands in, so that smoothing does not bleed.
         np.copyto(self._delta, self.added)
         kernels.difference(placed.density, self.base, seen, self._tone, _TOP, self._delta)
-        self._remove_slip(use, seen, _spread(table))
+        noise = float(np.median(_spread(table)))
+        self._remove_slip(use, seen, noise)
+        self._remove_shaft_slips(placed, seen, exclude, noise)
         self._remove_veil(self._comparable(placed), work_mm)
         fine = FINE_MM / work_mm
         _blur(self._delta, max(fine, 0.5), self._fine)
@@ -343,17 +349,59 @@ class Change:
         at_rest = _without(seen, cv2.bitwise_xor(placed.steel, self.base_steel), exclude)
         return _spread(self._by_grey(self._coarse, at_rest))
 
-    def _remove_slip(self, use: Mask, seen: Mask, sigma: NDArray[np.float32]) -> None:
+    def _remove_slip(self, use: Mask, seen: Mask, noise: float) -> None:
         """Fit and remove the registration's residual shift: one Gauss-Newton step (Lucas & Kanade, 1981)."""
         self._refresh_gradient()
-        clip = 3.0 * float(np.median(sigma))
-        xx, xy, yy, xd, yd = kernels.slip_sums(self._delta, self._grad_x, self._grad_y, use, 2, clip)
+        xx, xy, yy, xd, yd = kernels.slip_sums(self._delta, self._grad_x, self._grad_y, use, 2, 3.0 * noise)
         determinant = xx * yy - xy * xy
         if determinant <= 1e-9 * max(xx, yy, 1e-12) ** 2:
             return  # no edges in one direction: no slip to be seen either
         slip_x, slip_y = -(yy * xd - xy * yd) / determinant, -(xx * yd - xy * xd) / determinant
         if 0.02 < max(abs(slip_x), abs(slip_y)) < 1.5:
             kernels.take_slip(self._delta, self._grad_x, self._grad_y, seen, slip_x, slip_y)
+
+    def _remove_shaft_slips(self, placed: Placed, seen: Mask, exclude: Mask | None, noise: float) -> None:
+        """Fit and remove what each shaft has slipped beside the anatomy: parallax, more at its hub than at its tip.
+
+        A shaft's edges are the steepest of the picture: a tenth of a millimetre leaves a flank like a run of cement.
+        """
+        shared = cv2.bitwise_and(cv2.bitwise_and(placed.steel, self.base_steel), seen)
+        x, y, w, h = cv2.boundingRect(shared)
+        if not w:
+            return
+        count, shafts = cv2.connectedComponents(shared[y : y + h, x : x + w])
+        told = _without(shared, exclude) > 0
+        for name in range(1, count):
+            rows, cols = np.nonzero(shafts == name)
+            shaft = rows + y, cols + x
+            use = told[shaft]
+            if int(use.sum()) >= _LEAST_SAMPLES:
+                self._delta[shaft] = self._without_slip(shaft, use, 3.0 * noise)
+
+    def _without_slip(self, shaft: tuple[NDArray[np.intp], NDArray[np.intp]], use: Mask, clip: float) -> Density:
+        """The difference on a shaft's pixels, (n,), to a baseline whose shaft has slipped aside likewise.
+
+        ``use``: True where nothing else has changed. Both ends slip by themselves, and never along the shaft.
+        """
+        rows, cols = (axis.astype(np.float32) for axis in shaft)
+        places = np.column_stack([cols - cols.mean(), rows - rows.mean()])
+        aside, lengthways = np.linalg.eigh(places.T @ places)[1].T.astype(np.float32)
+        along = places @ lengthways
+        ends = np.column_stack([np.ones_like(along), along / max(1.0, float(np.abs(along).max()))])
+        steep = self._grad_x[shaft] * aside[0] + self._grad_y[shaft] * aside[1]
+        effect = (steep[:, None] * ends)[use]
+        fit = np.linalg.pinv(effect.T @ effect) @ effect.T
+        told, rest, slip = self._delta[shaft], self._delta[shaft], np.zeros(2, np.float32)
+        for _ in range(_SLIP_STEPS):
+            step = fit @ np.clip(rest[use], -clip, clip)
+            if float(np.abs(step).sum()) < _SLIP_ERROR_PX:
+                break
+            slip += step
+            slipped = ends @ slip
+            moved = cv2.remap(self.base, cols + slipped * aside[0], rows + slipped * aside[1], cv2.INTER_LINEAR).ravel()
+            rest = told + self.base[shaft] - moved
+        fits_better = np.abs(rest[use]).clip(0, clip).mean() < np.abs(told[use]).clip(0, clip).mean()
+        return rest if fits_better and float(np.abs(slip).sum()) < _MOST_SLIP_PX else told
 
     def _remove_veil(self, use: Mask, work_mm: float) -> None:
         """Fit and remove what varies slowly over the field: scatter, which cement and shutters change, and glare."""

@@ -1,6 +1,7 @@
 """Growing cement in small simulated pulses: what is found, what is not taken for it."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -47,8 +48,13 @@ def watch(
     for k in range(pulses):
         picture, motion = beam.pulse(absorber_cm(k), shift_px=shift_px(k), gain=gain(k), noise=noise(k))
         phase = Phase.CEMENT if planned and k >= BEGINS else Phase.NEEDLE
-        there = tuple(needle_at((n.tip_px[0] + shift_px(k)[0], n.tip_px[1] + shift_px(k)[1])) for n in needles)
+        there = tuple(shifted(needle, shift_px(k)) for needle in needles)
         yield cement.update(picture, motion, ok(k), there, steel(picture), phase, mm_per_px, k * PULSE_S, rests(k))
+
+
+def shifted(needle: Needle, shift_px: tuple[float, float]) -> Needle:
+    tip_px, end_px = ((x + shift_px[0], y + shift_px[1]) for x, y in needle.shaft_px or ())
+    return replace(needle, tip_px=tip_px, shaft_px=(tip_px, end_px))
 
 
 def growing(k: int) -> Plane:
@@ -254,6 +260,16 @@ def test_a_run_that_has_come_to_rest_is_no_run_any_more() -> None:
 def test_what_appears_by_the_hub_of_a_driven_needle_is_no_cement() -> None:
     hub = (160.0, 50.0)
     for deposits in watch(lambda k: np.maximum(growing(k), ball_cm(*hub, 5.0) if k >= 30 else 0.0)):
+        assert all(not filled(d.polygons_px)[50, 160] for d in deposits)
+
+
+def test_what_appears_by_a_hub_that_is_taken_for_a_tip_is_no_cement() -> None:
+    hub = (160.0, 50.0)
+    driven = needle_at(TIP)
+    reverse = replace(driven, id=2, tip_px=hub, shaft_px=(hub, TIP))
+    for deposits in watch(
+        lambda k: np.maximum(growing(k), ball_cm(*hub, 3.0) if k >= 30 else 0.0), needles=(driven, reverse)
+    ):
         assert all(not filled(d.polygons_px)[50, 160] for d in deposits)
 
 

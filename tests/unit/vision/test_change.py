@@ -119,33 +119,46 @@ def test_under_an_instrument_nothing_is_compared() -> None:
     assert np.abs(change.z[steel > 0]).max() == 0
 
 
-def over_a_shaft(aside_px: int) -> tuple[Change, NDArray[np.bool_]]:
-    """A ball over a shaft that was there in the baseline and has since gone aside; and where the ball is over it."""
+def over_a_shaft(tip_aside_px: float, hub_aside_px: float) -> tuple[Change, NDArray[np.bool_], NDArray[np.bool_]]:
+    """A ball over a shaft that was there in the baseline and has since gone aside; where the ball is over the shaft,
+    and where the shaft is bare."""
     beam, change = Beam(noise=0.1), Change((SIDE_PX, SIDE_PX))
     grid = ReferenceGrid(beam.pulse()[0])
     steel = np.zeros((SIDE_PX, SIDE_PX), np.uint8)
     steel[50:64, 40:160] = 255
-    shaft_cm = np.where(cv2.erode(steel, np.ones((7, 1), np.uint8)) > 0, 0.8, 0.0)
-    ball = ball_cm(100, 57, 4.0)
+    bare_cm = np.where(cv2.erode(steel, np.ones((7, 1), np.uint8)) > 0, 0.8, 0.0)
+    shaft_cm = cv2.GaussianBlur(bare_cm, (0, 0), 1.0)  # the focal spot's and the detector's blur
+    ball = ball_cm(70, 57, 4.0)
+    lean = (hub_aside_px - tip_aside_px) / 120
+    aside = np.array([[1.0, 0.0, 0.0], [lean, 1.0, tip_aside_px - 40 * lean]])
     for k in range(24):
-        shaft = np.roll(shaft_cm, aside_px if k >= 12 else 0, axis=0)
+        shaft = cv2.warpAffine(shaft_cm, aside, shaft_cm.shape) if k >= 12 else shaft_cm
         picture, motion = beam.pulse(shaft + (ball if k >= 12 else 0.0))
         placed = grid.place(picture, motion, steel, MM_PER_PX)
         if k < 12:
             change.learn(placed, MM_PER_PX)
         else:
             change.compare(placed, MM_PER_PX)
-    return change, (steel > 0) & (ball > 0.3)
+    return change, (steel > 0) & (ball > 0.3), (steel > 0) & (cv2.dilate(ball, np.ones((9, 9))) == 0)
 
 
 def test_over_a_shaft_that_rests_what_is_added_is_seen() -> None:
-    change, over = over_a_shaft(aside_px=0)
+    change, over, _ = over_a_shaft(0, 0)
     assert not change.hidden.any()
     assert float((change.z[over] > 5).mean()) > 0.9
 
 
-def test_a_shaft_that_has_moved_aside_within_its_mask_hides_what_is_over_it() -> None:
-    change, over = over_a_shaft(aside_px=3)
+@pytest.mark.parametrize(("tip_aside_px", "hub_aside_px"), [(0.5, 0.5), (0.0, 1.5), (-0.3, 1.0)])
+def test_a_shaft_that_parallax_has_moved_adds_nothing_and_what_is_over_it_is_seen(
+    tip_aside_px: float, hub_aside_px: float
+) -> None:
+    change, over, bare = over_a_shaft(tip_aside_px, hub_aside_px)
+    assert np.abs(change.broad[bare]).max() < 0.05, "half a millimetre of cement"
+    assert float((change.z[over] > 5).mean()) > 0.85
+
+
+def test_a_shaft_that_has_moved_far_aside_within_its_mask_hides_what_is_over_it() -> None:
+    change, over, _ = over_a_shaft(4, 4)
     assert change.hidden[over].all()
     assert not change.z[over].any()
 
