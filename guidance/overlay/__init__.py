@@ -5,7 +5,7 @@ them into pixels.
 """
 
 from guidance.overlay.look import VIEW_LIMITS, look_json
-from guidance.overlay.painting import paint
+from guidance.overlay.painting import paint, paint_over
 from guidance.overlay.strokes import Stroke, StrokeKind, draw, notices, status_line, strokes_json, worst
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "look_json",
     "notices",
     "paint",
+    "paint_over",
     "status_line",
     "strokes_json",
     "worst",

@@ -34,6 +34,20 @@ def paint(
     by a whole number, so that the words can be read. The size depends on nothing but the
     input's size.
     """
+    picture = paint_over(pixels, strokes, findings, bits)
+    strip_px = _strip_px(picture.shape[0])
+    width = picture.shape[1]
+    status = _strip(width, strip_px, status_line(findings), (225, 220, 215))
+    told = " · ".join(stroke.text or "" for stroke in strokes if stroke.kind is StrokeKind.NOTICE)
+    limits = _strip(width, strip_px, told, _bgr(STYLES["notice"].colour))
+    page = np.vstack([_banner(width, strip_px, alerts), picture, status, limits])
+    # An odd side loses a line of the last strip, or the picture's last column.
+    height, width = page.shape[0] // 2 * 2, page.shape[1] // 2 * 2
+    return np.ascontiguousarray(page[:height, :width])
+
+
+def paint_over(pixels: Pixels, strokes: Sequence[Stroke], findings: Findings, bits: int = 8) -> Bgr:
+    """The picture with its overlay alone, (height, width, 3) uint8 BGR; enlarged as by ``paint``."""
     zoom = _zoom(*pixels.shape)
     picture = _base(pixels, bits, zoom)
     if findings.state is not FrameState.LIVE:
@@ -45,15 +59,7 @@ def paint(
     _paint_labels(picture, [stroke for stroke in strokes if stroke.kind is StrokeKind.TEXT], zoom, unit)
     if findings.state is not FrameState.LIVE:
         _stamp(picture, findings.state)
-    strip_px = _strip_px(picture.shape[0])
-    width = picture.shape[1]
-    status = _strip(width, strip_px, status_line(findings), (225, 220, 215))
-    told = " · ".join(stroke.text or "" for stroke in strokes if stroke.kind is StrokeKind.NOTICE)
-    limits = _strip(width, strip_px, told, _bgr(STYLES["notice"].colour))
-    page = np.vstack([_banner(width, strip_px, alerts), picture, status, limits])
-    # An odd side loses a line of the last strip, or the picture's last column.
-    height, width = page.shape[0] // 2 * 2, page.shape[1] // 2 * 2
-    return np.ascontiguousarray(page[:height, :width])
+    return picture
 
 
 def _zoom(height_px: int, width_px: int) -> int:
