@@ -9,4 +9,5 @@ def test_every_stage_has_a_picture_that_shows_something() -> None:
     early = [replace(stage, at_s=0.4) for stage in STAGES]
     pictures = dict(stage_pictures(early))
     assert pictures.keys() == {stage.name for stage in STAGES}
-    assert all(picture.std() > 0 for picture in pictures.values())
+    # Before cement is watched for nothing counts as denser.
+    assert [name for name, picture in pictures.items() if picture.std() == 0] == ["change"]
