@@ -67,7 +67,8 @@ class XrayField:
     ``outline``: its polygon in input-frame pixels, its kind and polarity. ``box_px``: (x0, y0, x1, y1), the
     polygon's box inside the frame, x1 and y1 excluded. ``mask``: (height, width) uint8, 255 inside the outline and
     away from burned-in text. ``text_boxes_px``: (x0, y0, x1, y1) of the text that was masked out.
-    ``polarity_evidence``: as ``polarity_evidence`` returned it.
+    ``polarity_evidence``: as ``polarity_evidence`` returned it. ``is_fitted``: a simple shape explains the edge; else
+    the outline is the hull of what carries noise, or the whole frame.
 
     The outline, and the mask with it, lies where the edge has half its height in grey levels. A machine's mask ends
     within a pixel or three; the shadow of an iris (a penumbra) falls from three quarters of that height to one
@@ -82,6 +83,7 @@ class XrayField:
     text_boxes_px: tuple[Box, ...] = ()
     polarity_evidence: float = 0.0
     edge_width_px: float = 0.0
+    is_fitted: bool = True
 
     @property
     def bone_dark(self) -> bool:
@@ -147,7 +149,8 @@ def _describe(grey: Grey, outline: Outline) -> XrayField:
     inside = polygon_mask(outline.polygon, size)
     text = find_text(grey, inside)
     seen = FieldOutline(outline.kind, outline.polygon, True)
-    field = XrayField(seen, size, text, edge_width_px=outline.edge_width_px)
+    is_fitted = outline.explained > 0
+    field = XrayField(seen, size, text, edge_width_px=outline.edge_width_px, is_fitted=is_fitted)
     evidence = polarity_evidence(grey, field)
     return replace(_with_polarity(field, evidence >= 0), polarity_evidence=evidence)
 
@@ -574,8 +577,10 @@ class FieldWatch:
     A few hundred pixels are read on each frame: just inside and outside the outline, and over the field. The
     outline is suspect when many of those outside no longer show the surround, or many inside now do. A suspicion
     must last SUSPECT_FRAMES frames, and a new outline must be found twice in a row, before it replaces the old: a
-    field that flickers would tear zones and masks. The polarity changes when the field's pattern turns over from
-    one frame to the next, or when the evidence, summed over several looks, has come to contradict it.
+    field that flickers would tear zones and masks. A picture that washes out while the C-arm swings hides its edge but
+    does not move it: a field grows only where something has appeared beyond it. The polarity changes when the field's
+    pattern turns over from one frame to the next, or when the evidence, summed over several looks, has come to
+    contradict it.
 
     ``drawn_px``: (n, 2), what the operator has drawn on the live picture (zones); of several pictures on a
     monitor, the one that holds most of it is taken for the live one until another one moves.
@@ -658,6 +663,10 @@ class FieldWatch:
         nearest = max(fields, key=lambda field: _overlap(field, self._field))
         # The largest picture on a monitor may be the stored one: of several it is the one where it was.
         found = nearest if _overlap(nearest, self._field) > 0.0 else fields[0]
+        self._suspect_frames = 0
+        if not self._may_become(found, pixels, bits):
+            self._proposal = None
+            return
         self._weigh(found.polarity_evidence, pixels, bits)
         found = _with_polarity(found, self._field.bone_dark)
         if _same(found, self._field):
@@ -668,7 +677,13 @@ class FieldWatch:
             self._adopt((found, *(() if self._is_live and found is nearest else others)), pixels, bits)
         else:
             self._proposal = found
-        self._suspect_frames = 0
+
+    def _may_become(self, found: XrayField, pixels: Pixels, bits: int) -> bool:
+        """False for a shape that nothing has appeared for, and for no shape at all: the edge has only faded."""
+        assert self._field is not None
+        assert self._probe is not None
+        is_less = found.is_fitted and _share_inside(found, self._field) > SAME_OVERLAP
+        return is_less or not self._field.is_fitted or self._probe.shows_beyond(pixels, bits)
 
     def _adopt(self, fields: tuple[XrayField, ...], pixels: Pixels, bits: int) -> XrayField:
         self._field = fields[0]
@@ -706,7 +721,8 @@ class _Probe:
         centre = edge.mean(axis=0)
         outward = (edge - centre) / np.hypot(*(edge - centre).T)[:, None]
         self._inner = _flat_index(edge - 10 * outward, (w, h))
-        self._outer = _flat_index(edge + 10 * outward, (w, h))
+        # Beyond a penumbra, which brightens and darkens with the anatomy that it lies over.
+        self._outer = _flat_index(edge + (10 + 2 * field.edge_width_px) * outward, (w, h))
         x0, y0, x1, y1 = field.box_px
         sides = np.meshgrid(np.linspace(x0, x1 - 1, 26), np.linspace(y0, y1 - 1, 26))
         grid = np.stack(sides, axis=-1).reshape(-1, 2)
@@ -722,14 +738,21 @@ class _Probe:
 
     def suspects(self, pixels: Pixels, bits: int) -> bool:
         """True where the outline no longer fits this frame."""
-        outer = _levels(pixels, bits, self._outer)
-        if len(outer) and (np.abs(outer - self._was_outer) > 3 * CONTRAST).mean() > SUSPECT_SHARE:
+        if self.shows_beyond(pixels, bits):
             return True
         inner = _levels(pixels, bits, self._inner)
         surround = self._surround if self._surround is not None else 0.0
         rise, was_rise = np.abs(inner - surround), np.abs(self._was_inner - surround)
         covered = (rise < np.maximum(CONTRAST, 0.25 * was_rise)) & (was_rise >= 2 * CONTRAST)
         return bool(len(inner) and covered.mean() > SUSPECT_SHARE)
+
+    def shows_beyond(self, pixels: Pixels, bits: int) -> bool:
+        """True where much of what lies just outside the outline is farther from the surround's level than it was."""
+        if self._surround is None:
+            return False
+        rise = np.abs(_levels(pixels, bits, self._outer) - self._surround)
+        was_rise = np.abs(self._was_outer - self._surround)
+        return bool((rise - was_rise > 3 * CONTRAST).mean() > SUSPECT_SHARE)
 
     def has_turned_over(self, pixels: Pixels, bits: int) -> bool:
         """True where what was bright on the last frame is dark on this one and the other way round."""
@@ -766,6 +789,14 @@ def _area(field: XrayField) -> float:
 
 def _polygon_area(polygon: Points) -> float:
     return float(cv2.contourArea(polygon.astype(np.float32)))
+
+
+def _share_inside(a: XrayField, b: XrayField) -> float:
+    """Share of one convex outline's area that lies in another."""
+    common, _ = cv2.intersectConvexConvex(
+        a.outline.polygon_px.astype(np.float32), b.outline.polygon_px.astype(np.float32)
+    )
+    return float(common / max(_area(a), 1e-9))
 
 
 def _overlap(a: XrayField, b: XrayField | None) -> float:

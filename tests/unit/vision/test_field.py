@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from guidance.phantom.monitor import FieldShape, Layout, Monitor, field_mask, field_outline, jpeg
 from guidance.phantom.procedure import MONITOR_PICTURE_PX
 from guidance.records import FieldKind
-from guidance.vision.field import FieldWatch, XrayField, find_field, find_fields
+from guidance.vision.field import FieldWatch, XrayField, find_field, find_fields, polygon_mask
 from guidance.vision.kernels.field import outermost_falls
 from guidance.vision.outline import fit_outline, rectangle
 from tests.unit.vision.xray_pictures import Grey, anatomy, convex, disc, monitor, noisy, within
@@ -291,6 +291,26 @@ def test_the_watch_follows_the_collimator_within_a_few_frames() -> None:
     for pulse in range(4):
         field = watch.update(within(noisy(anatomy(SIDE), pulse), wide), 8)
     assert overlap(field, wide) > 0.97
+
+
+@pytest.mark.parametrize("surround", [0, 235], ids=["black", "white"])
+def test_a_picture_that_washes_out_for_a_while_keeps_its_outline(surround: int) -> None:
+    watch = FieldWatch()
+    inside = disc((SIDE, SIDE), (200, 200), 180)
+
+    def screen(image: NDArray[np.float32], number: int) -> NDArray[np.uint8]:
+        return monitor((960, 540), within(noisy(image, number), inside, surround), (50, 60))
+
+    for pulse in range(4):
+        before = watch.update(screen(anatomy(SIDE), pulse), 8)
+    assert before.outline.kind is FieldKind.CIRCLE
+    for pulse in range(10, 22):
+        faded = surround + 0.04 * (anatomy(SIDE, 1) - surround)
+        watch.update(screen(np.asarray(faded, dtype=np.float32), pulse), 8)
+    for pulse in range(30, 36):
+        after = watch.update(screen(anatomy(SIDE, 1), pulse), 8)
+    assert overlap(after, polygon_mask(before.outline.polygon_px, (960, 540)) > 0) > 0.97
+    assert watch.mistakes == 0
 
 
 def test_the_watch_notices_that_the_operator_inverts_the_picture() -> None:
