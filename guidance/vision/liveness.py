@@ -46,7 +46,7 @@ class LivenessWatch:
 
     Where repeats are compressed anew or an analogue grabber adds noise, they count as pulses until three pulses have
     shown how little repeats change: analysing a still picture once more does no harm, missing a live one does. A
-    field that goes evenly black or white counts as ``no_signal``.
+    field that goes evenly black or white counts as ``no_signal`` unless what is drawn beside it still stands.
     """
 
     def __init__(self) -> None:
@@ -85,7 +85,11 @@ class LivenessWatch:
             self._field, self._sampler = field, _Sampler(field, pixels.shape)
             self._sample = None if previous is None else self._sampler.sample(previous, frame.bits)
         before, self._sample = self._sample, self._sampler.sample(pixels, frame.bits)
-        self._no_picture = _is_no_picture(self._sample, pixels)
+        if _is_even(self._sample):
+            # X-rays that are off or much too many leave an even field; what is drawn beside it shows that video comes.
+            self._no_picture |= not self._sampler.still_drawn(previous, pixels, frame.bits)
+        else:
+            self._no_picture = _is_bars_or_snow(self._sample, pixels)
         if self._no_picture:
             return self._without_picture(FrameState.NO_SIGNAL)
         is_new = before is None or self._is_new(_noise_between(before, self._sample), t_s)
@@ -218,6 +222,18 @@ class _Sampler:
         pair *= np.float32(255.0 / (2**bits - 1))
         return pair.reshape(2, -1) if self._inside is None else pair[:, self._inside]
 
+    def still_drawn(self, before: Pixels | None, now: Pixels, bits: int) -> bool:
+        """Whether something drawn beside the field stands where it stood on the frame ``before``."""
+        if before is None:
+            return False
+        least = DRAWN_CONTRAST * 2 ** (bits - 8)
+        for x0, y0, x1, y1 in self._boxes:
+            was, is_now = (image[y0:y1, x0:x1] for image in (before, now))
+            drawn = was > int(was.min()) + least
+            if drawn.any() and (is_now[drawn] > int(is_now.min()) + least).mean() > 0.5:
+                return True
+        return False
+
     def outside_differs(self, a: Pixels, b: Pixels, bits: int) -> bool:
         """Whether something drawn beside the field has changed; noise and the field's soft edge change less."""
         least = DRAWN_CONTRAST * 2 ** (bits - 8)
@@ -259,11 +275,13 @@ def _noise_between(before: NDArray[np.float32], after: NDArray[np.float32]) -> f
     return float(np.minimum(np.abs(change[0] - change[1]), 16.0).mean())
 
 
-def _is_no_picture(sample: NDArray[np.float32], pixels: Pixels) -> bool:
-    """A field of one colour, a screen of vertical bars, or snow."""
-    middle = np.median(sample)
-    if (np.abs(sample - middle) <= 3).mean() > 0.97:
-        return True
+def _is_even(sample: NDArray[np.float32]) -> bool:
+    """A field of one colour."""
+    return bool((np.abs(sample - np.median(sample)) <= 3).mean() > 0.97)
+
+
+def _is_bars_or_snow(sample: NDArray[np.float32], pixels: Pixels) -> bool:
+    """A screen of vertical bars, or snow."""
     rows = pixels[:: max(1, pixels.shape[0] // 16)]
     if (rows == rows[0]).all():
         return True

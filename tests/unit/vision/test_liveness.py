@@ -85,6 +85,17 @@ def dose_rises() -> Iterator[tuple[Grey, FrameFlag]]:
         yield within(noisy(IMAGE, 500 + i // 2, noise=1.5), INSIDE), FrameFlag.NONE
 
 
+def black_field_beside_a_clock() -> Iterator[tuple[Grey, FrameFlag]]:
+    yield from pulsed(40, 4, clock=True)
+    for i in range(40, 60):
+        yield clocked(np.zeros((SIDE, SIDE), np.uint8), i / 30), FrameFlag.NONE
+
+
+def blue_screen_after_a_clock() -> Iterator[tuple[Grey, FrameFlag]]:
+    yield from pulsed(40, 4, clock=True)
+    yield from still(20, np.full((SIDE, SIDE), 41, np.uint8))
+
+
 def snow() -> Iterator[tuple[Grey, FrameFlag]]:
     yield from pulsed(10, 1)
     for i in range(10):
@@ -131,6 +142,8 @@ STORIES = {
     "the screen turns blue": Story(
         lambda: iter([*pulsed(10, 1), *still(10, np.full((SIDE, SIDE), 41, np.uint8))]), NONE, 10, (LIVE, NONE)
     ),
+    "the field goes black and the clock stays": Story(black_field_beside_a_clock, HELD, None, (LIVE, HELD)),
+    "the screen turns blue and the clock goes": Story(blue_screen_after_a_clock, NONE, 10, (LIVE, NONE)),
     "snow": Story(snow, NONE, 10, (LIVE, NONE)),
     "colour bars": Story(bars, NONE, 10, (LIVE, NONE)),
     "the source reports no signal": Story(lambda: flagged(FrameFlag.NO_SIGNAL), NONE, 10, (LIVE, NONE)),
