@@ -47,8 +47,8 @@ STUBBORN = 3.0
 """By how many times the usual a block must object to the common motion before it loses half of its weight."""
 REST_SHARE = 0.5
 """A C-arm that rests a little beside its reference: the blocks stray on alike, within this share of that limit."""
-LOSS = 0.6
-"""Less than this part of what agreed a moment ago: the picture is turning into another one."""
+LOSS = 0.4
+"""This part of what agreed a moment ago no longer does: the picture is turning into another one."""
 RECENT_PULSES = 4
 """How long a moment is, and how long blocks stray alike before the C-arm is taken to rest."""
 FAST_SHARE = 0.006
@@ -68,6 +68,8 @@ MEAN_PULSES = 8
 """So many pulses make a view's reference: a third of the noise, before needles and cement have come."""
 STEADY_SHARE = 0.85
 """Two pulses correlate at this part of what they do while the view stands, or the C-arm is still swinging."""
+SEEN_PULSES = 4
+"""A view that is lost sooner was none: the picture stood still for a moment while the C-arm swung."""
 STEPS = 10
 SETTLED_PX, DONE_PX = 0.15, 0.05
 """A last step longer than the one leaves the motion undetermined; one shorter than the other ends the search."""
@@ -122,6 +124,10 @@ class _View:
         self.band = band
         self.blocks = _textured_blocks(band)
         self.turned = tuple((angle, _coarse_spectrum(_turned(band, angle), band)) for angle in COARSE_ANGLES_DEG)
+
+    @property
+    def is_settled(self) -> bool:
+        return self._pulses >= SEEN_PULSES
 
     def learn(self, band: _Band, motion: Matrix) -> None:
         """Take a pulse into the mean, while that gains something; ``motion`` as in ``_Fit``."""
@@ -192,7 +198,7 @@ class Registrar:
     """
 
     def __init__(self, first_view_id: int = 0) -> None:
-        self._first_view_id = first_view_id
+        self._next_view_id = first_view_id
         self._views: list[_View] = []
         self._view: _View | None = None
         self._scale_px: int | None = None
@@ -237,14 +243,14 @@ class Registrar:
             self._lost_pulses = 0
         else:
             self._lost_pulses += 1
-            if self._lost_pulses >= LOST_PULSES and fit.share < OTHER_SHARE:
+            if self._lost_pulses >= LOST_PULSES and not fit.is_found:
                 known = self._recognise(band)
                 if known is not None:
                     self._view, fit = known
                     self._forget_recent()
                     fit = self._judged(fit, band)
                     self._lost_pulses, changed = 0, True
-                elif self._steady_pulses >= LOST_PULSES and len(_textured_blocks(band)) >= LEAST_BLOCKS:
+                elif fit.share < OTHER_SHARE and self._shows_something_steady(band):
                     return self._open_view(picture, band, frame)
         if fit.is_found:
             # Where the C-arm turns or is rolled aside, the anatomy is followed on, or it would be lost for good.
@@ -262,6 +268,18 @@ class Registrar:
             self._view.learn(band, fit.motion)
         return self._placement(picture, fit, changed)
 
+    def locate(self, picture: Picture, ignore: Mask | None) -> RigidMotion | None:
+        """Where the anatomy of any pulse lies against the present view's reference; None where it is not that view's.
+
+        ``picture`` and ``ignore`` as in ``update``, which must have been called before. Nothing is learnt from it.
+        """
+        assert self._view is not None
+        assert self._scale_px is not None
+        band = _band_of(picture, ignore, self._scale_px)
+        near = replace(_align(self._view, band, self._motion), expected=True)
+        fit = near if near.is_found else _search(self._view, band)
+        return _rigid_motion(fit.motion, _centre(picture)) if fit.is_found else None
+
     def _follow(self, view: _View, band: _Band) -> _Fit:
         """The present motion against a view, from where the last one leads, else from a search."""
         start = self._motion.copy()
@@ -276,15 +294,19 @@ class Registrar:
         return found if found.share > fit.share else replace(fit, expected=False)
 
     def _judged(self, fit: _Fit, band: _Band) -> _Fit:
-        """The fit, called bent where the C-arm turns: parallax grows, or much of what agreed no longer does."""
+        """The fit, called bent where the C-arm turns: parallax grows, and what agreed no longer does.
+
+        Each alone tells where it is large, and both together sooner: bone that is alike from all sides hardly strays.
+        """
         limit_px = max(STRAY_PX, STRAY_SHARE * max(band.values.shape))
         strays, shares = self._strays_px, self._shares
         strays.append(fit.stray_px)
         if len(strays) == strays.maxlen and max(strays) - min(strays) < REST_SHARE * limit_px:
             self._rest_px = median(strays)
-        is_bent = fit.stray_px > self._rest_px + limit_px or fit.share < LOSS * max(shares, default=0.0)
+        strayed = max(0.0, fit.stray_px - self._rest_px) / limit_px
+        lost = max(0.0, 1.0 - fit.share / max(shares)) / LOSS if shares else 0.0
         shares.append(fit.share)
-        return replace(fit, is_bent=is_bent)
+        return replace(fit, is_bent=strayed + lost > 1.0)
 
     def _watch_speed(self, moved_px: float, fast_px: float) -> None:
         """Count the pulses since anatomy moved fast, for what is usual: breath at few pulses a second is no jump."""
@@ -317,6 +339,9 @@ class Registrar:
         good = [pair for pair in fits if pair[1].is_found]
         return max(good, key=lambda pair: pair[1].share) if good else None
 
+    def _shows_something_steady(self, band: _Band) -> bool:
+        return self._steady_pulses >= LOST_PULSES and len(_textured_blocks(band)) >= LEAST_BLOCKS
+
     def _watch_steadiness(self, band: _Band, standing: bool) -> None:
         """Count for how many pulses the picture has shown what the one before did, in the same place."""
         last, self._last_band = self._last_band, band
@@ -336,7 +361,10 @@ class Registrar:
 
     def _open_view(self, picture: Picture, band: _Band, frame: int) -> Placement:
         changed = bool(self._views)
-        self._view = _View(self._first_view_id + len(self._views), frame, picture, band)
+        if self._view is not None and self._view is not self._views[0] and not self._view.is_settled:
+            self._views.remove(self._view)
+        self._view = _View(self._next_view_id, frame, picture, band)
+        self._next_view_id += 1
         self._views.append(self._view)
         self._motion, self._velocity, self._share, self._lost_pulses = np.eye(3), np.zeros(2), 1.0, 0
         self._pulses_since_fast = TRAIL_PULSES
