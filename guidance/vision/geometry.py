@@ -37,6 +37,12 @@ class RigidMotion:
         offset = centre + np.array(self.shift_px) - turn @ centre
         return np.column_stack([turn, offset])
 
+    def since(self, earlier: "RigidMotion") -> "RigidMotion":
+        """This motion counted from where the anatomy lay after ``earlier``; both about the same centre."""
+        centre = np.array([self.centre_px])
+        x, y = (self.move(earlier.move_back(centre)) - centre)[0]
+        return RigidMotion((float(x), float(y)), self.rotation_deg - earlier.rotation_deg, self.centre_px)
+
     def move(self, points_px: NDArray[np.float64]) -> NDArray[np.float64]:
         """Reference points, shape (n, 2), moved to the present frame."""
         m = self.matrix

@@ -17,6 +17,7 @@ from guidance.records import (
     NerveRoot,
     Phase,
     PolygonPx,
+    Registration,
     Scale,
     ScaleSource,
     View,
@@ -26,6 +27,7 @@ from guidance.records import (
 from guidance.vision.cement import CementWatch
 from guidance.vision.contrast import RootMapper
 from guidance.vision.field import FieldWatch, XrayField
+from guidance.vision.geometry import RigidMotion
 from guidance.vision.liveness import LivenessWatch
 from guidance.vision.needle import find_needles, shaft_mask
 from guidance.vision.needle_track import NeedleTracker
@@ -49,6 +51,9 @@ USUAL_FIELD_MM = 160.0
 SCALE_PULSES = 15
 """A needle's width is taken as the median over this many pulses, so that areas do not flicker with its noise."""
 
+PATIENT_LOOKS = 8
+"""So many pulses of a view that do not show what the plan's zones are drawn on: a blurred pulse right after a swing."""
+
 SHAFT_MARGIN_PX = 3.0
 """Work pixels added around a shaft before other stages look: its blurred edge and its motion within a pulse."""
 
@@ -60,7 +65,10 @@ Lap = Callable[[str], None]
 
 @dataclass(slots=True)
 class _ViewContext:
-    """What belongs to one view of the C-arm and waits for its return. Zones lie as on the view's reference frame."""
+    """What belongs to one view of the C-arm and waits for its return. Zones lie as on the view's reference frame.
+
+    ``drawn``: how the anatomy lay on the pulse that the plan's zones are drawn on, for whom motion counts from there.
+    """
 
     roots: RootMapper
     cement: CementWatch
@@ -68,8 +76,24 @@ class _ViewContext:
     zones: tuple[Zone, ...]
     found_roots: tuple[NerveRoot, ...] = ()
     deposits: tuple[CementDeposit, ...] = ()
+    drawn: RigidMotion = field(default_factory=RigidMotion)
     steel: dict[int, tuple[float, Needle]] = field(default_factory=dict)
     """When and where each needle was last seen."""
+
+
+@dataclass(slots=True)
+class _DrawnOn:
+    """The pulse that a planned view's zones are drawn on, until it is known where it lies in its view."""
+
+    picture: Picture
+    not_bone: Mask
+    looks: int = 0
+
+    def where(self, registrar: Registrar) -> RigidMotion | None:
+        """Its motion in the present view, None where it shows another; the reference's place after many looks."""
+        self.looks += 1
+        found = registrar.locate(self.picture, self.not_bone)
+        return RigidMotion() if found is None and self.looks >= PATIENT_LOOKS else found
 
 
 class Pipeline:
@@ -91,6 +115,7 @@ class Pipeline:
         self._phases = PhaseClock(plan.phases)
         self._contexts: dict[int, _ViewContext] = {}
         self._views_to_come = sorted(plan.views, key=lambda mark: mark.reference_s)
+        self._drawn_on: _DrawnOn | None = None
         self._needle_widths_px: deque[float] = deque(maxlen=SCALE_PULSES)
         self._field: XrayField | None = None
         self._placement: Placement | None = None
@@ -156,6 +181,7 @@ class Pipeline:
         self._contexts.clear()
         self._placement = None
         self._views_to_come = sorted(self._plan.views, key=lambda mark: mark.reference_s)
+        self._drawn_on = None
         self._needle_widths_px.clear()
         if self._first_frame is not None and self._field is not None:
             frame, t_s = self._first_frame
@@ -168,12 +194,13 @@ class Pipeline:
         sightings = find_needles(picture, self._needle_diameters_px())
         shafts = shaft_mask(picture, [*sightings, *self._steel_remembered(t_s)], SHAFT_MARGIN_PX)
         self._on_stage("needles")
-        placement = self._registrar.update(picture, self._not_bone(picture, shafts), number, t_s)
+        not_bone = self._not_bone(picture, shafts)
+        placement = self._registrar.update(picture, not_bone, number, t_s)
         self._placement = placement
         self._on_stage("registration")
 
         context = self._context(placement)
-        self._take_up_planned_view(context, placement, t_s)
+        self._take_up_planned_view(context, placement, picture, not_bone, t_s)
         zones = tuple(replace(zone, polygon_px=placement.motion.move(zone.polygon_px)) for zone in context.zones)
         bodies = tuple(zone for zone in zones if zone.kind is ZoneKind.BODY)
         view_id = placement.view_id if placement.registration.ok else None
@@ -203,7 +230,7 @@ class Pipeline:
             view=context.view,
             view_id=placement.view_id,
             field=field.outline,
-            registration=placement.registration,
+            registration=_since_drawn(placement, context),
             scale=scale,
             zones=zones,
             needles=needles,
@@ -241,16 +268,30 @@ class Pipeline:
             )
         return context
 
-    def _take_up_planned_view(self, context: _ViewContext, placement: Placement, t_s: float) -> None:
-        """From its reference time on, a planned view is the one that is then on the screen."""
-        if not (self._views_to_come and placement.registration.ok and t_s >= self._views_to_come[0].reference_s):
+    def _take_up_planned_view(
+        self, context: _ViewContext, placement: Placement, picture: Picture, not_bone: Mask, t_s: float
+    ) -> None:
+        """From its reference time on, a planned view is the one that is then on the screen.
+
+        Its zones are drawn on the pulse of that time. Where the view is known only some pulses later, that pulse is
+        looked for in it: breath has moved the anatomy meanwhile, and a picture of the swing is none of the view.
+        """
+        if not self._views_to_come or t_s < self._views_to_come[0].reference_s:
             return
+        if self._drawn_on is None:
+            self._drawn_on = _DrawnOn(picture, not_bone)
+        if not placement.registration.ok:
+            return
+        lay = placement.motion if self._drawn_on.picture is picture else self._drawn_on.where(self._registrar)
+        if lay is None:
+            return
+        self._drawn_on = None
         is_first = len(self._views_to_come) == len(self._plan.views)
         mark = self._views_to_come.pop(0)
         drawn = (zone for zone in self._plan.zones if zone.view is mark.view or (zone.view is None and is_first))
-        # Drawn on this frame; kept where they would lie on the view's own reference frame.
-        context.view = mark.view
-        context.zones = tuple(replace(zone, polygon_px=placement.motion.move_back(zone.polygon_px)) for zone in drawn)
+        # Kept where they would lie on the view's own reference frame.
+        context.view, context.drawn = mark.view, lay
+        context.zones = tuple(replace(zone, polygon_px=lay.move_back(zone.polygon_px)) for zone in drawn)
 
     def _needle_diameters_px(self) -> tuple[float, float] | None:
         """The range of shaft widths to look for; None in any view but the first: it may be magnified otherwise."""
@@ -276,6 +317,12 @@ def needle_diameters_px(diameter_mm: float | None, mm_per_px: float | None) -> t
     mm = diameter_mm or USUAL_NEEDLE_MM
     thinnest, thickest = min(mm, THINNEST_NEEDLE_MM), max(mm, THICKEST_NEEDLE_MM)
     return SHOWN_WIDTH_SHARE[0] * thinnest / mm_per_px, SHOWN_WIDTH_SHARE[1] * thickest / mm_per_px
+
+
+def _since_drawn(placement: Placement, context: _ViewContext) -> Registration:
+    """The registration as the plan counts it: since the frame that the view's zones are drawn on."""
+    motion = placement.motion.since(context.drawn)
+    return replace(placement.registration, shift_px=motion.shift_px, rotation_deg=motion.rotation_deg)
 
 
 def _with_rings(mask: Mask, picture: Picture, rings: Iterable[PolygonPx]) -> Mask:

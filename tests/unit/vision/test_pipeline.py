@@ -100,6 +100,38 @@ def test_each_planned_view_has_the_zones_drawn_on_its_own_reference() -> None:
     assert back.zones[0].polygon_px == pytest.approx(SQUARE, abs=0.7)
 
 
+def test_a_planned_view_is_where_its_zones_were_drawn_though_it_is_known_only_some_pulses_later() -> None:
+    plan = CasePlan(
+        mm_per_px=0.3,
+        zones=(zone(view=View.AP), zone(view=View.LATERAL)),
+        views=(ViewMark(View.AP, 0.0), ViewMark(View.LATERAL, 3.9 * PULSE_S)),
+    )
+    pipeline = Pipeline(plan, INFO)
+    for i in range(4):
+        pipeline.step(frame(i, anatomy(0)))
+    seen = [pipeline.step(frame(i, anatomy(1, (0.0, 1.0 * (i - 4))))) for i in range(4, 16)]
+    assert seen[0].registration is not None
+    assert not seen[0].registration.ok
+    last = seen[-1]
+    assert last.view is View.LATERAL
+    assert last.zones[0].polygon_px == pytest.approx(np.add(SQUARE, (0.0, 11.0)), abs=0.5)
+    assert last.registration is not None
+    assert last.registration.shift_px == pytest.approx((0.0, 11.0), abs=0.5)
+
+
+def test_zones_of_a_view_are_not_laid_on_what_stood_still_for_a_moment_in_mid_swing() -> None:
+    plan = CasePlan(
+        mm_per_px=0.3,
+        zones=(zone(view=View.AP), zone(view=View.LATERAL)),
+        views=(ViewMark(View.AP, 0.0), ViewMark(View.LATERAL, 9 * PULSE_S)),
+    )
+    pipeline = Pipeline(plan, INFO)
+    views = [0] * 4 + [2] * 5 + [1] * 10
+    last = [pipeline.step(frame(i, anatomy(view))) for i, view in enumerate(views)][-1]
+    assert last.view is View.LATERAL
+    assert last.zones[0].polygon_px == pytest.approx(SQUARE, abs=0.5)
+
+
 def test_the_scale_comes_from_the_best_that_is_known() -> None:
     header = SourceInfo("drawn", SIDE_PX, SIDE_PX, 8, live=False, mm_per_px=0.31)
     picture = frame(0, anatomy(0))
