@@ -25,6 +25,13 @@ AREA_MARGIN = 0.5
 AROUND_S = 0.5
 """An alert may come this much after what it tells was last true: lag and persistence keep it back."""
 
+STUB_MM = 10.0
+"""Of less than three diameters of shaft nobody can tell a needle from a bone's edge."""
+
+ALARM_DUE_PULSES = 3
+"""So many pulses after a tip has come into a zone its alert is due; one that has passed through by then is no breach.
+A display's recursive filter shows a tip that moves so fast as a trail without an end."""
+
 SETTLING_S = 2.0
 """After a swing, or when video returns, technical alerts may stand this long."""
 
@@ -57,20 +64,37 @@ def score_alerts(changes: Sequence[Alert], truth: CaseTruth, limits: Limits) -> 
 def _first_dangers(truth: CaseTruth, limits: Limits) -> dict[Danger, int]:
     """Each leak, needle breach and escape with the first live frame on which it is true."""
     first: dict[Danger, int] = {}
-    for frame in truth.frames:
-        if frame.state is FrameState.LIVE:
-            for danger in _dangers(frame, limits):
-                first.setdefault(danger, frame.frame)
+    live = [frame for frame in truth.frames if frame.state is FrameState.LIVE]
+    for frame in live:
+        for danger in _cement_dangers(frame, limits):
+            first.setdefault(danger, frame.frame)
+    for zone, frame in _breaches(live, truth.mm_per_px):
+        first.setdefault((AlertKind.NEEDLE_IN_ZONE, zone), frame.frame)
     return first
 
 
-def _dangers(frame: FrameTruth, limits: Limits) -> Iterator[Danger]:
+def _breaches(live: Iterable[FrameTruth], mm_per_px: float) -> Iterator[tuple[str, FrameTruth]]:
+    """Each stay of a tip in a zone that lasts until its alert is due: the zone and the frame that it begins on."""
+    begun: dict[str, FrameTruth] = {}
+    for frame in live:
+        for zone in frame.tip_in_zone:
+            if not _shows_a_tip_in(zone, frame, mm_per_px):
+                begun.pop(zone, None)
+            elif frame.pulse - begun.setdefault(zone, frame).pulse >= ALARM_DUE_PULSES:
+                yield zone, begun[zone]
+
+
+def _shows_a_tip_in(zone: str, frame: FrameTruth, mm_per_px: float) -> bool:
+    """Whether a tip is to be seen in the zone with enough of its shaft to be known for a needle's."""
+    polygon = np.array(frame.zones[zone])
+    seen = (tip for tip in frame.tips if tip.visible and (tip.shaft_px is None or tip.shaft_px * mm_per_px >= STUB_MM))
+    return any(depth_in_px(tip.tip_px, polygon) >= 0 for tip in seen)
+
+
+def _cement_dangers(frame: FrameTruth, limits: Limits) -> Iterator[Danger]:
     for zone, area_mm2 in frame.leak_mm2.items():
         if area_mm2 >= limits.cement_in_zone_mm2:
             yield AlertKind.CEMENT_IN_ZONE, zone
-    for zone, is_inside in frame.tip_in_zone.items():
-        if is_inside:
-            yield AlertKind.NEEDLE_IN_ZONE, zone
     if frame.escape:
         yield AlertKind.CEMENT_ESCAPE, None
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from drivers.frame import Frame, SourceInfo
 from guidance.casebook.case import FrameTruth, TipTruth
+from guidance.evaluation.alerts import STUB_MM
 from guidance.evaluation.figures import Figure, percentile, share
 from guidance.evaluation.score import MATCH_MM, match_points
 from guidance.evaluation.trials import Trial
@@ -27,9 +28,6 @@ RIGHT_MM = 2.0
 
 SETTLED_S = 1.0
 """A needle that appears is given this long to be told; until then it is neither found nor missed."""
-
-STUB_MM = 10.0
-"""Of less than three diameters of shaft nobody can tell a needle from a bone's edge; such stubs are counted apart."""
 
 CONFIDENCE_BINS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
 

@@ -17,10 +17,14 @@ SIZE = 320
 ZONE = {"foramen_S1L": ((100.0, 100.0), (140.0, 100.0), (140.0, 140.0), (100.0, 140.0))}
 
 
-def truth_frame(number: int, leak_mm2: float = 0.0, tip: tuple[float, float] | None = None) -> FrameTruth:
+def truth_frame(
+    number: int, leak_mm2: float = 0.0, tip: tuple[float, float] | None = None, shaft_px: float = 200.0
+) -> FrameTruth:
     mask = np.zeros((SIZE, SIZE), np.uint8)
     mask[100:120, 60:90] = 255
-    tips = () if tip is None else (TipTruth(id=1, tip_px=tip, back_px=(300.0, 300.0), visible=True),)
+    tips = ()
+    if tip is not None:
+        tips = (TipTruth(id=1, tip_px=tip, back_px=(300.0, 300.0), visible=True, shaft_px=shaft_px),)
     return FrameTruth(
         frame=number,
         t_s=number * PULSE_S,
@@ -33,6 +37,7 @@ def truth_frame(number: int, leak_mm2: float = 0.0, tip: tuple[float, float] | N
         rotation_deg=0.0,
         tips=tips,
         leak_mm2={"foramen_S1L": leak_mm2},
+        tip_in_zone={"foramen_S1L": tip is not None and min(tip) >= 100 and max(tip) <= 140},
         cement_mm2=600 * MM_PER_PX**2,
         cement=RunLengths.of(mask),
         zones=ZONE,
@@ -93,11 +98,27 @@ def test_a_leak_that_nobody_told_is_missed() -> None:
 
 def test_a_needle_breach_and_an_escape_must_be_told_too() -> None:
     quiet = truth_frame(0)
-    danger = truth_frame(1).model_copy(update={"tip_in_zone": {"foramen_S1L": True}, "escape": True})
+    dangers = [truth_frame(i, tip=(120.0, 120.0)).model_copy(update={"escape": True}) for i in range(1, 6)]
     told = [raised(AlertKind.NEEDLE_IN_ZONE, 1)]
-    score = score_alerts(told, truth_of(quiet, danger), Limits())
+    score = score_alerts(told, truth_of(quiet, *dangers), Limits())
     assert score.delays_of(AlertKind.NEEDLE_IN_ZONE) == [0]
     assert score.delays_of(AlertKind.CEMENT_ESCAPE) == [None]
+
+
+@pytest.mark.parametrize(("stay_pulses", "delays"), [(3, []), (4, [None])])
+def test_a_tip_that_has_passed_through_a_zone_before_its_alert_is_due_is_no_breach(
+    stay_pulses: int, delays: list[int | None]
+) -> None:
+    inside = [truth_frame(i, tip=(120.0, 120.0)) for i in range(stay_pulses)]
+    beyond = [truth_frame(stay_pulses + i, tip=(200.0, 50.0)) for i in range(4)]
+    assert score_alerts([], truth_of(*inside, *beyond), Limits()).delays_of(AlertKind.NEEDLE_IN_ZONE) == delays
+
+
+def test_a_stub_of_a_needle_in_a_zone_need_not_be_told_but_may_be() -> None:
+    truth = truth_of(*[truth_frame(i, tip=(120.0, 120.0), shaft_px=9.0 / MM_PER_PX) for i in range(6)])
+    score = score_alerts([raised(AlertKind.NEEDLE_IN_ZONE, 2)], truth, Limits())
+    assert score.delays_of(AlertKind.NEEDLE_IN_ZONE) == []
+    assert score.false == ()
 
 
 def test_an_alert_of_what_is_not_there_is_false() -> None:
