@@ -39,6 +39,10 @@ CLOSING_SETTLED_S = 1.0
 FORESEEN_MM = 6.0
 """An arrival is foreseen from no farther off: beyond, only what outruns foresight would be in time, see escapes."""
 
+TIP_ERROR_MM = 0.75
+"""One tip in twenty lies farther than this from where it is told, and in a stroke the picture trails the needle: what
+is told so near a zone may be in it."""
+
 TRUSTED_NEEDLE = 0.5
 """A tip less likely than this is shown but does not alarm."""
 
@@ -198,12 +202,13 @@ def _needles_and_zones(findings: Findings, limits: Limits, history: History) -> 
     for zone in _watched_zones(findings, ZoneKind.FORBIDDEN):
         for needle in _trusted_needles(findings):
             depth_mm = depth_in_px(needle.tip_px, zone.polygon_px) * mm
-            if depth_mm >= 0:
-                text = f"Needle {needle.id} in {_name(zone)}: {depth_mm:.1f} mm past its edge"
+            if depth_mm >= -TIP_ERROR_MM:
+                inside = f"in {_name(zone)}: {depth_mm:.1f} mm past its edge"
+                text = f"Needle {needle.id} {inside if depth_mm >= 0 else f'at the edge of {_name(zone)}'}"
                 yield Condition(
                     AlertKind.NEEDLE_IN_ZONE,
                     Priority.HIGH,
-                    depth_mm,
+                    max(0.0, depth_mm),
                     "mm",
                     text,
                     zone=zone.id,

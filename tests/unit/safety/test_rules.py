@@ -121,6 +121,14 @@ def test_a_tip_in_a_forbidden_zone_is_told_with_its_depth() -> None:
     assert breach.needle == 1
 
 
+def test_a_tip_told_within_its_error_of_a_zone_is_told_at_its_edge() -> None:
+    # Half a millimetre before the edge: one tip in twenty lies farther off than that.
+    (breach,) = conditions(findings(needles=(needle(98, 120),)))
+    assert breach.kind is AlertKind.NEEDLE_IN_ZONE
+    assert breach.value == 0.0
+    assert breach.text == "Needle 1 at the edge of foramen S1L"
+
+
 def test_a_tip_that_approaches_a_zone_warns() -> None:
     frames = [findings(pulse, needles=(needle(80 + 2 * pulse, 120),)) for pulse in range(1, 6)]
     assert AlertKind.NEEDLE_NEAR_ZONE in kinds(*frames)
