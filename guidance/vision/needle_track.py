@@ -113,9 +113,10 @@ class _Track:
     strokes: int = 0
     """Pulses in a row on which the tip, as it was measured, has come forward faster than cement grows."""
     clouded_pulses: int = 0
-    """Those since the tip came to rest on which something as dark as steel had come ahead of it."""
-    bare_ahead_px: float = inf
-    """The least that was dark ahead of the tip since it came to rest: bone, which was there before."""
+    """By how much the pulses since the tip came to rest on which something as dark as steel had come ahead of it
+    outnumber the others: noise hides a tip in bone on one pulse and not on the next."""
+    usual_cloud_px: float | None = None
+    """What was dark ahead of the tip since it came to rest, on the average: bone, which was there before."""
     tip_hidden: bool = False
     sighted_tip: Floats = field(init=False)
     """Of the latest sighting, as it was measured."""
@@ -233,6 +234,9 @@ class NeedleTracker:
         return view, carried
 
     def _is_sure(self, track: _Track) -> bool:
+        if track.back is None and track.still_pulses < PULSES_TO_TELL:
+            # Steel seen end-on stays where it is; the darkest place of soft-edged bone wanders with the noise.
+            return False
         if self._is_placed and track.confidence >= CERTAIN:
             return True
         is_likely = self._is_placed and track.confidence >= LIKELY
@@ -386,15 +390,16 @@ def _take_in(
     if step < STOPPED_DIAMETERS * track.unit_px:
         track.velocity = np.zeros(2)
     if passed_s > PREDICTED_FOR_S:
-        track.clouded_pulses, track.bare_ahead_px = 0, inf
-    expected, ahead, is_held = track.tip_at(t_s), np.zeros(2), False
+        track.clouded_pulses, track.usual_cloud_px = 0, None
+    expected, ahead, seen_ahead_px, is_held = track.tip_at(t_s), np.zeros(2), 0.0, False
     if back is not None:
         ahead = _unit(tip - back)
         off = tip - track.tip
+        seen_ahead_px = float(off @ ahead)
         is_seen_again = step < NOISE_DIAMETERS * track.unit_px
         is_held = _is_out_of_sight(track, sighting, off, ahead, is_seen_again, is_fed, t_s)
         if is_held:
-            expected, tip = track.tip, tip - float(off @ ahead) * ahead
+            expected, tip = track.tip, tip - seen_ahead_px * ahead
             track.velocity = np.zeros(2)
     rests = track.still_pulses >= RESTING_PULSES and step < STROKE_DIAMETERS * track.unit_px
     advance = float((tip - expected) @ ahead)
@@ -416,13 +421,10 @@ def _take_in(
     if hypot(track.velocity[0], track.velocity[1]) < 0.2 * track.unit_px:
         track.velocity = np.zeros(2)
     track.still_pulses = track.still_pulses + 1 if is_noise and not track.velocity.any() else 0
-    if not (is_held or is_noise):
-        track.clouded_pulses, track.bare_ahead_px = 0, inf
+    if is_held or is_noise:
+        _note_cloud(track, sighting.cloud_px + max(0.0, seen_ahead_px))
     else:
-        track.bare_ahead_px = min(track.bare_ahead_px, sighting.cloud_px)
-        has_come = sighting.cloud_px > track.bare_ahead_px + CLOUDED_DIAMETERS * track.unit_px
-        if has_come and (track.clouded_pulses or track.still_pulses >= RESTING_PULSES):
-            track.clouded_pulses += 1
+        track.clouded_pulses, track.usual_cloud_px = 0, None
     track.tip_hidden = is_held
     track.tip, track.back, track.seen_at_s = smoothed, back, t_s
     if sighting.diameter_px is not None:
@@ -430,6 +432,18 @@ def _take_in(
         track.diameter_px = known + 0.2 * (sighting.diameter_px - known)
     track.confidence += 0.5 * (sighting.confidence - track.confidence)
     track.pulses += 1
+
+
+def _note_cloud(track: _Track, cloud_px: float) -> None:
+    """Count whether more is dark ahead of a resting tip than has been."""
+    cloud_px = min(cloud_px, HIDDEN_WAY_DIAMETERS * track.unit_px)
+    usual_px = cloud_px if track.usual_cloud_px is None else track.usual_cloud_px
+    has_come = cloud_px > usual_px + CLOUDED_DIAMETERS * track.unit_px
+    if track.clouded_pulses or (has_come and track.still_pulses >= RESTING_PULSES):
+        track.clouded_pulses = max(0, track.clouded_pulses + (1 if has_come else -1))
+    else:
+        usual_px += (cloud_px - usual_px) / RESTING_PULSES
+    track.usual_cloud_px = usual_px
 
 
 def _is_out_of_sight(
@@ -467,10 +481,11 @@ def _is_out_of_sight(
     is_steel = sighting.steel_share >= LEAST_STEEL_SHARE
     is_bare = sighting.dark_ahead_px < CLOUDED_DIAMETERS * unit and is_steel and is_seen_again
     is_hidden = sighting.tip_covered or (sighting.tip_hidden and not is_bare)
-    if track.clouded_pulses >= CLOUDED_PULSES:
-        # Cement has come between: only a bare tip with steel to its end shows that the needle was driven on.
-        return is_hidden or not is_steel
     is_driven = track.strokes >= SURE_STROKES or float(track.velocity @ ahead) > DRIVEN_DIAMETERS_PER_S * unit
+    if track.clouded_pulses >= CLOUDED_PULSES:
+        # Cement has come between: only steel to a bare end, or to one that a mallet moves, is the needle driven on.
+        is_sure = sighting.steel_share >= SURE_STEEL_SHARE
+        return not is_steel or (is_hidden and not (is_driven and is_sure))
     return is_hidden and not is_driven and advance <= HIDDEN_WAY_DIAMETERS * unit
 
 

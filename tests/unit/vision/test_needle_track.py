@@ -301,6 +301,16 @@ def test_a_doubtful_needle_is_told_on_its_fifth_pulse_in_a_row() -> None:
     assert [len(needles) for needles in told] == [0, 0, 0, 0, 1, 1]
 
 
+@pytest.mark.parametrize(("wander_px", "told"), [(0.5, 1), (6.0, 0)])
+def test_a_needle_seen_end_on_is_told_once_it_stays_where_it_is(wander_px: float, told: int) -> None:
+    tracker = NeedleTracker()
+    tracker.update((), 0.0, STILL, 0)
+    for pulse in range(1, 9):
+        dot = NeedleSighting((100 + wander_px * (pulse % 2), 100), None, None, 10.0, 0.9)
+        needles = tracker.update((dot,), 0.13 * pulse, STILL, 0)
+    assert len(needles) == told
+
+
 def clouded_for_a_second() -> NeedleTracker:
     tracker = NeedleTracker()
     for pulse in range(18):
@@ -319,6 +329,16 @@ def test_a_column_of_cement_in_a_resting_needles_line_does_not_advance_its_tip(
         column = replace(seen(200 - ahead_px, 100, angle=0.0, hidden=is_hidden), steel_share=0.5)
         (needle,) = tracker.update((column,), 0.13 * pulse, STILL, 0)
         assert needle.tip_px[0] == pytest.approx(200.0, abs=0.5)
+
+
+def test_a_tip_in_bone_that_noise_shows_bare_on_one_pulse_is_believed_when_it_is_driven_on() -> None:
+    tracker = NeedleTracker()
+    for pulse in range(24):
+        tracker.update((seen(300, 100, angle=0.0, hidden=pulse != 15),), 0.13 * pulse, STILL, 0)
+    for pulse in range(24, 28):
+        x = 300.0 - 5.0 * (pulse - 23)
+        (needle,) = tracker.update((seen(x, 100, angle=0.0, hidden=True),), 0.13 * pulse, STILL, 0)
+    assert needle.tip_px[0] == pytest.approx(x, abs=2.0)
 
 
 def test_a_bare_tip_with_steel_to_its_end_has_been_driven_out_of_the_cement() -> None:
