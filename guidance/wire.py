@@ -88,6 +88,7 @@ class CementMessage(WireModel):
     area_mm2: Rounded | None
     growth_mm2_per_s: Rounded | None
     front_mm_per_s: Rounded | None
+    needle: int | None = None
 
 
 class FindingsMessage(WireModel):
@@ -202,4 +203,5 @@ def _cement(deposit: CementDeposit) -> CementMessage:
         area_mm2=deposit.area_mm2,
         growth_mm2_per_s=deposit.growth_mm2_per_s,
         front_mm_per_s=deposit.front_mm_per_s,
+        needle=deposit.needle,
     )

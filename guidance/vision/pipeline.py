@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from math import inf
 
 import cv2
 import numpy as np
@@ -24,7 +25,7 @@ from guidance.records import (
     Zone,
     ZoneKind,
 )
-from guidance.vision.cement import CementWatch
+from guidance.vision.cement import TIP_REACH_MM, CementWatch
 from guidance.vision.contrast import RootMapper
 from guidance.vision.field import FieldWatch, XrayField
 from guidance.vision.geometry import RigidMotion
@@ -77,6 +78,8 @@ class _ViewContext:
     found_roots: tuple[NerveRoot, ...] = ()
     deposits: tuple[CementDeposit, ...] = ()
     drawn: RigidMotion = field(default_factory=RigidMotion)
+    feeders: dict[int, int] = field(default_factory=dict)
+    """For each deposit the needle that feeds it, once that is known."""
     steel: dict[int, tuple[float, Needle]] = field(default_factory=dict)
     """When and where each needle was last seen."""
 
@@ -216,7 +219,9 @@ class Pipeline:
         seen = (picture, placement.motion, may_compare, needles, shafts, phase, known_mm_per_px, t_s)
         context.found_roots = context.roots.update(*seen)
         self._on_stage("nerve roots")
-        context.deposits = context.cement.update(*seen, placement.rests)
+        deposits = context.cement.update(*seen, placement.rests)
+        _note_feeders(context.feeders, deposits, needles, TIP_REACH_MM / scale.mm_per_px)
+        context.deposits = tuple(replace(deposit, needle=context.feeders.get(deposit.id)) for deposit in deposits)
         self._on_stage("cement")
         if self._phases.is_inferred:
             self._phases.note(needles, bool(context.found_roots), bool(context.deposits))
@@ -308,6 +313,23 @@ class Pipeline:
             return Scale(diameter_mm / float(np.median(self._needle_widths_px)), ScaleSource.NEEDLE)
         x0, y0, x1, y1 = field.box_px
         return Scale(USUAL_FIELD_MM / max(x1 - x0, y1 - y0), ScaleSource.ASSUMED)
+
+
+def _note_feeders(
+    feeders: dict[int, int], deposits: Iterable[CementDeposit], needles: Iterable[Needle], within_px: float
+) -> None:
+    """Take note of the nearest needle at each deposit that is not known to be fed by one yet."""
+    for deposit in deposits:
+        if deposit.id in feeders:
+            continue
+        rings = [np.asarray(ring, dtype=np.float32) for ring in deposit.polygons_px]
+        inside_px = [
+            (max((cv2.pointPolygonTest(ring, needle.tip_px, True) for ring in rings), default=-inf), needle.id)
+            for needle in needles
+        ]
+        nearest_px, needle_id = max(inside_px, default=(-inf, 0))
+        if nearest_px >= -within_px:
+            feeders[deposit.id] = needle_id
 
 
 def needle_diameters_px(diameter_mm: float | None, mm_per_px: float | None) -> tuple[float, float] | None:

@@ -111,7 +111,7 @@ export function showFindings(findings, alerts) {
   showTable("needles", needles, 4);
 
   const cement = findings.cement.map((/** @type {any} */ deposit) => [
-    `${deposit.id}`,
+    deposit.needle === null ? `${deposit.id}` : `${deposit.id} of needle ${deposit.needle}`,
     deposit.area_mm2 === null ? "unknown" : `${deposit.area_mm2.toFixed(0)} mm²`,
     deposit.growth_mm2_per_s === null ? "–" : `${signed(deposit.growth_mm2_per_s)} mm²/s`,
   ]);

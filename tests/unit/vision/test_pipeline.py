@@ -185,3 +185,19 @@ def test_in_a_view_that_may_be_magnified_otherwise_a_needle_may_be_wider_than_th
     assert not any(f.needles for f in here)
     assert there[-1].view_id != here[-1].view_id
     assert len(there[-1].needles) == 1
+
+
+def test_a_deposit_is_told_with_the_needle_that_feeds_it() -> None:
+    plan = CasePlan(mm_per_px=0.25, phases=(PhaseMark(0.0, Phase.NEEDLE), PhaseMark(12 * PULSE_S, Phase.CEMENT)))
+    y, x = np.mgrid[:SIDE_PX, :SIDE_PX]
+    shafts = np.where(((np.abs(y - 110) < 6) | (np.abs(y - 210) < 6)) & (x > 150), 0.3, 1.0)
+    pipeline = Pipeline(plan, INFO)
+    for i in range(32):
+        radius_px = 2.0 + 0.8 * max(0, i - 12)
+        cement = np.exp(
+            -0.06 * np.sqrt(np.maximum(0.0, radius_px**2 - (x - 144.0) ** 2 - (y - 210.0) ** 2)) * (i >= 12)
+        )
+        seen = pipeline.step(frame(i, shafts * cement * anatomy(0)))
+    (deposit,) = seen.cement
+    (feeding,) = [needle for needle in seen.needles if abs(needle.tip_px[1] - 210) < 6]
+    assert deposit.needle == feeding.id
