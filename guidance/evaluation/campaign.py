@@ -49,7 +49,12 @@ STUDIES = {
         needle_study.reliability_lines,
     ),
     "leaks": Study(
-        leak_trial, leak_study.measure, TypeAdapter(leak_study.LeakNotes), leak_study.figures, leak_study.shortfall
+        leak_trial,
+        leak_study.measure,
+        TypeAdapter(leak_study.LeakNotes),
+        leak_study.figures,
+        leak_study.shortfall,
+        leak_study.setting_lines,
     ),
 }
 

@@ -343,6 +343,30 @@ def _count(trials: Sequence[LeakNotes], name: str) -> int:
     return sum(len(getattr(t, name)) for t in trials)
 
 
+def setting_lines(trials: Sequence[LeakNotes]) -> list[str]:
+    """What was told in time of all there was to tell, and what was told falsely, by event and by dose."""
+    lines = [f"{'':24} trials  minutes   leaks  breaches  escapes  false high  false"]
+    slices = [(t.kind, t) for t in trials] + [(f"{t.dose_ur:g} µR", t) for t in trials]
+    for words in dict.fromkeys(words for words, _ in slices):
+        these = [t for name, t in slices if name == words]
+        dangers = [d for t in these for d in t.dangers]
+        leaks, breaches = (
+            [d.delay_pulses for d in dangers if d.kind == kind]
+            for kind in (AlertKind.CEMENT_IN_ZONE, AlertKind.NEEDLE_IN_ZONE)
+        )
+        runs = [seconds for t in these for seconds in t.run_told_s]
+        false = [f for t in these for f in t.false]
+        lines.append(
+            f"{words:24} {len(these):6}  {sum(t.beam_s for t in these) / 60:7.1f}  {_of(leaks, 4):>6}  "
+            f"{_of(breaches, 3):>8}  {_of(runs, 0.5):>7}  {sum(f.high for f in false):10}  {len(false):5}"
+        )
+    return lines
+
+
+def _of(delays: Sequence[float | None], most: float) -> str:
+    return f"{_within(delays, most)}/{len(delays)}" if delays else "-"
+
+
 def shortfall(trial: LeakNotes) -> str:
     """What is wrong with one trial."""
     words = []

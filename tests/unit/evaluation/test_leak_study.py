@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from guidance.casebook.case import CaseTruth, FrameTruth, RunLengths
-from guidance.evaluation.leak_study import LeakNotes, note_trial
+from guidance.evaluation.leak_study import DangerNote, LeakNotes, note_trial, setting_lines
 from guidance.evaluation.leak_trials import leak_trial
 from guidance.records import FrameState, Phase, View
 from tests.unit.safety.scenes import MM_PER_PX, PULSE_S, findings
@@ -86,3 +86,15 @@ def test_a_warning_is_asked_for_before_a_slow_leak_only(mm_per_s: float, can_be_
     (leak,) = note_trial(leak_trial(7, 1), [findings(i + 1) for i in range(60)], [], truth).dangers
     assert leak.mm_per_s == pytest.approx(mm_per_s, rel=0.15)
     assert leak.can_be_foreseen is can_be_foreseen
+
+
+def test_each_event_and_each_dose_has_its_line_of_what_was_told_in_time() -> None:
+    leak = DangerNote("cement_in_zone", ZONE, 1.0, delay_pulses=5, warned=True)
+    notes = LeakNotes("a trial", "leak vein", 4, dose_ur=0.6, beam_s=60.0, dangers=[leak], run_told_s=[0.2, None])
+    heading, *lines = setting_lines([notes, LeakNotes("another", "gas", 15, dose_ur=0.6, beam_s=30.0)])
+    assert heading.split() == ["trials", "minutes", "leaks", "breaches", "escapes", "false", "high", "false"]
+    assert [line.split()[-7:] for line in lines] == [
+        ["1", "1.0", "0/1", "-", "1/2", "0", "0"],
+        ["1", "0.5", "-", "-", "-", "0", "0"],
+        ["2", "1.5", "0/1", "-", "1/2", "0", "0"],
+    ]
