@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--json", action="store_true", help="print JSON instead of a table")
     campaign = evaluate.add_argument_group("campaign", "procedures drawn at random instead of cases")
     campaign.add_argument(
-        "--campaign", nargs="?", choices=("needles", "leaks"), const="leaks", help="what for (default: leaks)"
+        "--campaign", nargs="?", choices=("needles", "leaks", "roots"), const="leaks", help="what for (default: leaks)"
     )
     campaign.add_argument("--trials", type=int, default=110, help="how many (default: %(default)s)")
     campaign.add_argument("--seed", type=int, default=1, help="which (default: %(default)s)")

@@ -85,12 +85,20 @@ class TipTruth(_Strict):
     shaft_px: Finite | None = None
 
 
+class RootTruth(_Strict):
+    """A nerve root that contrast has filled. ``mask``: where its sheath has held 0.3 mm; ``line_px``: its axis."""
+
+    mask: RunLengths
+    line_px: tuple[Point, ...]
+
+
 class FrameTruth(_Strict):
     """What is true of one frame. ``shift_px`` and ``rotation_deg`` mean what ``records.Registration`` says.
 
     ``view`` is None while the C-arm swings: nothing can be registered then. ``leak_mm2`` and ``tip_in_zone`` go by
     the forbidden zones of the frame's view. ``cement``: at least 1 mm thick in projection; ``roots``: where the
-    contrast has been at least 0.3 mm thick, kept as a roadmap; both absent while there are none.
+    contrast of roots has been at least 0.3 mm thick, kept as a roadmap; both absent while there are none. ``filled``:
+    each root by its name, without what has run on over the dura; contrast that goes elsewhere is in none of them.
     """
 
     frame: Annotated[int, Field(ge=0)]
@@ -113,6 +121,7 @@ class FrameTruth(_Strict):
     """How far in this view a leak's front lies from all cement that is not of the leak."""
     cement: RunLengths | None = None
     roots: RunLengths | None = None
+    filled: dict[str, RootTruth] = {}
     zones: dict[str, tuple[Point, ...]] = {}
 
 

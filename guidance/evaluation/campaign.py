@@ -18,9 +18,10 @@ from pydantic import TypeAdapter, ValidationError
 
 import guidance
 from guidance.casebook.case import CaseError
-from guidance.evaluation import leak_study, needle_study
+from guidance.evaluation import leak_study, needle_study, root_study
 from guidance.evaluation.figures import Figure, as_lines
 from guidance.evaluation.leak_trials import leak_trial
+from guidance.evaluation.root_trials import root_trial
 from guidance.evaluation.trials import Trial, needle_trial
 
 Notes = Any
@@ -55,6 +56,9 @@ STUDIES = {
         leak_study.figures,
         leak_study.shortfall,
         leak_study.setting_lines,
+    ),
+    "roots": Study(
+        root_trial, root_study.measure, TypeAdapter(root_study.RootNotes), root_study.figures, root_study.shortfall
     ),
 }
 

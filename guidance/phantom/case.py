@@ -84,7 +84,7 @@ def bounds_of(scenario: Scenario) -> dict[str, Any]:
         absent |= {"leak_delay_frames", "leaks_found_share"}
     if not any(injection.leak for injection in scenario.cement):
         absent.add("escapes_found_share")
-    if not scenario.contrast:
+    if not any(injection.into == "root" for injection in scenario.contrast):
         absent.add("dice_roots")
     return {key: bound for key, bound in bounds.items() if key not in absent} | scenario.expect
 

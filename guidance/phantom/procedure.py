@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from guidance.casebook.case import FrameTruth, RunLengths, TipTruth
+from guidance.casebook.case import FrameTruth, RootTruth, RunLengths, TipTruth
 from guidance.phantom.carm import CArm
 from guidance.phantom.detector import Detector, DetectorSettings
 from guidance.phantom.instruments import BoneNeedle, Cable, Clamp, Screw
@@ -166,7 +166,8 @@ class Procedure:
         self._spreads = [self._spread(i) for i in range(len(scenario.cement))]
         self._injected = [0.0] * len(self._spreads)
         self._runs = [
-            contrast_run(self._key, c.root, c.ml, self.seed + i, c.washout_s) for i, c in enumerate(scenario.contrast)
+            contrast_run(self._key, c.root, c.ml, self.seed + i, c.washout_s, c.into)
+            for i, c in enumerate(scenario.contrast)
         ]
         self._last: tuple[Moment, FrameTruth] | None = None
         for view in View:
@@ -277,13 +278,14 @@ class Procedure:
         things = self._things(t_s)
         steel += [metal.steel_cm(carm) for thing in things for metal in _metals(thing, t_s)]
         cement = [s.cement_cm(carm) for s, ml in zip(self._spreads, self._injected, strict=True) if ml > 0]
-        iodine = []
-        for run, injection in zip(self._runs, self.scenario.contrast, strict=True):
-            if t_s > injection.start_s:
-                iodine.append(run.at(t_s - injection.start_s).iodine_cm(carm))
+        iodine: list[Shadow] = []
         spilt = [
             skin_spill(np.array(d.at_mm), SPILL_ML, self.seed).iodine_cm(carm) for d in things if d.kind == "spill"
         ]
+        for run, injection in zip(self._runs, self.scenario.contrast, strict=True):
+            if t_s > injection.start_s:
+                goes_to = iodine if injection.into == "root" else spilt
+                goes_to.append(run.at(t_s - injection.start_s).iodine_cm(carm))
         gas = [gas_bubble_cm(_place_mm(d, t_s), GAS_RADIUS_MM, carm) for d in things if d.kind == "gas"]
         return steel, cement, iodine, spilt, gas
 
@@ -461,6 +463,7 @@ class Procedure:
                 "run_mm": round(max((spread.run_mm(still.carm) for spread in self._spreads), default=0.0), 2),
                 "cement": RunLengths.of(cement) if cement.any() else None,
                 "roots": RunLengths.of(roots) if roots.any() else None,
+                "filled": self._filled_roots(still.carm, to_frame, t),
                 "zones": {name: _points(polygon) for name, polygon in zones.items()},
             }
         )
@@ -490,6 +493,18 @@ class Procedure:
                 )
             )
         return tuple(tips)
+
+    def _filled_roots(self, carm: CArm, to_frame: Matrix, t_s: float) -> dict[str, RootTruth]:
+        filled = {}
+        for run, injection in zip(self._runs, self.scenario.contrast, strict=True):
+            thickness_cm = np.zeros((carm.side_px, carm.side_px), np.float32)
+            (x0, y0, x1, y1), patch = run.filled_sheath(t_s - injection.start_s).iodine_cm(carm)
+            thickness_cm[y0:y1, x0:x1] = patch
+            seen = self._seen(thickness_cm, to_frame, ROOT_TRUTH_CM)
+            if seen.any():
+                line_px = _moved(to_frame, carm.project(run.line_mm))
+                filled[injection.root] = RootTruth(mask=RunLengths.of(seen), line_px=_points(line_px))
+        return filled
 
     def _seen(self, thickness_cm: Volume, to_frame: Matrix, least_cm: float) -> NDArray[np.bool_]:
         """Where a material is at least this thick, on the frame and inside the field."""

@@ -130,9 +130,10 @@ class NeedlePath(_Strict):
 
 
 class ContrastInjection(_Strict):
-    """Contrast run down a nerve root through its foramen."""
+    """Contrast injected through the foramen of a nerve root: down the root, or ``into`` something that is none."""
 
     root: RootName
+    into: Literal["root", "vein", "tissue", "canal", "layer", "skin"] = "root"
     ml: Annotated[float, Field(gt=0, le=10)] = 1.0
     start_s: Seconds
     washout_s: Annotated[float, Field(gt=0, le=600)] = 6.0

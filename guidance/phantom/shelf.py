@@ -16,7 +16,7 @@ from guidance.phantom.ct import load_patient
 from guidance.phantom.patient import Patient, Volume
 from guidance.phantom.projector import path_lengths_cm
 from guidance.phantom.spectrum import Beam
-from guidance.phantom.spread import CementSpread, ContrastRun, Leak
+from guidance.phantom.spread import CementSpread, ContrastRun, Course, Leak
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +71,9 @@ def cement_spread(
 
 
 @lru_cache(maxsize=8)
-def contrast_run(key: PatientKey, root: str, ml: float, seed: int, washout_s: float) -> ContrastRun:
+def contrast_run(key: PatientKey, root: str, ml: float, seed: int, washout_s: float, into: Course) -> ContrastRun:
     """An injection of contrast from its beginning to its end."""
-    return ContrastRun(patient_of(key), root, ml, seed, washout_s=washout_s)
+    return ContrastRun(patient_of(key), root, ml, seed, washout_s=washout_s, into=into)
 
 
 @lru_cache(maxsize=8)

@@ -17,6 +17,9 @@ from guidance.phantom.projector import Box, Shadow, clip_box, draw_grains, grain
 
 Leak = Literal["foramen", "canal", "anterior", "vein"]
 
+Course = Literal["root", "vein", "tissue", "canal", "layer", "skin"]
+"""Where contrast goes that is injected at a foramen: along the root, or elsewhere."""
+
 GRAIN_MM = 0.7
 """Side of a cement voxel."""
 
@@ -266,31 +269,56 @@ class ContrastRun:
     ``root``: "S1L" and so on. ``ml`` of 200 mgI/mL go in at ``ml_per_s``. The sheath is a tube of 2 to 8 mm with the
     nerve as a filling defect in it; what it cannot hold spreads in streaks over the canal's wall. Each grain fills
     when the front reaches it and then loses its contrast with the time constant ``washout_s``.
+
+    ``into``: where it goes instead when the needle lies amiss: a vein that carries it off, a puddle in the tissue, a
+    pool in the canal, a layer over the dura alone, or a puddle on the skin. What none of these holds is gone.
     """
 
     grain_mm = 0.8
+    ml_per_s = 0.6
 
     def __init__(
-        self, patient: Patient, root: str, ml: float, seed: int, ml_per_s: float = 0.6, washout_s: float = 40.0
+        self,
+        patient: Patient,
+        root: str,
+        ml: float,
+        seed: int,
+        washout_s: float = 40.0,
+        into: Course = "root",
     ) -> None:
         if root not in patient.landmarks.roots:
             raise ValueError(f"root {root!r}: expected one of {', '.join(patient.landmarks.roots)}")
         rng = np.random.default_rng(seed)
-        self.ml, self.ml_per_s, self.washout_s = ml, ml_per_s, washout_s
+        self.ml, self.washout_s = ml, washout_s
         marks = patient.landmarks
-        line, at = _resampled(marks.roots[root], 0.4)
-        opening = at[np.argmin(np.linalg.norm(line - marks.foramina[root].mean(axis=0), axis=1))]
-        sheath, from_opening = self._sheath(line, at, float(opening), rng)
-        film, from_root = self._epidural_film(marks, line[0], rng)
-        points = np.vstack([sheath, film])
-        arrival = np.concatenate([from_opening, from_root + opening])
+        self.line_mm, at = _resampled(marks.roots[root], 0.4)
+        opening_mm = marks.foramina[root].mean(axis=0)
+        sheath = 0
+        match into:
+            case "root":
+                opening = float(at[np.argmin(np.linalg.norm(self.line_mm - opening_mm, axis=1))])
+                tube, from_opening = self._sheath(self.line_mm, at, opening, rng)
+                film, from_root = self._epidural_film(marks, self.line_mm[0], rng)
+                points, arrival = np.vstack([tube, film]), np.concatenate([from_opening, from_root + opening])
+                sheath = len(tube)
+            case "vein":
+                points, arrival = self._vein(marks, opening_mm, rng)
+            case "tissue":
+                points, arrival = self._puddle(opening_mm, rng)
+            case "canal":
+                points, arrival = self._pool(marks, self.line_mm[0])
+            case "layer":
+                points, arrival = self._epidural_film(marks, self.line_mm[0], rng)
+            case "skin":
+                points, arrival = self._blot(opening_mm, rng)
         order = np.argsort(arrival + rng.normal(0, 1.2, len(arrival)), kind="stable")
         share = np.clip(rng.normal(0.85, 0.1, len(points)), 0.3, 1.2)[order]
         filled_ml = np.cumsum(share) * self.grain_mm**3 / 1000
         holds = filled_ml <= ml
         self._points = points[order][holds]
         self._share = share[holds]
-        self._filled_s = filled_ml[holds] / ml_per_s
+        self._filled_s = filled_ml[holds] / self.ml_per_s
+        self._in_sheath = order[holds] < sheath
 
     def at(self, seconds: float) -> ContrastCloud:
         """The contrast ``seconds`` after the injection began; empty before it."""
@@ -299,6 +327,11 @@ class ContrastRun:
         since = np.maximum(seconds - max(self.ml / self.ml_per_s, 0.0), 0.0)
         faded = exp(-float(since) / self.washout_s)
         return ContrastCloud(self._points[there], self._share[there] * faded, self.grain_mm)
+
+    def filled_sheath(self, seconds: float) -> ContrastCloud:
+        """What has been in the root's sheath so far, washed out or not; empty where contrast goes elsewhere."""
+        there = self._in_sheath & (self._filled_s <= seconds)
+        return ContrastCloud(self._points[there], self._share[there], self.grain_mm)
 
     def _sheath(
         self, line: Points, at: NDArray[np.float64], opening: float, rng: np.random.Generator
@@ -326,6 +359,48 @@ class ContrastRun:
         streaks = np.sin(along / 3.1 + rng.uniform(0, 6)) + rng.normal(0, 0.15, len(points))
         kept = streaks > -0.4
         return points[kept], (0.7 * np.abs(along - home) + 1.6 * around)[kept]
+
+    def _vein(
+        self, marks: Landmarks, opening_mm: Vector, rng: np.random.Generator
+    ) -> tuple[Points, NDArray[np.float64]]:
+        """The nearest vein's lumen, 2 to 4 mm wide, from where it begins onwards."""
+        vein = min(marks.veins, key=lambda v: float(np.linalg.norm(v - opening_mm, axis=1).min()))
+        line, at = _resampled(vein, 0.4)
+        radius = float(rng.uniform(1.0, 2.0))
+        points = _lattice_near(line, self.grain_mm, radius)
+        return points, at[cKDTree(line).query(points)[1]]
+
+    def _puddle(self, opening_mm: Vector, rng: np.random.Generator) -> tuple[Points, NDArray[np.float64]]:
+        """A lobed lump in the muscle behind the foramen, at most twice as long as wide."""
+        centre = opening_mm + rng.uniform((-8.0, 18.0, -8.0), (8.0, 32.0, 8.0))
+        points = _lattice_near(centre[None], self.grain_mm, 18.0)
+        off = (points - centre) / rng.uniform(0.75, 1.35, 3)
+        distance = np.linalg.norm(off, axis=1)
+        lobes = np.sin(3 * off / np.maximum(distance, 1e-9)[:, None] @ rng.normal(0, 1, 3))
+        return points, distance * (1 + 0.2 * lobes)
+
+    def _pool(self, marks: Landmarks, start: Vector) -> tuple[Points, NDArray[np.float64]]:
+        """The canal's whole width, twice its depth, from the root's level on both ways."""
+        line, at = _resampled(marks.canal_path_mm, 0.5)
+        radius = np.interp(at, np.linspace(0, at[-1], len(marks.canal_radius_mm)), marks.canal_radius_mm)
+        home = int(np.argmin(np.linalg.norm(line - start, axis=1)))
+        near = np.abs(at - at[home]) < 25.0
+        line, at, radius, home_mm = line[near], at[near], radius[near], float(at[home])
+        points = _lattice_near(line, self.grain_mm, 2 * float(radius.max()))
+        _, i = cKDTree(line).query(points)
+        off = points - line[i]
+        off[:, 0] /= 2
+        inside = np.linalg.norm(off, axis=1) <= 0.9 * radius[i]
+        return points[inside], (np.abs(at[i] - home_mm) + np.abs(2 * off[:, 0]))[inside]
+
+    def _blot(self, opening_mm: Vector, rng: np.random.Generator) -> tuple[Points, NDArray[np.float64]]:
+        """A ragged film on the back's skin, two grains thick, that spreads from where it drips."""
+        centre = opening_mm + np.array([*rng.uniform(-25, 25, 1), 85.0, *rng.uniform(-25, 25, 1)])
+        x, z = (v.ravel() for v in np.meshgrid(*[np.arange(-40, 41) * self.grain_mm] * 2))
+        lumps = gaussian_filter(rng.standard_normal((81, 81)), 5.0, mode="wrap").ravel()
+        away = np.hypot(x, z) * (1 + 0.15 * lumps / lumps.std())
+        layers = [centre + np.column_stack([x, np.full(len(x), y), z]) for y in (0.0, self.grain_mm)]
+        return np.vstack(layers), np.tile(away, 2)
 
 
 def gas_bubble_cm(centre_mm: Vector, radius_mm: float, carm: CArm) -> Shadow:

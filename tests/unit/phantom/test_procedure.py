@@ -124,6 +124,18 @@ def test_the_roadmap_stays_after_the_contrast_has_begun_to_wash_out() -> None:
     assert truth_at(4.4).roots_mm2 >= 0.95 * truth_at(2.3).roots_mm2 > 50
 
 
+def test_a_filled_root_is_named_with_its_axis_and_lies_within_the_roadmap() -> None:
+    assert truth_at(0.0).filled == {}
+    truth = truth_at(4.4)
+    assert truth.roots is not None
+    (root,) = truth.filled.values()
+    mask = root.mask.mask() > 0
+    assert (truth.roots.mask()[mask] > 0).mean() > 0.98
+    ys, xs = np.nonzero(mask)
+    away = np.hypot(*(np.array(root.line_px)[:, :, None] - [xs, ys]).transpose(1, 0, 2)).min(axis=0)
+    assert away.max() * played()[0].mm_per_px < 5
+
+
 def test_zones_move_as_the_registration_says() -> None:
     procedure, _ = played()
     first, moved = truth_at(0.0), truth_at(1.0)

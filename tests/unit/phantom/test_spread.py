@@ -5,7 +5,7 @@ from scipy.ndimage import label
 from guidance.phantom.anatomy import make_patient
 from guidance.phantom.carm import CArm
 from guidance.phantom.patient import Patient
-from guidance.phantom.spread import GRAIN_MM, CementSpread, ContrastRun, leak_way, skin_spill
+from guidance.phantom.spread import GRAIN_MM, CementSpread, ContrastRun, Course, leak_way, skin_spill
 
 VIEW = CArm(side_px=256, detector_side_mm=200)
 LEAKS = ["foramen", "canal", "anterior", "vein"]
@@ -110,6 +110,22 @@ def test_contrast_fills_from_the_foramen_outwards_and_washes_out(patient: Patien
     )
     # One time constant after the injection's end 37 % is left.
     assert run.at(2.5 + run.washout_s).ml == pytest.approx(1.5 * np.exp(-1), rel=0.03)
+
+
+@pytest.mark.parametrize("into", ["vein", "tissue", "canal", "layer", "skin"])
+def test_contrast_that_goes_elsewhere_is_seen_and_fills_no_root(patient: Patient, into: Course):
+    run = ContrastRun(patient, "S1R", ml=0.8, seed=3, into=into)
+    full = run.at(run.ml / run.ml_per_s)
+    assert 0 < full.ml <= 0.81
+    assert run.filled_sheath(60).ml == 0
+    _, patch = full.iodine_cm(VIEW)
+    assert np.percentile(patch[patch > 0.02], 50) > 0.05
+
+
+def test_a_filled_sheath_is_known_after_it_has_washed_out(patient: Patient):
+    run = ContrastRun(patient, "S2L", ml=1.5, seed=3, washout_s=1.0)
+    assert run.at(30).ml < 0.01
+    assert 0.3 < run.filled_sheath(30).ml < 1.5
 
 
 def test_contrast_is_thick_enough_to_be_seen(patient: Patient):
