@@ -51,6 +51,10 @@ _SLIP_ERROR_PX: Final = 0.1
 _MOST_SLIP_PX: Final = 3.0
 """A shaft that is this far beside its baseline, about a millimetre, has been moved."""
 _SLIP_STEPS: Final = 4
+_EDGE_STEEPNESS: Final = 3.0
+"""Parallax is looked for where the baseline's gradient, squared, is so many times what it is on the whole."""
+_NORMAL_SQUARE_80: Final = 1.64
+"""Four in five squares of a normal distribution with a standard deviation of 1 are less."""
 _CELL_MM: Final = 2.4
 _VEIL_MM: Final = 8.0
 """Scatter spreads over centimetres; what is looked for and not yet known must be much smaller than this."""
@@ -74,12 +78,11 @@ def halved(picture: Picture, steel: Mask) -> tuple[Picture, Mask]:
     """
     h, w = (side // 2 for side in picture.density.shape)
     even = np.s_[: 2 * h, : 2 * w]
-    density = cv2.resize(picture.density[even], (w, h), interpolation=cv2.INTER_AREA)
-    quarters = (np.s_[i : 2 * h : 2, j : 2 * w : 2] for i in (0, 1) for j in (0, 1))
-    mask, metal = np.full((h, w), 255, np.uint8), np.zeros((h, w), np.uint8)
-    for quarter in quarters:
-        cv2.bitwise_and(mask, picture.mask[quarter], dst=mask)
-        cv2.bitwise_or(metal, steel[quarter], dst=metal)
+    density, mask, metal = (
+        cv2.resize(plane[even], (w, h), interpolation=cv2.INTER_AREA)
+        for plane in (picture.density, picture.mask, steel)
+    )
+    mask, metal = cv2.compare(mask, 255, cv2.CMP_EQ), cv2.compare(metal, 0, cv2.CMP_GT)
     return replace(picture, density=density, mask=mask, factor=2 * picture.factor), metal
 
 
@@ -267,20 +270,24 @@ class Change:
         """The baseline begins anew with the next pulse where ``where`` is not 0."""
         self.base_count[where > 0] = 0
 
-    def compare(self, placed: Placed, work_mm: float, exclude: Mask | None = None) -> None:
+    def compare(self, placed: Placed, work_mm: float, exclude: Mask | None = None, edges_stray: bool = False) -> None:
         """Update ``added``, ``broad`` and ``z`` with one pulse.
 
-        ``exclude``: not 0 where a change is known and must not pass for tone, slip or noise.
+        ``exclude``: not 0 where a change is known and must not pass for tone, slip or noise. ``edges_stray``: parallax
+        may have moved edges, so each counts for as much less as this pulse shows them to have moved.
         """
         sigma = self._differ(placed, work_mm, exclude)
         self._refresh_doubt(sigma)
+        doubt = self._doubt
+        if edges_stray:
+            doubt = doubt + self._steep * self._straying(placed, sigma, exclude)
         self.hidden = self._disturbed(placed, sigma)
         seen = _without(cv2.bitwise_and(self._learnt(), placed.valid), self.hidden)
         kernels.follow(
             self.base,
             self._fine,
             self._coarse,
-            self._doubt,
+            doubt,
             seen,
             sigma,
             np.minimum(self._settled, sigma),
@@ -438,6 +445,20 @@ class Change:
         missing = np.maximum(1.0 / np.maximum(self.base_count, 1.0) - 1.0 / max(usual, 1.0), 0.0)
         self._doubt = self._steep + (_CORRELATED_PULSES * missing * sigma[_classes(self.base)] ** 2).astype(np.float32)
         self._doubt_of = self.pulses_learnt
+
+    def _straying(self, placed: Placed, sigma: NDArray[np.float32], exclude: Mask | None) -> np.float32:
+        """How much more the steepest edges have changed than noise and slip make them, as a multiple of ``_steep``."""
+        some = np.s_[::3, ::3]
+        use = self._comparable(placed)[some] > 0
+        if exclude is not None:
+            use &= exclude[some] == 0
+        steep, change, grey = (plane[some][use] for plane in (self._steep, self._coarse, self.base))
+        edges = steep > _EDGE_STEEPNESS * steep.mean() if len(steep) else np.zeros(0, np.bool_)
+        if int(edges.sum()) < _LEAST_SAMPLES:
+            return np.float32(0.0)
+        excess = change[edges] ** 2 - _NORMAL_SQUARE_80 * sigma[_classes(grey[edges])] ** 2
+        strays = np.quantile(excess / steep[edges], 0.8) / _NORMAL_SQUARE_80
+        return np.float32(max(0.0, float(strays) - 1.0))
 
     def _by_grey(self, value: Density, use: Mask) -> NDArray[np.float32]:
         return kernels.quartiles_by_grey(self.base, value, use, 3, _BINS, _TOP, 0.0, _REACH)

@@ -30,7 +30,9 @@ SEED_SIGMA: Final = 6.0
 GROW_SIGMA: Final = 3.5
 """A sigma more than for a single look: the greatest of ten or so independent looks lies 1.5 higher."""
 SETTLED_PULSES: Final = 3.0
-"""The roadmap takes a pixel's average only when so many pulses stand behind it."""
+"""What is not plain on two looks counts once so many pulses stand behind it: contrast that comes and goes fast is."""
+BORDER_MM: Final = 4.0
+"""Nothing is drawn this near to the field's edge: an iris's shadow stays on the screen while the anatomy moves."""
 TRACE_PULSES: Final = 3
 """The roadmap is drawn on every pulse, its outlines are traced on every third: contrast runs for seconds."""
 EDGE_SHARE: Final = 0.35
@@ -38,12 +40,24 @@ EDGE_SHARE: Final = 0.35
 WIDTH_MM: Final = (1.5, 8.5)
 """Roots with their sheath are 2 to 8 mm wide; a smoothing of 0.6 mm blurs that by a few tenths."""
 POOL_MM: Final = 10.0
-LEAST_LENGTH_MM: Final = 10.0
+RIM_MM: Final = 5.0
+"""What lies at a pool as near as this, for the most part, is the pool's rim; a root leads away."""
+LEAST_LENGTH_MM: Final = 15.0
 LEAST_ELONGATION: Final = 3.5
 LEAST_FILLING_S: Final = 0.2
 """Contrast runs along a root, at most some 10 cm/s; an instrument laid into the field is there all at once."""
 LEAST_SPAN: Final = 0.6
 """From end to end over length: roots bend by less than a half circle (0.64), chains of noise curl."""
+HOLE_MM2: Final = 12.0
+"""A nerve is at most 4 mm thick; what two roots enclose is larger."""
+MOST_CUTS: Final = 3
+"""Four roots run together at three places."""
+BRANCH_WIDTHS: Final = 1.3
+"""What lies aside of a tube's middle by more than so many times its half width there branches off."""
+BORDER_SHARE: Final = 0.4
+"""A tube has as much of its border to itself, however close others run."""
+GAP_SHARE: Final = 0.35
+"""A root's border is seen in the present picture; what moving gas has left had half of its border in the baseline."""
 KEPT_TRACES: Final = 3
 """A root told on so many traces, over a second of pulses, stays on the roadmap whatever its contrast runs into."""
 
@@ -73,12 +87,15 @@ class RootMapper:
         self._peak: NDArray[np.float32] = np.zeros((0, 0), np.float32)
         self._peak_z: NDArray[np.float32] = np.zeros((0, 0), np.float32)
         self._arrived_s: NDArray[np.float32] = np.zeros((0, 0), np.float32)
+        self._last_z: NDArray[np.float32] = np.zeros((0, 0), np.float32)
+        self._last_added: NDArray[np.float32] = np.zeros((0, 0), np.float32)
         self._steel: Mask = np.zeros((0, 0), np.uint8)
         self._regions: NDArray[np.int32] = np.zeros((0, 0), np.int32)
         self._nowhere: Mask = np.zeros((0, 0), np.uint8)
         self._roots: dict[int, _Root] = {}
         self._looks = 0
         self._next_id = 1
+        self._has_begun = False
 
     def update(
         self,
@@ -94,7 +111,7 @@ class RootMapper:
         """The roots as they lie on this pulse, in input-frame pixels.
 
         ``motion``: reference to present; while not ``ok`` nothing is learnt. ``shafts``: instruments on the
-        picture's work pixels, uint8. Baseline and epidurogram are watched; later phases keep the roadmap.
+        picture's work pixels, uint8. What comes before the epidurogram is the baseline; what follows keeps the roadmap.
         ``mm_per_px`` None: areas are None, and sizes are judged with a prior scale.
         """
         if self._grid is None:
@@ -104,14 +121,14 @@ class RootMapper:
         if self._grid is None or self._change is None:
             self._grid = ReferenceGrid(picture)
             self._change = Change(self._grid.shape)
-            self._peak = np.zeros(self._grid.shape, np.float32)
-            self._peak_z = np.zeros(self._grid.shape, np.float32)
+            self._peak, self._peak_z, self._last_added, self._last_z = np.zeros((4, *self._grid.shape), np.float32)
             self._arrived_s = np.full(self._grid.shape, inf, np.float32)
             self._steel = np.zeros(self._grid.shape, np.uint8)
             self._regions = np.zeros(self._grid.shape, np.int32)
             self._nowhere = np.zeros(self._grid.shape, np.uint8)
         grid, change = self._grid, self._change
-        if ok and phase in (Phase.BASELINE, Phase.EPIDUROGRAM):
+        self._has_begun = self._has_begun or phase is Phase.EPIDUROGRAM
+        if ok and (phase is Phase.EPIDUROGRAM or (not self._has_begun and phase is not Phase.CEMENT)):
             work_mm = grid.work_mm(mm_per_px)
             placed = grid.place(picture, motion, shafts, work_mm)
             self._take(change, placed, phase, work_mm, t_s)
@@ -137,20 +154,26 @@ class RootMapper:
     def _take(self, change: Change, placed: Placed, phase: Phase, work_mm: float, t_s: float) -> None:
         learnt = change.pulses_learnt >= LEAST_BASELINE_PULSES
         if learnt:
-            change.compare(placed, work_mm, (self._peak_z > GROW_SIGMA).astype(np.uint8))
-            self._draw(change, placed, t_s)
+            known = (self._peak_z > GROW_SIGMA).astype(np.uint8)
+            change.compare(placed, work_mm, known, edges_stray=True)
+            self._draw(change, placed, work_mm, t_s)
             self._looks += 1
             if self._looks % TRACE_PULSES == 0:
                 self._trace(work_mm)
-        if not learnt or phase is Phase.BASELINE:
+        if not learnt or phase is not Phase.EPIDUROGRAM:
             change.learn(placed, work_mm, (change.z > GROW_SIGMA).astype(np.uint8))
 
-    def _draw(self, change: Change, placed: Placed, t_s: float) -> None:
-        """Take this pulse into the roadmap."""
-        denser = (change.z > self._peak_z) & (change.count >= SETTLED_PULSES)
-        np.copyto(self._peak_z, change.z, where=denser)
-        np.copyto(self._peak, change.added, where=denser)
-        np.minimum(self._arrived_s, np.float32(t_s), out=self._arrived_s, where=denser & (change.z > GROW_SIGMA))
+    def _draw(self, change: Change, placed: Placed, work_mm: float, t_s: float) -> None:
+        """Take this pulse into the roadmap: what two looks in a row have shown, well inside the field."""
+        border = 2 * round(BORDER_MM / work_mm) + 1
+        inner = cv2.erode(placed.valid, np.ones((border, border), np.uint8))
+        lasting = np.minimum(change.z, self._last_z)
+        denser = (lasting > self._peak_z) & ((change.count >= SETTLED_PULSES) | (lasting > SEED_SIGMA)) & (inner > 0)
+        np.copyto(self._peak_z, lasting, where=denser)
+        np.copyto(self._peak, np.minimum(change.added, self._last_added), where=denser)
+        np.minimum(self._arrived_s, np.float32(t_s), out=self._arrived_s, where=denser & (lasting > GROW_SIGMA))
+        np.copyto(self._last_z, change.z)
+        np.copyto(self._last_added, change.added)
         self._steel |= placed.steel
 
     def _trace(self, work_mm: float) -> None:
@@ -176,11 +199,14 @@ class RootMapper:
         axis = np.maximum(axis, 0.5 * float(np.quantile(peak[part], 0.9)))
         inside = np.where(part & (peak > EDGE_SHARE * axis), 255, 0).astype(np.uint8)
         inside = cv2.morphologyEx(inside, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-        radius = max(1, round(0.5 * POOL_MM / work_mm))
-        tubes = np.where(opened(inside, radius), 0, inside).astype(np.uint8)
+        inside = _without_holes(inside, HOLE_MM2 / work_mm**2)
+        pool = opened(inside, max(1, round(0.5 * POOL_MM / work_mm)))
+        tubes = np.where(pool, 0, inside).astype(np.uint8)
+        away_mm = cv2.distanceTransform(np.where(pool, 0, 255).astype(np.uint8), cv2.DIST_L2, 5) * work_mm
         n, pieces, stats, _ = cv2.connectedComponentsWithStats(tubes, connectivity=4)
         least = LEAST_LENGTH_MM * WIDTH_MM[0] / work_mm**2
-        return [pieces == i for i in range(1, n) if stats[i, cv2.CC_STAT_AREA] >= least]
+        large = (pieces == i for i in range(1, n) if stats[i, cv2.CC_STAT_AREA] >= least)
+        return [piece for piece in large if not pool.any() or float(np.median(away_mm[piece])) > RIM_MM]
 
     def _by_known_roots(self, box: tuple[slice, slice], tube: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
         """A tube shared out among the roots already known that have run together in it; else the tube."""
@@ -190,31 +216,44 @@ class RootMapper:
                 marks[tube & (root.mask[box] > 0)] = name
         return _shared_out(tube, marks)
 
-    def _roots_along(self, tube: NDArray[np.bool_], offset_xy: tuple[int, int], work_mm: float) -> list[_Root]:
-        """The root that a tube is; where it bends too far, as roots do that meet in the canal, those of its legs."""
-        root = self._root(tube, offset_xy, work_mm)
-        if root is not None:
-            return [root]
-        line = centre_line(tube)
-        bend = _bend(line)
-        if bend is None or int(tube.sum()) * work_mm**2 < 2 * LEAST_LENGTH_MM * WIDTH_MM[0]:
-            return []
-        marks = np.zeros(tube.shape, np.int32)
-        rows, columns = line.round().astype(int).T[::-1]
-        marks[rows[:bend], columns[:bend]] = 1
-        marks[rows[bend:], columns[bend:]] = 2
-        legs = (self._root(leg, offset_xy, work_mm) for leg in _shared_out(tube, marks))
-        return [leg for leg in legs if leg is not None]
+    def _roots_along(
+        self, tube: NDArray[np.bool_], offset_xy: tuple[int, int], work_mm: float, cuts: int = MOST_CUTS
+    ) -> list[_Root]:
+        """The roots that a tube is made of: its longest line's, and those that branch off it.
 
-    def _root(self, tube: NDArray[np.bool_], offset_xy: tuple[int, int], work_mm: float) -> _Root | None:
-        """The root that a region is; None where it is not long and tubular, lies on a shaft or came all at once."""
+        Where the line bends too far for one root, as roots do that meet in the canal, it is cut at its bend.
+        """
+        least_px = LEAST_LENGTH_MM * WIDTH_MM[0] / work_mm**2
+        line = centre_line(tube)
+        trunk, branches = _parted(tube, line, least_px)
+        root = self._root(trunk, line, offset_xy, work_mm)
+        found = [] if root is None else [root]
+        bend = _bend(line)
+        if root is None and bend is not None and cuts:
+            marks = np.zeros(tube.shape, np.int32)
+            columns, rows = line.round().astype(int).T
+            marks[rows[:bend], columns[:bend]] = 1
+            marks[rows[bend:], columns[bend:]] = 2
+            branches += _shared_out(trunk, marks)
+        for branch in branches if cuts else []:
+            if int(branch.sum()) >= least_px:
+                found += self._roots_along(branch, offset_xy, work_mm, cuts - 1)
+        return found
+
+    def _root(
+        self, tube: NDArray[np.bool_], line: NDArray[np.float64], offset_xy: tuple[int, int], work_mm: float
+    ) -> _Root | None:
+        """The root that a region with this centre-line is.
+
+        None where it is not long and tubular, lies on a shaft, came all at once or is what gas has left.
+        """
         assert self._grid is not None
+        assert self._change is not None
         x, y = offset_xy
         h, w = tube.shape
         box = np.s_[y : y + h, x : x + w]
         if float((self._steel[box][tube] > 0).mean()) > 0.5:
             return None
-        line = centre_line(tube)
         steps = np.hypot(*np.diff(line, axis=0).T)
         length_mm = float(steps.sum()) * work_mm
         span_mm = float(np.hypot(*(line[-1] - line[0]))) * work_mm
@@ -226,6 +265,8 @@ class RootMapper:
             return None
         mask = np.zeros(self._grid.shape, np.uint8)
         mask[box][tube] = 255
+        if not _has_border_of_its_own(self._change.base, self._peak, self._peak_z, mask, work_mm):
+            return None
         line = line + np.array(offset_xy)
         arrived = self._arrived_s[line[:, 1].round().astype(int), line[:, 0].round().astype(int)]
         seen = arrived[np.isfinite(arrived)]
@@ -289,6 +330,63 @@ def centre_line(region: NDArray[np.bool_]) -> NDArray[np.float64]:
     taps = np.ones(5) / 5
     middle = np.column_stack([np.convolve(line[:, k], taps, "valid") for k in (0, 1)])
     return np.vstack([line[:1], middle, line[-1:]])
+
+
+def _has_border_of_its_own(
+    base: NDArray[np.float32],
+    added: NDArray[np.float32],
+    z: NDArray[np.float32],
+    mask: Mask,
+    work_mm: float,
+) -> bool:
+    """Whether a region ends where it does because contrast does.
+
+    A part of something larger has little border; at the border of what moving gas has left the present picture goes
+    on, and only the baseline had a step.
+    """
+    x, y, w, h = cv2.boundingRect(mask)
+    margin = round(4.0 / work_mm)
+    box = np.s_[max(0, y - margin) : y + h + margin, max(0, x - margin) : x + w + margin]
+    inside = np.minimum(mask[box], 1).astype(np.float32)
+    outer_mm = cv2.distanceTransform((inside == 0).astype(np.uint8), cv2.DIST_L2, 5) * work_mm
+    around = (outer_mm > 1.0) & (outer_mm < 2.5)
+    border = around & (np.abs(z[box]) < GROW_SIGMA)
+    if border.sum() < BORDER_SHARE * around.sum():
+        return False
+    reach = 1.5 / work_mm
+    weight = np.maximum(cv2.GaussianBlur(inside, (0, 0), reach), 1e-6)
+    within, gained = (cv2.GaussianBlur(plane[box] * inside, (0, 0), reach) / weight for plane in (base, added))
+    step = cv2.GaussianBlur(base[box], (0, 0), 0.6 / work_mm) - within
+    return float((step[border] > 0.5 * gained[border]).mean()) <= GAP_SHARE
+
+
+def _without_holes(region: Mask, most_px: float) -> Mask:
+    """The region with the holes in it of at most so many pixels, as a nerve makes in its sheath."""
+    roomy = cv2.copyMakeBorder(region, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    _, holes, stats, _ = cv2.connectedComponentsWithStats(cv2.bitwise_not(roomy), connectivity=4)
+    small = stats[:, cv2.CC_STAT_AREA] <= most_px
+    small[0] = True
+    return np.where(small[holes], 255, 0).astype(np.uint8)[1:-1, 1:-1]
+
+
+def _parted(
+    tube: NDArray[np.bool_], line_xy: NDArray[np.float64], least_px: float
+) -> tuple[NDArray[np.bool_], list[NDArray[np.bool_]]]:
+    """The tube along a line, as wide as it is there, and what branches off it with at least so many pixels."""
+    deep = cv2.distanceTransform(np.pad(tube, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    off = np.full(tube.shape, 255, np.uint8)
+    columns, rows = line_xy.round().astype(int).T
+    off[rows, columns] = 0
+    away, cells = cv2.distanceTransformWithLabels(off, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    wide = np.zeros(int(cells.max()) + 1, np.float32)
+    wide[cells[rows, columns]] = deep[rows, columns]
+    aside = tube & (away > BRANCH_WIDTHS * wide[cells] + 1)
+    n, parts, stats, _ = cv2.connectedComponentsWithStats(aside.astype(np.uint8), connectivity=8)
+    branches = [parts == i for i in range(1, n) if stats[i, cv2.CC_STAT_AREA] >= least_px]
+    trunk = tube.copy()
+    for branch in branches:
+        trunk &= ~branch
+    return trunk, branches
 
 
 def _bend(line_xy: NDArray[np.float64]) -> int | None:

@@ -33,12 +33,14 @@ def map_roots(
     mm_per_px: float | None = MM_PER_PX,
     shift_px: Callable[[int], tuple[float, float]] = lambda k: (0.0, 0.0),
     leaves: int = 10**6,
+    before: Phase = Phase.BASELINE,
+    noise: float = 0.15,
 ) -> Iterator[tuple[NerveRoot, ...]]:
     """What is told after each pulse; from pulse ``leaves`` on the epidurogram is over."""
-    beam, roots = Beam(), RootMapper()
+    beam, roots = Beam(noise), RootMapper()
     for k in range(pulses):
         picture, motion = beam.pulse(contrast_cm(k), shift_px=shift_px(k))
-        phase = Phase.BASELINE if k < BEGINS or not planned else Phase.EPIDUROGRAM
+        phase = before if k < BEGINS or not planned else Phase.EPIDUROGRAM
         phase = Phase.NEEDLE if k >= leaves else phase
         yield roots.update(picture, motion, True, (), no_steel(picture), phase, mm_per_px, k * PULSE_S)
 
@@ -103,6 +105,63 @@ def test_two_roots_that_run_together_in_the_canal_both_stay_on_the_roadmap() -> 
     for earlier, later in pairwise(told):
         known = {r.id for r in earlier}
         assert known <= {r.id for r in later}
+
+
+def test_three_roots_filled_at_once_that_run_together_are_told_apart() -> None:
+    left = [(100.0, 30.0), (75.0, 70.0), (45.0, 165.0)]
+    middle = [(97.0, 34.0), (100.0, 100.0), (100.0, 185.0)]
+    right = [(100.0, 30.0), (125.0, 70.0), (155.0, 165.0)]
+
+    def at_once(k: int) -> Plane:
+        return np.maximum.reduce([running(line[::-1], k) for line in (left, middle, right)])
+
+    roots = list(map_roots(at_once, 40))[-1]
+    assert len(roots) == 3
+    for line in (left, middle, right):
+        alone = tube_cm(line, 4.0) >= 0.03
+        shares = [(filled(root.polygons_px) & alone).sum() / alone.sum() for root in roots]
+        assert sorted(share > 0.5 for share in shares) == [False, False, True]
+
+
+def test_contrast_that_comes_and_goes_within_a_second_is_kept() -> None:
+    def flash(k: int) -> Plane:
+        return running(LEFT, k) * (1.0 if k < 24 else np.exp(-(k - 24) / 2))
+
+    beam_is_strong = 0.04
+    roots = list(map_roots(flash, 36, noise=beam_is_strong))[-1]
+    assert dice(filled(roots[0].polygons_px), tube_cm(LEFT, 4.0) >= 0.03) > 0.8
+
+
+def test_what_gas_leaves_as_it_drifts_away_is_not_a_root() -> None:
+    def drifting(k: int) -> Plane:
+        return -ball_cm(90 + 1.2 * max(0, k - BEGINS), 100, 9.0) * 0.2
+
+    assert list(map_roots(drifting, 36))[-1] == ()
+
+
+def test_edges_that_parallax_has_moved_are_not_roots() -> None:
+    """A rib's shadow slides over the rest by a millimetre, as when the C-arm is rolled aside."""
+
+    def slid(k: int) -> Plane:
+        aside = 3.0 * np.clip((k - BEGINS) / 8, 0, 1)
+        return 2.0 * tube_cm([(40 + aside, 20), (60 + aside, 100), (40 + aside, 180)], 8.0)
+
+    assert list(map_roots(slid, 36))[-1] == ()
+
+
+def test_the_rim_of_a_growing_puddle_is_not_a_root() -> None:
+    for roots in map_roots(lambda k: ball_cm(90, 100, 2.0 + 0.5 * max(0, k - BEGINS)) * (k > BEGINS), noise=0.3):
+        assert roots == ()
+
+
+def test_what_lies_along_the_edge_of_the_field_is_not_a_root() -> None:
+    along_the_edge = [(20.0, 190.0), (180.0, 190.0)]
+    assert list(map_roots(lambda k: running(along_the_edge, k)))[-1] == ()
+
+
+def test_a_needle_that_is_in_place_before_the_epidurogram_leaves_the_roots_to_be_seen() -> None:
+    roots = list(map_roots(lambda k: running(LEFT, k), before=Phase.NEEDLE))[-1]
+    assert dice(filled(roots[0].polygons_px), tube_cm(LEFT, 4.0) >= 0.03) > 0.8
 
 
 def test_a_puddle_is_not_a_root() -> None:
