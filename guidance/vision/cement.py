@@ -585,7 +585,7 @@ def _has_run_along(
     outlined = cv2.dilate(outlines[box], _square(round(FLANK_MM / work_mm))) > 0
     beyond = on_shaft & ~outlined & (cv2.dilate(mark, _square(round(DEPOSIT_REACH_MM / work_mm))) > 0)
     return (
-        thick > NEAR_MM * millimetre
+        thick > millimetre
         and -float(broad[lighter].sum()) < 0.5 * float(broad[flank].sum())
         and beyond.any()
         and float(np.percentile(broad[beyond], 90)) < 0.5 * thick
