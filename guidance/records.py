@@ -166,6 +166,8 @@ class CementDeposit:
     """Length of a thin, fast run leaving the deposit at ``front_px``; None when there is none."""
     needle: int | None = None
     """The needle that feeds it: at whose tip it was first seen to lie; None where it came up away from all."""
+    is_held: bool = False
+    """It is told as it was last seen, because the anatomy moves too fast or is not recognised."""
 
 
 class ScaleSource(StrEnum):

@@ -34,7 +34,8 @@ CLOSING_PULSES = 4
 """Cement's approach is measured over this long and at least this many pulses: an edge flickers by half a pixel."""
 
 CLOSING_SETTLED_S = 1.0
-"""So long after its first outline a deposit still comes out of the noise, which looks like a fast approach."""
+"""So long after its first outline a deposit still comes out of the noise, which looks like a fast approach; and so
+long after it was held, its outline catches up."""
 
 FORESEEN_MM = 6.0
 """An arrival is foreseen from no farther off: beyond, only what outruns foresight would be in time, see escapes."""
@@ -63,8 +64,8 @@ class History:
 
     farthest_mm: dict[tuple[int, str], float] = field(default_factory=dict)
     """How far each tip has recently been from each zone, decaying towards where it is."""
-    begun_s: dict[tuple[int, int], float] = field(default_factory=dict)
-    """For each view and deposit, when it was first told."""
+    followed_since_s: dict[tuple[int, int], float] = field(default_factory=dict)
+    """For each view and deposit, since when its outline has been seen on every pulse."""
     gaps: dict[tuple[int, int, str], tuple["_Gap", ...]] = field(default_factory=dict)
     """For each view, deposit and zone, how it lately lay to it."""
     escaped_mm: dict[tuple[int, int], float] = field(default_factory=dict)
@@ -100,6 +101,10 @@ def assess(findings: Findings, limits: Limits, timing: AlarmTiming, history: His
 
 
 def _cement_and_zones(findings: Findings, limits: Limits, history: History) -> Iterator[Condition]:
+    for deposit in findings.cement:
+        name = (findings.view_id, deposit.id)
+        if deposit.is_held or name not in history.followed_since_s:
+            history.followed_since_s[name] = findings.t_s
     mm = _mm_per_px(findings)
     for zone in _watched_zones(findings, ZoneKind.FORBIDDEN, ZoneKind.CAUTION):
         inside_mm2 = sum(overlap_px2(deposit.polygons_px, zone.polygon_px) for deposit in findings.cement) * mm**2
@@ -139,8 +144,7 @@ def _arrives(
     The slower half of the time counts: a deposit that fills up comes fast and slows down. And its foremost point
     must be going where the zone is: a run may come nearer and pass by.
     """
-    begun_s = history.begun_s.setdefault((findings.view_id, deposit.id), findings.t_s)
-    if findings.t_s - begun_s < CLOSING_SETTLED_S:
+    if findings.t_s - history.followed_since_s[findings.view_id, deposit.id] < CLOSING_SETTLED_S:
         return False
     key = (findings.view_id, deposit.id, zone.id)
     past = [gap for gap in history.gaps.get(key, ()) if findings.t_s - gap.t_s <= CLOSING_WINDOW_S]

@@ -181,9 +181,9 @@ class CementWatch:
             self._rests = rests
             if self._is_renewed:
                 self._take(change, placed, phase, tips, stirred, work_mm, t_s)
-            else:
-                self._renew(change, placed, work_mm)
-        return self._deposits(grid, motion, mm_per_px)
+                return self._deposits(grid, motion, mm_per_px)
+            self._renew(change, placed, work_mm)
+        return tuple(replace(deposit, is_held=True) for deposit in self._deposits(grid, motion, mm_per_px))
 
     @property
     def mask(self) -> Mask:
@@ -532,6 +532,9 @@ def _outlined(change: Change, found: Mask, standing: Mask, work_mm: float, steel
     plateau = _plateau(change.broad[box], inside, work_mm)
     level = np.clip(EDGE_SHARE * plateau, PLAIN_MM * millimetre, np.maximum(millimetre, SLOPE_SHARE * plateau))
     part = np.where((added > level) & (plateau > THIN_MM * millimetre), reach, 0).astype(np.uint8)
+    # Blur leaves nothing narrower than three pixels, about a millimetre, but noise that a deposit's edge has gathered.
+    wide = cv2.morphologyEx(cv2.bitwise_or(part, hidden), cv2.MORPH_OPEN, _square(1))
+    part[(wide == 0) & (change.z[box] < SEED_SIGMA)] = 0
     part = cv2.morphologyEx(part, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
     part = cv2.morphologyEx(part, cv2.MORPH_CLOSE, _square(1))
     out[box] = _evident(part, standing[box], change.z[box], change.broad[box] / millimetre, work_mm)

@@ -66,6 +66,12 @@ def test_a_deposit_that_comes_out_of_the_noise_is_no_approach() -> None:
     assert not conditions(*growing_towards(lambda k: min(80, 20 + 15 * k), 7))
 
 
+def test_an_outline_that_catches_up_after_it_was_held_is_no_approach() -> None:
+    held = [findings(k, cement=(deposit(0, 110, 70, 10, is_held=True),)) for k in range(1, 12)]
+    caught_up = [findings(k, cement=(deposit(0, 110, 70 + 2 * min(k - 11, 7), 10),)) for k in range(12, 30)]
+    assert not any(conditions(*held, *caught_up[:n]) for n in range(1, len(caught_up)))
+
+
 def test_an_approach_that_slows_down_does_not_warn() -> None:
     assert not conditions(*growing_towards(lambda k: 82 - 60 * 0.75**k, 16))
 

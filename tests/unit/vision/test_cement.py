@@ -404,6 +404,20 @@ def test_while_registration_is_lost_nothing_new_is_told() -> None:
     assert all(deposits == () for deposits in lost)
 
 
+def test_a_deposit_that_is_told_as_it_was_last_seen_says_so() -> None:
+    told = list(watch(growing, ok=lambda k: k != 40, rests=lambda k: int(k >= 30)))
+    assert [k for k in range(28, 45) if told[k][0].is_held] == [30, 31, 32, 33, 40]
+
+
+def test_a_deposit_at_low_dose_grows_no_threads_of_noise() -> None:
+    for deposits in watch(growing, 60, noise=lambda k: 0.45):
+        told = np.zeros((SIDE_PX, SIDE_PX), np.uint8)
+        for deposit in deposits:
+            told |= filled(deposit.polygons_px).astype(np.uint8)
+        narrow = told & ~cv2.morphologyEx(told, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+        assert cv2.countNonZero(narrow) <= 0.05 * told.sum()
+
+
 def test_growth_at_a_tip_is_seen_without_a_planned_phase() -> None:
     deposits = list(watch(growing, planned=False))[-1]
     assert len(deposits) == 1
