@@ -96,9 +96,10 @@ class FrameTruth(_Strict):
     """What is true of one frame. ``shift_px`` and ``rotation_deg`` mean what ``records.Registration`` says.
 
     ``view`` is None while the C-arm swings: nothing can be registered then. ``leak_mm2`` and ``tip_in_zone`` go by
-    the forbidden zones of the frame's view. ``cement``: at least 1 mm thick in projection; ``roots``: where the
-    contrast of roots has been at least 0.3 mm thick, kept as a roadmap; both absent while there are none. ``filled``:
-    each root by its name, without what has run on over the dura; contrast that goes elsewhere is in none of them.
+    the forbidden zones of the frame's view; ``leak_beside_steel_mm2``: what of the leak no instrument covers, empty
+    where that is not known. ``cement``: at least 1 mm thick in projection; ``roots``: where the contrast of roots has
+    been at least 0.3 mm thick, kept as a roadmap; both absent while there are none. ``filled``: each root by its name,
+    without what has run on over the dura; contrast that goes elsewhere is in none of them.
     """
 
     frame: Annotated[int, Field(ge=0)]
@@ -112,6 +113,7 @@ class FrameTruth(_Strict):
     rotation_deg: Finite | None
     tips: tuple[TipTruth, ...] = ()
     leak_mm2: dict[str, Finite] = {}
+    leak_beside_steel_mm2: dict[str, Finite] = {}
     tip_in_zone: dict[str, bool] = {}
     cement_mm2: Finite = 0.0
     roots_mm2: Finite = 0.0

@@ -92,7 +92,8 @@ def _shows_a_tip_in(zone: str, frame: FrameTruth, mm_per_px: float) -> bool:
 
 
 def _cement_dangers(frame: FrameTruth, limits: Limits) -> Iterator[Danger]:
-    for zone, area_mm2 in frame.leak_mm2.items():
+    # Behind an instrument nobody sees a leak: it must be told once it comes out, and may be told before.
+    for zone, area_mm2 in (frame.leak_mm2 | frame.leak_beside_steel_mm2).items():
         if area_mm2 >= limits.cement_in_zone_mm2:
             yield AlertKind.CEMENT_IN_ZONE, zone
     if frame.escape:

@@ -76,7 +76,7 @@ GAS_RADIUS_MM = 11.0
 RAIL_MM, RAIL_METAL = 1.6, 0.12
 """An aluminium edge: its share of steel's attenuation makes it as faint as the table lines of real pictures."""
 
-CEMENT_TRUTH_CM, ROOT_TRUTH_CM = 0.1, 0.03
+CEMENT_TRUTH_CM, ROOT_TRUTH_CM, STEEL_TRUTH_CM = 0.1, 0.03, 0.02
 SOFT_EDGE_SHARE, HARD_EDGE_PX = 0.022, 1.8
 """Widths (10 to 90 %) of the field's edge: of the iris's shadow as a share of the picture, of the machine's mask."""
 
@@ -96,6 +96,7 @@ class StillView:
         self.roots_cm = np.zeros_like(bare.primary)
         """The thickest that contrast has been so far, in cm."""
         self.cement_cm = np.zeros_like(bare.primary)
+        self.steel_cm = np.zeros_like(bare.primary)
 
     def primary(
         self,
@@ -106,14 +107,14 @@ class StillView:
         gas: list[Shadow],
     ) -> Volume:
         """Transmitted share of the beam with these shadows in it."""
-        steel_cm, self.cement_cm, iodine_cm = (self._laid(shadows) for shadows in (steel, cement, iodine))
+        self.steel_cm, self.cement_cm, iodine_cm = (self._laid(shadows) for shadows in (steel, cement, iodine))
         np.maximum(self.roots_cm, iodine_cm, out=self.roots_cm)
         iodine_cm += self._laid(spilt)
         # Few pixels have anything but the patient in them: only theirs are worth four exponentials.
         gas_cm = self._laid(gas)
-        touched = np.flatnonzero((steel_cm > 0) | (self.cement_cm > 0) | (iodine_cm > 0) | (gas_cm > 0))
+        touched = np.flatnonzero((self.steel_cm > 0) | (self.cement_cm > 0) | (iodine_cm > 0) | (gas_cm > 0))
         soft_cm = np.maximum(self._bare.soft_cm - gas_cm, np.float32(0.0)) if gas else self._bare.soft_cm
-        parts = (soft_cm, self._bare.bone_cm, steel_cm, self.cement_cm, iodine_cm)
+        parts = (soft_cm, self._bare.bone_cm, self.steel_cm, self.cement_cm, iodine_cm)
         whole = self._bare.primary.copy()
         whole.ravel()[touched] = self._beam.primary(*(part.ravel()[touched] for part in parts))
         return whole
@@ -439,21 +440,30 @@ class Procedure:
         zones = {name: _moved(motion, zone.polygon_px) for name, zone in self._zones[pose.view].items()}
         forbidden = [z.id for z in self._zones[pose.view].values() if z.kind is ZoneKind.FORBIDDEN]
         tips = self._tips(still, to_frame, t)
-        cement, roots = (
+        cement, roots, steel = (
             self._seen(thickness, to_frame, least)
-            for thickness, least in ((still.cement_cm, CEMENT_TRUTH_CM), (still.roots_cm, ROOT_TRUTH_CM))
+            for thickness, least in (
+                (still.cement_cm, CEMENT_TRUTH_CM),
+                (still.roots_cm, ROOT_TRUTH_CM),
+                (still.steel_cm, STEEL_TRUTH_CM),
+            )
         )
         mm2 = self.mm_per_px**2
+
+        def leak_mm2(seen: NDArray[np.bool_]) -> dict[str, float]:
+            return {
+                name: round(float(np.count_nonzero(seen & _filled(zones[name], seen.shape))) * mm2, 3)
+                for name in forbidden
+            }
+
         return bare.model_copy(
             update={
                 "view": pose.view,
                 "shift_px": shift_px,
                 "rotation_deg": rotation_deg,
                 "tips": tips,
-                "leak_mm2": {
-                    name: round(float(np.count_nonzero(cement & _filled(zones[name], cement.shape))) * mm2, 3)
-                    for name in forbidden
-                },
+                "leak_mm2": leak_mm2(cement),
+                "leak_beside_steel_mm2": leak_mm2(cement & ~steel),
                 "tip_in_zone": {
                     name: any(t.visible and _inside(zones[name], t.tip_px) for t in tips) for name in forbidden
                 },

@@ -91,6 +91,18 @@ def test_the_delay_of_a_leak_is_counted_in_pulses_from_its_first_true_frame() ->
     assert score.false == ()
 
 
+def test_a_leak_behind_a_shaft_need_not_be_told_before_it_comes_out() -> None:
+    def leak(i: int) -> FrameTruth:
+        seen_mm2 = {"foramen_S1L": 5.0 if i >= 6 else 1.0}
+        return truth_frame(i, leak_mm2=9.0).model_copy(update={"leak_beside_steel_mm2": seen_mm2})
+
+    truth = truth_of(*[leak(i) for i in range(10)])
+    late, early = (score_alerts([raised(AlertKind.CEMENT_IN_ZONE, i)], truth, Limits()) for i in (8, 2))
+    assert late.delays_of(AlertKind.CEMENT_IN_ZONE) == [2]
+    assert early.delays_of(AlertKind.CEMENT_IN_ZONE) == [0]
+    assert early.false == ()
+
+
 def test_a_leak_that_nobody_told_is_missed() -> None:
     truth = truth_of(*[truth_frame(i, leak_mm2=5.0) for i in range(10)])
     assert score_alerts([], truth, Limits()).delays_of(AlertKind.CEMENT_IN_ZONE) == [None]

@@ -105,6 +105,7 @@ def test_the_leak_begins_after_the_deposit_and_is_told_by_its_zone() -> None:
     assert truth_at(1.5).leak_mm2["foramen_S1L"] == 0
     assert truth_at(3.4).leak_mm2["foramen_S1L"] > 4
     assert truth_at(3.4).leak_mm2["foramen_S1R"] == 0
+    assert 0 < truth_at(3.4).leak_beside_steel_mm2["foramen_S1L"] <= truth_at(3.4).leak_mm2["foramen_S1L"]
     assert [truth_at(t).escape for t in (1.5, 3.4)] == [False, True]
 
 
