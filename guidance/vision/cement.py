@@ -10,6 +10,7 @@ What it misses: cement that was there before the baseline (a view first seen dur
 2 mm², thinner than the noise allows, or hidden behind steel that moved.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import hypot, inf
 from typing import Final
@@ -54,6 +55,8 @@ EDGE_SHARE: Final = 0.5
 """Where even its middle is thinner than two millimetres, a deposit ends at half of that."""
 SLOPE_SHARE: Final = 0.2
 """A thick deposit's edge is blurred: a sheer one lies at half of its plateau, a sloping one at a millimetre."""
+FADING_MM: Final = 8.0
+"""Over this distance contrast is taken to fade alike: one root does, two may not."""
 LEAST_AREA_MM2: Final = 2.0
 TIP_REACH_MM: Final = 5.0
 """Cement leaves a needle within its bevel and the blur of where the tip was measured."""
@@ -122,6 +125,7 @@ class CementWatch:
         self._regions: NDArray[np.int32] = np.zeros((0, 0), np.int32)
         self._solid: Mask = np.zeros((0, 0), np.uint8)
         self._hubs: Mask = np.zeros((0, 0), np.uint8)
+        self._contrast: Density | None = None
         self._millimetre = MILLIMETRE_DENSITY
         self._settled_tips: dict[int, PointPx] = {}
         self._ends: list[tuple[float, PointPx]] = []
@@ -145,6 +149,7 @@ class CementWatch:
         mm_per_px: float | None,
         t_s: float,
         rests: int = 0,
+        contrast_on: Callable[[ReferenceGrid], Density] | None = None,
     ) -> tuple[CementDeposit, ...]:
         """The deposits as they lie on this pulse, in input-frame pixels.
 
@@ -152,7 +157,8 @@ class CementWatch:
         ``rests``: how often the C-arm has come to rest elsewhere within the view: what is no deposit then lies
         beside its baseline, which begins anew.
         ``shafts``: instruments on the picture's work pixels, uint8, not 0 where one is. ``mm_per_px`` None: areas
-        and speeds are None, and sizes are judged with a prior scale.
+        and speeds are None, and sizes are judged with a prior scale. ``contrast_on``: what the epidurogram had added
+        at most, on the grid that it is asked for; it is asked once, when the epidurogram is over.
         """
         if phase in (Phase.BASELINE, Phase.EPIDUROGRAM) and not self._started:
             return ()
@@ -165,6 +171,8 @@ class CementWatch:
             self._foreign = np.zeros(self._grid.shape, np.uint8)
             self._regions = np.zeros(self._grid.shape, np.int32)
             self._since_s = np.full(self._grid.shape, inf, np.float32)
+            if contrast_on is not None:
+                self._contrast = contrast_on(self._grid)
         grid, change = self._grid, self._change
         if ok:
             work_mm = grid.work_mm(mm_per_px)
@@ -314,7 +322,8 @@ class CementWatch:
                     continue
             cement[box][part] = 255
         self._candidates = followed
-        outlines = _outlined(change, cement, self._labels, work_mm, _swallowed(change, placed), self._millimetre)
+        gone = _washed_out(change, self._contrast, self._known(work_mm), cement, work_mm)
+        outlines = _outlined(change, gone, cement, self._labels, work_mm, _swallowed(change, placed), self._millimetre)
         self._relabel(self._off_shafts(outlines, placed, change, work_mm), work_mm, t_s)
 
     def _off_shafts(self, outlines: Mask, placed: Placed, change: Change, work_mm: float) -> Mask:
@@ -515,8 +524,41 @@ class CementWatch:
         return None if front is None else replace(front, xy=(x + front.xy[0], y + front.xy[1]))
 
 
-def _outlined(change: Change, found: Mask, standing: Mask, work_mm: float, steel: Mask, millimetre: float) -> Mask:
-    """The accepted regions, cut to where their finely smoothed density ends, and joined across shafts."""
+def _washed_out(change: Change, contrast: Density | None, known: Mask, found: Mask, work_mm: float) -> Density | None:
+    """How much density contrast has taken away from under the accepted regions since the baseline; None where none did.
+
+    Contrast fades everywhere by the same share, which is seen where nothing else is ``known`` to have been added.
+    """
+    x, y, w, h = cv2.boundingRect(found)
+    reach = round(2 * FADING_MM / work_mm)
+    box = _box(x - reach, y - reach, x + w + reach, y + h + reach)
+    if contrast is None or not (contrast[y : y + h, x : x + w] > 0).any():
+        return None
+    seen = np.where((known[box] == 0) & (change.hidden[box] == 0), contrast[box], np.float32(0.0))
+    size = tuple(max(1, side // 4) for side in seen.shape[::-1])
+    faded, there = (
+        cv2.GaussianBlur(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), (0, 0), FADING_MM / (4 * work_mm))
+        for plane in (-change.broad[box] * seen, seen * seen)
+    )
+    share = np.divide(faded, there, out=np.zeros_like(faded), where=there > 1e-5).clip(0.0, 1.0)
+    gone = np.zeros_like(contrast)
+    gone[box] = cv2.resize(share, seen.shape[::-1], interpolation=cv2.INTER_LINEAR) * contrast[box]
+    return gone
+
+
+def _outlined(
+    change: Change,
+    gone: Density | None,
+    found: Mask,
+    standing: Mask,
+    work_mm: float,
+    steel: Mask,
+    millimetre: float,
+) -> Mask:
+    """The accepted regions, cut to where their finely smoothed density ends, and joined across shafts.
+
+    ``gone``: density that has been taken away meanwhile.
+    """
     out = np.zeros(found.shape, np.uint8)
     x, y, w, h = cv2.boundingRect(found)
     if not w:
@@ -524,12 +566,14 @@ def _outlined(change: Change, found: Mask, standing: Mask, work_mm: float, steel
     margin = round(3.0 / work_mm)
     box = _box(x - margin, y - margin, x + w + margin, y + h + margin)
     inside, hidden = found[box], steel[box]
-    added = change.added[box]
+    added, broad = change.added[box], change.broad[box]
+    if gone is not None:
+        added, broad = added + gone[box], broad + gone[box]
     reach = cv2.dilate(inside, _square(1))
     if hidden.any():
         added = _behind(added, hidden, work_mm)
         reach |= cv2.dilate(inside, _square(round(2 * SHAFT_MM / work_mm))) & hidden
-    plateau = _plateau(change.broad[box], inside, work_mm)
+    plateau = _plateau(broad, inside, work_mm)
     level = np.clip(EDGE_SHARE * plateau, PLAIN_MM * millimetre, np.maximum(millimetre, SLOPE_SHARE * plateau))
     part = np.where((added > level) & (plateau > THIN_MM * millimetre), reach, 0).astype(np.uint8)
     # Blur leaves nothing narrower than three pixels, about a millimetre, but noise that a deposit's edge has gathered.
@@ -537,7 +581,7 @@ def _outlined(change: Change, found: Mask, standing: Mask, work_mm: float, steel
     part[(wide == 0) & (change.z[box] < SEED_SIGMA)] = 0
     part = cv2.morphologyEx(part, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
     part = cv2.morphologyEx(part, cv2.MORPH_CLOSE, _square(1))
-    out[box] = _evident(part, standing[box], change.z[box], change.broad[box] / millimetre, work_mm)
+    out[box] = _evident(part, standing[box], change.z[box], broad / millimetre, work_mm)
     return out
 
 

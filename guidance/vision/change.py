@@ -136,6 +136,14 @@ class ReferenceGrid:
         valid = cv2.erode(mask, np.ones((border, border), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
         return Placed(density, valid, metal, motion)
 
+    def carry(self, plane: Density, other: "ReferenceGrid") -> Density:
+        """A plane of another grid of the same view on this one; 0 where that grid does not reach."""
+        onto = (np.linalg.inv(other._to_frame) @ self._to_frame)[:2]
+        h, w = self.shape
+        return np.asarray(
+            cv2.warpAffine(plane, onto, (w, h), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP), dtype=np.float32
+        )
+
     def outlines(self, mask: Mask, motion: RigidMotion, offset_xy: tuple[int, int] = (0, 0)) -> tuple[PolygonPx, ...]:
         """Outer rings of a mask, in the present frame's pixels; ``offset_xy``: where its corner lies on the grid.
 

@@ -22,7 +22,7 @@ from guidance.vision.change import LEAST_BASELINE_PULSES, Change, Placed, Refere
 from guidance.vision.geometry import RigidMotion
 from guidance.vision.kernels.change import regions
 from guidance.vision.kernels.paths import paths_from
-from guidance.vision.picture import Mask, Picture
+from guidance.vision.picture import Density, Mask, Picture
 
 FINEST_MM: Final = 0.35
 """Work pixels smaller than this are taken two by two: half of the least root's width still has two of them."""
@@ -150,6 +150,12 @@ class RootMapper:
         for root in self._roots.values():
             out |= root.mask
         return out
+
+    def contrast_on(self, grid: ReferenceGrid) -> Density:
+        """The most that contrast has added in the epidurogram, on another grid of this view; (h, w) float32."""
+        if self._grid is None:
+            return np.zeros(grid.shape, np.float32)
+        return grid.carry(np.where(self._peak_z > GROW_SIGMA, self._peak, np.float32(0.0)), self._grid)
 
     def _take(self, change: Change, placed: Placed, phase: Phase, work_mm: float, t_s: float) -> None:
         learnt = change.pulses_learnt >= LEAST_BASELINE_PULSES

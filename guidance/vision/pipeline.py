@@ -219,7 +219,7 @@ class Pipeline:
         seen = (picture, placement.motion, may_compare, needles, shafts, phase, known_mm_per_px, t_s)
         context.found_roots = context.roots.update(*seen)
         self._on_stage("nerve roots")
-        deposits = context.cement.update(*seen, placement.rests)
+        deposits = context.cement.update(*seen, placement.rests, context.roots.contrast_on)
         _note_feeders(context.feeders, deposits, needles, TIP_REACH_MM / scale.mm_per_px)
         context.deposits = tuple(replace(deposit, needle=context.feeders.get(deposit.id)) for deposit in deposits)
         self._on_stage("cement")

@@ -12,6 +12,7 @@ from guidance.vision.cement import CementWatch
 from guidance.vision.picture import Mask, Picture
 from tests.unit.vision.absorbers import (
     MM_PER_PX,
+    PER_CM,
     PULSE_S,
     SIDE_PX,
     Beam,
@@ -42,6 +43,7 @@ def watch(
     planned: bool = True,
     steel: Callable[[Picture], Mask] = no_steel,
     rests: Callable[[int], int] = lambda k: 0,
+    contrast: Plane | None = None,
 ) -> Iterator[tuple[CementDeposit, ...]]:
     """What is told after each pulse; ``absorber_cm(k)`` is what lies in the beam on pulse k."""
     beam, cement = Beam(), CementWatch(phase_inferred=not planned)
@@ -49,7 +51,18 @@ def watch(
         picture, motion = beam.pulse(absorber_cm(k), shift_px=shift_px(k), gain=gain(k), noise=noise(k))
         phase = Phase.CEMENT if planned and k >= BEGINS else Phase.NEEDLE
         there = tuple(shifted(needle, shift_px(k)) for needle in needles)
-        yield cement.update(picture, motion, ok(k), there, steel(picture), phase, mm_per_px, k * PULSE_S, rests(k))
+        yield cement.update(
+            picture,
+            motion,
+            ok(k),
+            there,
+            steel(picture),
+            phase,
+            mm_per_px,
+            k * PULSE_S,
+            rests(k),
+            None if contrast is None else lambda grid: (PER_CM * contrast).astype(np.float32),
+        )
 
 
 def shifted(needle: Needle, shift_px: tuple[float, float]) -> Needle:
@@ -124,6 +137,21 @@ def test_contrast_that_washes_out_is_not_cement() -> None:
     root = tube_cm([(60, 60), (95, 105), (110, 160)], 5.0)
     for deposits in watch(lambda k: root * np.exp(-k / 20)):
         assert deposits == ()
+
+
+def test_more_of_the_cement_over_a_root_is_told_where_the_contrast_that_washes_out_is_known() -> None:
+    root = tube_cm([(60, 30), (95, 105), (110, 170)], 5.0)
+    arm = 0.2 * (tube_cm([(100, 110), (70, 40)], 4.0) > 0)
+    over_root = (arm > 0) & (root > 0.2)
+
+    def told_px(contrast: Plane | None) -> int:
+        def there(k: int) -> Plane:
+            return growing(k) + (arm if k >= 24 else 0.0) + root * np.exp(-k / 60)
+
+        deposits = list(watch(there, 40, contrast=contrast))[-1]
+        return int((filled(sum((d.polygons_px for d in deposits), ()))[over_root] > 0).sum())
+
+    assert told_px(root) > 1.1 * told_px(None)
 
 
 def test_gas_that_moves_on_is_not_cement() -> None:
