@@ -576,13 +576,21 @@ def _outlined(
     plateau = _plateau(broad, inside, work_mm)
     level = np.clip(EDGE_SHARE * plateau, PLAIN_MM * millimetre, np.maximum(millimetre, SLOPE_SHARE * plateau))
     part = np.where((added > level) & (plateau > THIN_MM * millimetre), reach, 0).astype(np.uint8)
-    # Blur leaves nothing narrower than three pixels, about a millimetre, but noise that a deposit's edge has gathered.
-    wide = cv2.morphologyEx(cv2.bitwise_or(part, hidden), cv2.MORPH_OPEN, _square(1))
-    part[(wide == 0) & (change.z[box] < SEED_SIGMA)] = 0
+    part = without_threads(part, hidden, change.z[box])
     part = cv2.morphologyEx(part, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
     part = cv2.morphologyEx(part, cv2.MORPH_CLOSE, _square(1))
     out[box] = _evident(part, standing[box], change.z[box], broad / millimetre, work_mm)
     return out
+
+
+def without_threads(outline: Mask, hidden: Mask, z: Density) -> Mask:
+    """The outline without what is narrower than three pixels, about a millimetre, unless it is evident by itself.
+
+    Blur leaves nothing so narrow: it is noise that a deposit's edge has gathered. ``hidden``: not 0 where steel may
+    hide the rest of its width. ``z``: in standard deviations.
+    """
+    wide = cv2.morphologyEx(cv2.bitwise_or(outline, hidden), cv2.MORPH_OPEN, _square(1))
+    return np.where((wide > 0) | (z > SEED_SIGMA), outline, 0).astype(np.uint8)
 
 
 def _slipped(flanks: Mask, outlines: Mask, shafts: Mask, change: Change, millimetre: float, work_mm: float) -> Mask:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from guidance.records import CementDeposit, Needle, Phase
-from guidance.vision.cement import CementWatch
+from guidance.vision.cement import CementWatch, without_threads
 from guidance.vision.picture import Mask, Picture
 from tests.unit.vision.absorbers import (
     MM_PER_PX,
@@ -437,13 +437,17 @@ def test_a_deposit_that_is_told_as_it_was_last_seen_says_so() -> None:
     assert [k for k in range(28, 45) if told[k][0].is_held] == [30, 31, 32, 33, 40]
 
 
-def test_a_deposit_at_low_dose_grows_no_threads_of_noise() -> None:
-    for deposits in watch(growing, 60, noise=lambda k: 0.45):
-        told = np.zeros((SIDE_PX, SIDE_PX), np.uint8)
-        for deposit in deposits:
-            told |= filled(deposit.polygons_px).astype(np.uint8)
-        narrow = told & ~cv2.morphologyEx(told, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-        assert cv2.countNonZero(narrow) <= 0.05 * told.sum()
+def test_a_thread_narrower_than_blur_counts_where_it_is_evident_or_steel_hides_the_rest() -> None:
+    outline, steel = np.zeros((40, 60), np.uint8), np.zeros((40, 60), np.uint8)
+    outline[10:20, 10:20] = 1
+    outline[12:14, 20:30] = outline[16:18, 20:30] = outline[22:24, 10:30] = 1
+    steel[24:34, 10:30] = 255
+    z = np.full(outline.shape, 3.0, np.float32)
+    z[16:18] = 8.0
+    kept = without_threads(outline, steel, z)
+    assert not kept[12:14, 21:30].any()
+    kept[12:14, 20:30] = outline[12:14, 20:30]
+    assert np.array_equal(kept, outline)
 
 
 def test_growth_at_a_tip_is_seen_without_a_planned_phase() -> None:
