@@ -85,10 +85,10 @@ def _breaches(live: Iterable[FrameTruth], mm_per_px: float) -> Iterator[tuple[st
 
 
 def _shows_a_tip_in(zone: str, frame: FrameTruth, mm_per_px: float) -> bool:
-    """Whether a tip is to be seen in the zone with enough of its shaft to be known for a needle's."""
-    polygon = np.array(frame.zones[zone])
-    seen = (tip for tip in frame.tips if tip.visible and (tip.shaft_px is None or tip.shaft_px * mm_per_px >= STUB_MM))
-    return any(depth_in_px(tip.tip_px, polygon) >= 0 for tip in seen)
+    """Whether a tip lies in the zone, and enough of a shaft is to be seen to be known for a needle's."""
+    lengths_px = (tip.shaft_px for tip in frame.tips if tip.visible)
+    is_seen = any(px is None or px * mm_per_px >= STUB_MM for px in lengths_px)
+    return frame.tip_in_zone[zone] and is_seen
 
 
 def _cement_dangers(frame: FrameTruth, limits: Limits) -> Iterator[Danger]:
