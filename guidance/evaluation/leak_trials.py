@@ -114,12 +114,22 @@ def _breath(rng: Rng, view: View, drawn: Drawn) -> Drawn:
 
 
 def _table_jump(rng: Rng, view: View, drawn: Drawn) -> Drawn:
+    """The patient is carried to two places, each 5 to 25 mm and up to 5° from where the reference was taken."""
     moves = []
+    was, was_deg = np.zeros(3), 0.0
     for start_s in (4.5, 8.5):
-        shift = rng.normal(0, 1, 3)
-        shift *= float(rng.uniform(5, 20)) / np.linalg.norm(shift)
+        place, place_deg = rng.normal(0, 1, 3), float(rng.uniform(-5, 5))
+        place *= float(rng.uniform(5, 25)) / np.linalg.norm(place)
         end_s = start_s + float(rng.uniform(0.3, 1.2))
-        moves.append({"start_s": start_s, "end_s": round(end_s, 2), "shift_mm": [round(v, 1) for v in shift.tolist()]})
+        moves.append(
+            {
+                "start_s": start_s,
+                "end_s": round(end_s, 2),
+                "shift_mm": [round(v, 1) for v in (place - was).tolist()],
+                "turn_deg": round(place_deg - was_deg, 2),
+            }
+        )
+        was, was_deg = place, place_deg
     return _calm(rng, view, drawn) | {"table": moves}
 
 

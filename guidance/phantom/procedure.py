@@ -43,13 +43,13 @@ from guidance.phantom.timeline import (
     body_shift_mm,
     injected_ml,
     moments,
-    nod_deg,
     phase_at,
     phases,
     pose_at,
     remaining_mm,
     swing_at,
     swinging_share,
+    turned_deg,
 )
 from guidance.phantom.zones import clip_to_frame, draw_zones, target_mm
 from guidance.records import FrameState, View, Zone, ZoneKind
@@ -374,7 +374,7 @@ class Procedure:
         times = np.linspace(0, self.scenario.video.duration_s, 200)
         shifts = np.array([body_shift_mm(self.scenario, float(t)) for t in times])
         reach = np.abs(carm.project(iso + shifts) - carm.project(iso[None])).max()
-        turned = abs(self.scenario.breathing.nod_deg) + abs(self.scenario.display.rotation_deg)
+        turned = max(abs(turned_deg(self.scenario, float(t))) for t in times) + abs(self.scenario.display.rotation_deg)
         # Outside the field nothing is seen, so a turned circle needs no corners.
         corner = 0.0 if self.scenario.display.field is FieldShape.CIRCLE else sin(radians(min(turned, 45)))
         return ceil(float(reach) + corner * self._side_px / 2) + 4
@@ -385,9 +385,9 @@ class Procedure:
         iso = np.array(wide.isocentre_mm)
         moved = wide.project(np.stack([iso + body_shift_mm(self.scenario, t_s), iso]))
         centre = (self._side_px - 1) / 2
-        nodded = _turn(nod_deg(self.scenario, t_s), centre)
-        nodded[:2, 2] += moved[0] - moved[1]
-        return _turn(self.scenario.display.rotation_deg, centre) @ nodded @ _shift(-margin, -margin)
+        body = _turn(turned_deg(self.scenario, t_s), centre)
+        body[:2, 2] += moved[0] - moved[1]
+        return _turn(self.scenario.display.rotation_deg, centre) @ body @ _shift(-margin, -margin)
 
     def _wide_to_frame(self, wide: CArm, t_s: float) -> Matrix:
         return self.monitor.matrix @ self._wide_to_picture(wide, t_s)

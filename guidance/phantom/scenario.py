@@ -158,9 +158,13 @@ class Breathing(_Strict):
 
 
 class TableMove(_Span):
-    """The table carries the patient by ``shift_mm`` (left, posterior, superior)."""
+    """The table carries the patient by ``shift_mm`` (left, posterior, superior).
+
+    ``turn_deg``: the patient turns meanwhile, about the picture's middle, counter-clockwise in the picture.
+    """
 
     shift_mm: Vector
+    turn_deg: Annotated[float, Field(ge=-15, le=15)] = 0.0
 
 
 class Interval(_Span):

@@ -6,7 +6,7 @@ from math import cos, pi
 import numpy as np
 from numpy.typing import NDArray
 
-from guidance.phantom.scenario import Interval, NeedlePath, Pose, Scenario, Swing
+from guidance.phantom.scenario import Interval, NeedlePath, Pose, Scenario, Swing, TableMove
 from guidance.records import FrameState, Phase, PhaseMark
 
 SOON = 1e-9
@@ -71,13 +71,14 @@ def body_shift_mm(scenario: Scenario, t_s: float) -> NDArray[np.float64]:
     """How far breathing and the table have carried the patient, shape (3,), left, posterior, superior."""
     shift = _breath(scenario, t_s) * scenario.breathing.amplitude_mm * np.array([0.0, 0.35, -1.0])
     for move in scenario.table:
-        shift += _ease((t_s - move.start_s) / (move.end_s - move.start_s)) * np.array(move.shift_mm)
+        shift += _moved_share(move, t_s) * np.array(move.shift_mm)
     return np.asarray(shift)
 
 
-def nod_deg(scenario: Scenario, t_s: float) -> float:
-    """Breathing's small turn of the anatomy in the picture, counter-clockwise."""
-    return _breath(scenario, t_s) * scenario.breathing.nod_deg
+def turned_deg(scenario: Scenario, t_s: float) -> float:
+    """How far breathing and the table have turned the anatomy in the picture, counter-clockwise."""
+    nod_deg = _breath(scenario, t_s) * scenario.breathing.nod_deg
+    return nod_deg + sum(_moved_share(move, t_s) * move.turn_deg for move in scenario.table)
 
 
 def remaining_mm(needle: NeedlePath, t_s: float) -> float:
@@ -123,6 +124,10 @@ def _interval(scenario: Scenario, t_s: float) -> Interval | None:
 def _breath(scenario: Scenario, t_s: float) -> float:
     """0 at rest (end of expiration, where a breath dwells), 1 at full inspiration."""
     return ((1 - cos(2 * pi * t_s * scenario.breathing.per_minute / 60)) / 2) ** 2
+
+
+def _moved_share(move: TableMove, t_s: float) -> float:
+    return _ease((t_s - move.start_s) / (move.end_s - move.start_s))
 
 
 def _ease(share: float) -> float:

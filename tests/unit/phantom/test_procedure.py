@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import lru_cache
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -149,7 +150,6 @@ def test_zones_move_as_the_registration_says() -> None:
 
 
 def test_the_picture_moves_as_the_registration_says() -> None:
-    cv2 = pytest.importorskip("cv2")
     still = parse_scenario(
         'title = ""\nmay_alarm = false\n[video]\nduration_s = 2\nsize_px = 192\npulse_hz = 1\nvideo_hz = 1\n'
         "dose_ur = 90\nlag = 0\n[display]\nfield = 'rectangle'\ntext = false\nrotation_deg = 10\n"
@@ -168,6 +168,26 @@ def test_the_picture_moves_as_the_registration_says() -> None:
     assert np.hypot(truths[1].shift_px[0], truths[1].shift_px[1]) == pytest.approx(
         np.hypot(4, 2) / procedure.mm_per_px, rel=0.01
     )
+
+
+def test_a_patient_who_turns_with_the_table_is_seen_turned_from_then_on() -> None:
+    turning = parse_scenario(
+        'title = ""\nmay_alarm = false\n[video]\nduration_s = 2\nsize_px = 192\npulse_hz = 1\nvideo_hz = 1\n'
+        "dose_ur = 90\nlag = 0\n[display]\nfield = 'rectangle'\ntext = false\n"
+        "[[table]]\nstart_s = 0.1\nend_s = 0.9\nshift_mm = [4, 0, -2]\nturn_deg = 5\n",
+        "t",
+    )
+    procedure = Procedure(turning)
+    (before, _), (after, truth) = [
+        (pixels.astype(np.float32), procedure.truth(moment)) for moment, pixels in procedure.frames()
+    ]
+    assert truth.rotation_deg == pytest.approx(5.0, abs=0.05)
+    assert truth.shift_px is not None
+    height, width = before.shape
+    motion = RigidMotion(truth.shift_px, 5.0, ((width - 1) / 2, (height - 1) / 2))
+    moved = cv2.warpAffine(before, motion.matrix, (width, height), flags=cv2.INTER_LINEAR)
+    middle = np.s_[40:-40, 40:-40]
+    assert np.abs(moved - after)[middle].mean() < 0.3 * np.abs(before - after)[middle].mean()
 
 
 def test_a_held_picture_repeats_its_pulse_while_the_clock_may_run() -> None:
