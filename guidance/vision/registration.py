@@ -26,7 +26,10 @@ EDGE_PX = 2
 """Of the margin, what is not looked at at all."""
 MOST_BLOCKS = 140
 AGREE_NCC = 0.5
-"""A block agrees from this normalised correlation on: bone edges elsewhere in the picture reach it now and then."""
+"""A block agrees from this normalised correlation on: bone edges elsewhere in the picture reach it now and then. Where
+noise usually leaves less than a correlation of one to be reached, this share of that."""
+LEAST_NCC = 0.3
+"""Noise alone correlates so well with a block one time in twenty: never less counts as agreement."""
 OK_SHARE = 0.55
 """Share of the textured blocks that must agree: wrong optima on real pictures reached 0.53, a search's 0.45."""
 KEEP_SHARE = 0.45
@@ -51,6 +54,8 @@ LOSS = 0.4
 """This part of what agreed a moment ago no longer does: the picture is turning into another one."""
 RECENT_PULSES = 4
 """How long a moment is, and how long blocks stray alike before the C-arm is taken to rest."""
+USUAL_PULSES = 15
+"""What is usual is the median of so many pulses."""
 FAST_SHARE = 0.006
 """Of the picture's side a pulse, about 1 mm: twice as fast as deep breath. Anatomy leaves a trail, in the recursive
 filter and within the exposure, that differs from the reference as cement does."""
@@ -144,20 +149,21 @@ class _View:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fit:
-    """``motion`` (3, 3) in input-frame pixels; ``blocks`` agree with it, a ``share`` of all.
+    """``motion`` (3, 3) in input-frame pixels; ``blocks`` agree with it, a ``share`` of all; ``needed`` is enough.
 
-    ``error_px``: its standard error in compared pixels, infinite where the steps did not settle. ``expected``: it
-    continues the last motion, so that less agreement will do. ``stray_px``: by how much the agreeing blocks would
-    rather lie elsewhere, median in compared pixels; ``is_bent``: the C-arm turns, no one rigid motion holds.
+    ``error_px``: its standard error in compared pixels, infinite where the steps did not settle. ``stray_px``: by how
+    much the agreeing blocks would rather lie elsewhere, median in compared pixels; ``is_bent``: the C-arm turns, no one
+    rigid motion holds. ``reachable_ncc``: what correlation the pulse's noise leaves.
     """
 
     motion: Matrix
     share: float
     blocks: int
     error_px: float
-    expected: bool = False
+    needed: float = OK_SHARE
     stray_px: float = 0.0
     is_bent: bool = False
+    reachable_ncc: float = 1.0
 
     @property
     def is_determined(self) -> bool:
@@ -166,7 +172,7 @@ class _Fit:
     @property
     def is_found(self) -> bool:
         """The anatomy lies there, if perhaps bent."""
-        return self.is_determined and self.share >= (KEEP_SHARE if self.expected else OK_SHARE)
+        return self.is_determined and self.share >= self.needed
 
     @property
     def ok(self) -> bool:
@@ -210,11 +216,13 @@ class Registrar:
         self._lost_pulses = 0
         self._last_band: _Band | None = None
         self._steady_pulses = 0
-        self._standing_ncc: deque[float] = deque(maxlen=15)
+        self._standing_ncc: deque[float] = deque(maxlen=USUAL_PULSES)
         self._strays_px: deque[float] = deque(maxlen=RECENT_PULSES)
         self._shares: deque[float] = deque(maxlen=RECENT_PULSES)
+        self._reached_ncc: deque[float] = deque(maxlen=USUAL_PULSES)
+        self._usual_shares: deque[float] = deque(maxlen=USUAL_PULSES)
         self._rest_px = 0.0
-        self._moves_px: deque[float] = deque(maxlen=15)
+        self._moves_px: deque[float] = deque(maxlen=USUAL_PULSES)
         self._rest_place: NDArray[np.float64] | None = None
         self._is_away = False
 
@@ -266,6 +274,7 @@ class Registrar:
         self._was_found = fit.is_found
         if fit.ok:
             self._view.learn(band, fit.motion)
+            self._reached_ncc.append(fit.reachable_ncc)
         return self._placement(picture, fit, changed)
 
     def locate(self, picture: Picture, ignore: Mask | None) -> RigidMotion | None:
@@ -276,22 +285,35 @@ class Registrar:
         assert self._view is not None
         assert self._scale_px is not None
         band = _band_of(picture, ignore, self._scale_px)
-        near = replace(_align(self._view, band, self._motion), expected=True)
-        fit = near if near.is_found else _search(self._view, band)
+        near = replace(_align(self._view, band, self._motion, self._reachable_ncc), needed=KEEP_SHARE)
+        fit = near if near.is_found else _search(self._view, band, self._reachable_ncc)
         return _rigid_motion(fit.motion, _centre(picture)) if fit.is_found else None
 
     def _follow(self, view: _View, band: _Band) -> _Fit:
         """The present motion against a view, from where the last one leads, else from a search."""
         start = self._motion.copy()
         start[:2, 2] += self._velocity
-        fit = replace(_align(view, band, start), expected=True)
+        fit = replace(_align(view, band, start, self._reachable_ncc), needed=self._enough())
         if fit.is_found and fit.share >= DROP * self._share:
             return fit
-        found = _search(view, band)
+        found = _search(view, band, self._reachable_ncc)
         apart = np.abs(_apply(fit.motion, CORNER) - _apply(found.motion, CORNER)).max()
         if apart < SAME_PLACE_PX:
             return fit
-        return found if found.share > fit.share else replace(fit, expected=False)
+        return found if found.share > fit.share else replace(fit, needed=OK_SHARE)
+
+    @property
+    def _reachable_ncc(self) -> float:
+        """The correlation that noise usually leaves: a pulse that shows anatomy in two places has no such excuse."""
+        return median(self._reached_ncc) if self._reached_ncc else 1.0
+
+    def _enough(self) -> float:
+        """The share that will do where the motion continues the last one.
+
+        At low dose it scatters from pulse to pulse: what is usual and enough may for once be missed by a little.
+        """
+        usual = median(self._usual_shares) if self._usual_shares else 0.0
+        return min(KEEP_SHARE, DROP * usual) if usual >= KEEP_SHARE else KEEP_SHARE
 
     def _judged(self, fit: _Fit, band: _Band) -> _Fit:
         """The fit, called bent where the C-arm turns: parallax grows, and what agreed no longer does.
@@ -304,8 +326,9 @@ class Registrar:
         if len(strays) == strays.maxlen and max(strays) - min(strays) < REST_SHARE * limit_px:
             self._rest_px = median(strays)
         strayed = max(0.0, fit.stray_px - self._rest_px) / limit_px
-        lost = max(0.0, 1.0 - fit.share / max(shares)) / LOSS if shares else 0.0
+        lost = max(0.0, 1.0 - fit.share / median(shares)) / LOSS if shares else 0.0
         shares.append(fit.share)
+        self._usual_shares.append(fit.share)
         return replace(fit, is_bent=strayed + lost > 1.0)
 
     def _watch_speed(self, moved_px: float, fast_px: float) -> None:
@@ -330,12 +353,13 @@ class Registrar:
     def _forget_recent(self) -> None:
         self._strays_px.clear()
         self._shares.clear()
+        self._usual_shares.clear()
         self._rest_px = 0.0
         self._rest_place, self._is_away = None, False
 
     def _recognise(self, band: _Band) -> tuple[_View, _Fit] | None:
         """The stored view that this picture shows, if any; in the present one it has been looked for already."""
-        fits = [(view, _search(view, band)) for view in self._views if view is not self._view]
+        fits = [(view, _search(view, band, self._reachable_ncc)) for view in self._views if view is not self._view]
         good = [pair for pair in fits if pair[1].is_found]
         return max(good, key=lambda pair: pair[1].share) if good else None
 
@@ -465,7 +489,7 @@ def _textured_blocks(band: _Band) -> NDArray[np.int32]:
     return np.ascontiguousarray(np.column_stack([x[best], y[best]]), dtype=np.int32)
 
 
-def _align(view: _View, band: _Band, start: Matrix) -> _Fit:
+def _align(view: _View, band: _Band, start: Matrix, reachable_ncc: float) -> _Fit:
     """The motion near ``start`` (3, 3, input-frame pixels) under which the view's blocks lie on the picture."""
     reference = view.band
     if not len(view.blocks):
@@ -500,9 +524,10 @@ def _align(view: _View, band: _Band, start: Matrix) -> _Fit:
     _, error_px = blocks.solve()
     if float(np.abs(step).max()) > SETTLED_PX:
         error_px = np.inf
-    agreeing = blocks.ncc > AGREE_NCC
+    agreeing = blocks.ncc > max(LEAST_NCC, AGREE_NCC * reachable_ncc)
     found = _nearest_rigid(band.to_frame @ matrix @ np.linalg.inv(reference.to_frame))
-    return _Fit(found, float(agreeing.mean()), int(agreeing.sum()), error_px, stray_px=blocks.stray_px(agreeing))
+    share, stray_px = float(agreeing.mean()), blocks.stray_px(agreeing)
+    return _Fit(found, share, int(agreeing.sum()), error_px, stray_px=stray_px, reachable_ncc=blocks.reachable_ncc)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -510,6 +535,7 @@ class _BlockFit:
     """Normal equations of each block, and its normalised correlation ``ncc`` as it lies now."""
 
     ncc: NDArray[np.float64]
+    reachable_ncc: float
     normal: NDArray[np.float64]
     right: NDArray[np.float64]
     residual: NDArray[np.float64]
@@ -526,12 +552,14 @@ class _BlockFit:
         # The present pulse's noise is not gain: where blocks lie well, what they have in common tells.
         gains = (cov / var_t)[alike] if alike.sum() >= LEAST_BLOCKS else np.sqrt(var_c / var_t)
         gain = float(np.clip(np.median(gains), 0.2, 5.0))
+        # The reference is a mean, the present pulse is not: of its variance, so much is what both show.
+        reachable_ncc = min(1.0, gain * float(np.median(np.sqrt(var_t / var_c))))
         j, cj, tj = sums[:, 6:9], sums[:, 9:12], sums[:, 12:15]
         right = (cj - c[:, None] * j / n[:, None]) / gain - (tj - t[:, None] * j / n[:, None])
         normal = sums[:, [15, 16, 17, 16, 18, 19, 17, 19, 20]].reshape(-1, 3, 3)
         normal = normal - j[:, :, None] * j[:, None, :] / n[:, None, None]
         residual = var_c / gain**2 + var_t - 2 * cov / gain
-        return cls(ncc, normal, right, np.maximum(residual, 0.0), n)
+        return cls(ncc, reachable_ncc, normal, right, np.maximum(residual, 0.0), n)
 
     def solve(self) -> tuple[NDArray[np.float64], float]:
         """The step (x, y, turn) that most blocks want, and the standard error of its worst part, in pixels."""
@@ -619,7 +647,7 @@ def _turned(band: _Band, angle_deg: float) -> _Band:
     return _Band(values, mask, band.to_frame)
 
 
-def _search(view: _View, band: _Band) -> _Fit:
+def _search(view: _View, band: _Band, reachable_ncc: float) -> _Fit:
     """The best motion wherever it may lie: spectra correlated at several angles, the best starts aligned."""
     h, w = view.band.values.shape
     present = _coarse_spectrum(band, view.band)
@@ -640,7 +668,7 @@ def _search(view: _View, band: _Band) -> _Fit:
     starts.sort(key=lambda start: -start[0])
     fits = []
     for _, turn in starts[:2]:
-        fits.append(_align(view, band, view.band.to_frame @ turn @ np.linalg.inv(view.band.to_frame)))
+        fits.append(_align(view, band, view.band.to_frame @ turn @ np.linalg.inv(view.band.to_frame), reachable_ncc))
         if fits[-1].is_found:
             break
     return max(fits, key=lambda fit: fit.share)

@@ -205,6 +205,16 @@ def test_noise_of_a_sixth_of_the_signal_does_not_lose_the_anatomy() -> None:
         assert error_px(placement.motion, truth) < 1.0
 
 
+def test_anatomy_is_not_lost_where_noise_comes_to_leave_half_of_the_blocks_without_agreement() -> None:
+    registrar = Registrar()
+    for number in range(54):
+        truth = moved(0.0, 6 * np.sin(0.4 * number))
+        image = within(noisy(seen_at(truth), number, min(44.0, 15.0 + 0.8 * number)), INSIDE)
+        placement = registrar.update(make_picture(image, FIELD, 8), None, number, 0.1 * number)
+        assert placement.registration.ok
+        assert error_px(placement.motion, truth) < 1.5
+
+
 def test_shutters_that_close_change_neither_the_scale_nor_the_motion() -> None:
     registrar = started()
     registrar.update(pulse(still(), 1), None, 1, 0.1)
