@@ -65,7 +65,7 @@ STILL_PULSES: Final = 3
 DEPOSIT_REACH_MM: Final = 10.0
 """A run of cement may be lost in noise or behind a shaft for this long and be seen again."""
 PLAIN_AREA_MM2: Final = 4.0
-"""From here on two pulses do for what is near; less must stand for three."""
+"""What is near and so large counts at once, as every alarm waits for a second pulse; less must stand for three."""
 HUB_MM: Final = 15.0
 HUB_S: Final = 10.0
 """Around the outer end of a shaft a hub and a hand move: what appears there belongs to no deposit nearby, also while
@@ -411,11 +411,11 @@ class CementWatch:
         """Whether a candidate is called cement on this pulse."""
         # Cement thickens within a second; a faint haze that has long stood at the field's edge does not.
         least = self._millimetre * (APART_MM if seen.pulses < LONE_PULSES else 1.0)
-        if seen.pulses < 2 or float(change.broad[box][part].max()) < least:
+        if float(change.broad[box][part].max()) < least:
             return False
         to_tip_mm = _to_nearest_mm(box, part, tips, work_mm)
         if to_tip_mm <= TIP_REACH_MM:
-            return True
+            return seen.pulses >= 2
         if not self._started:
             return False
         if _fills_a_gap(change, box, part, work_mm):
@@ -425,7 +425,7 @@ class CementWatch:
         is_inner = bool(inner[part].all())
         is_fed = to_tip_mm <= DEPOSIT_REACH_MM or self._names_near(box, part, work_mm, is_inner)
         if is_fed and not by_a_hub and float(change.broad[box][part].max()) >= NEAR_MM * self._millimetre:
-            return seen.pulses >= (2 if seen.area_px * work_mm**2 >= PLAIN_AREA_MM2 else 3)
+            return seen.pulses >= (1 if seen.area_px * work_mm**2 >= PLAIN_AREA_MM2 else 3)
         return _stands_alone(change.broad[box] / self._millimetre, inner, seen, work_mm)
 
     def _names_near(

@@ -280,6 +280,15 @@ def test_a_speck_beside_a_deposit_is_not_told() -> None:
     assert all(len(d.polygons_px) == 1 for deposits in watch(specked) for d in deposits)
 
 
+def test_a_run_s_next_piece_beyond_a_gap_is_told_on_the_pulse_that_shows_it() -> None:
+    def with_a_piece(k: int) -> Plane:
+        return np.maximum(growing(k), ball_cm(140.0, 110.0, 1.6) if k >= 30 else 0.0)
+
+    *_, before, first = watch(with_a_piece, 31)
+    assert not any(filled(d.polygons_px)[110, 140] for d in before)
+    assert any(filled(d.polygons_px)[110, 140] for d in first)
+
+
 def test_a_run_that_has_come_to_rest_is_no_run_any_more() -> None:
     resting = list(watch(with_an_arm(lambda k: float(np.clip((k - 22) / 6, 0.0, 1.0))), 45))[-1]
     assert all(d.run_mm is None for d in resting)
