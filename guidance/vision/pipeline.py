@@ -7,6 +7,7 @@ from math import inf
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from drivers.frame import Frame, SourceInfo
 from guidance.records import (
@@ -82,6 +83,20 @@ class _ViewContext:
     """For each deposit the needle that feeds it, once that is known."""
     steel: dict[int, tuple[float, Needle]] = field(default_factory=dict)
     """When and where each needle was last seen."""
+    tips_px: dict[int, NDArray[np.float64]] = field(default_factory=dict)
+    """Where each needle's tip lay on the view's reference frame when it was last driven."""
+
+    def is_driven(self, needles: Iterable[Needle], motion: RigidMotion) -> bool:
+        """Whether a needle's tip has come further by its own width since it was last driven, or is new."""
+        driven = False
+        for needle in needles:
+            tip_px = motion.move_back(np.array([needle.tip_px]))[0]
+            was_px = self.tips_px.get(needle.id)
+            if needle.predicted or needle.diameter_px is None:
+                continue
+            if was_px is None or float(np.hypot(*(tip_px - was_px))) > needle.diameter_px:
+                self.tips_px[needle.id], driven = tip_px, True
+        return driven
 
 
 @dataclass(slots=True)
@@ -219,6 +234,9 @@ class Pipeline:
         seen = (picture, placement.motion, may_compare, needles, shafts, phase, known_mm_per_px, t_s)
         context.found_roots = context.roots.update(*seen)
         self._on_stage("nerve roots")
+        if self._phases.is_inferred and phase is Phase.NEEDLE and context.is_driven(needles, placement.motion):
+            # What has grown at its tip was the needle itself.
+            context.cement = CementWatch(phase_inferred=True)
         deposits = context.cement.update(*seen, placement.rests, context.roots.contrast_on)
         _note_feeders(context.feeders, deposits, needles, TIP_REACH_MM / scale.mm_per_px)
         context.deposits = tuple(replace(deposit, needle=context.feeders.get(deposit.id)) for deposit in deposits)
