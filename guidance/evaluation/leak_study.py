@@ -21,6 +21,7 @@ from guidance.evaluation.trials import Trial
 from guidance.phantom.source import PhantomSource
 from guidance.records import Alert, AlertKind, AlertState, Findings, FrameState, Phase, Priority, View
 from guidance.safety.alarms import TECHNICAL
+from guidance.safety.limits import Limits
 from guidance.settings import Settings
 
 MASKS_EVERY = 4
@@ -118,7 +119,9 @@ def note_trial(trial: Trial, findings: Sequence[Findings], changes: Sequence[Ale
             first = scored.first_frames[kind, zone]
             note = DangerNote(kind.value, zone, truth.frames[first].t_s, delay, _is_warned(raised, kind, zone))
             if kind is AlertKind.CEMENT_IN_ZONE and zone is not None:
-                note.mm_per_s = _leak_mm_per_s(zone, truth.frames[: first + 1], truth, limits.cement_near_zone_mm)
+                note.mm_per_s = _leak_mm_per_s(
+                    zone, _until_leak(zone, truth, limits), truth, limits.cement_near_zone_mm
+                )
             notes.dangers.append(note)
     notes.false = [FalseNote(a.kind.value, a.priority is Priority.HIGH, a.t_s, a.text) for a in scored.false]
     notes.run_told_s = _runs_told_s(raised, truth)
@@ -136,6 +139,12 @@ def _is_warned(raised: Sequence[Alert], kind: AlertKind, zone: str | None) -> bo
     }[kind]
     told = [a.frame for a in raised if (a.kind, a.zone) == (kind, zone)]
     return bool(told) and any(a.frame < min(told) for a in raised if (a.kind, a.zone) == (near, zone))
+
+
+def _until_leak(zone: str, truth: CaseTruth, limits: Limits) -> Sequence[FrameTruth]:
+    """The frames as far as the first on which a leak has come into the zone, be it behind an instrument."""
+    leaks = (f.leak_mm2.get(zone, 0.0) >= limits.cement_in_zone_mm2 for f in truth.frames)
+    return truth.frames[: next(number for number, is_leak in enumerate(leaks, start=1) if is_leak)]
 
 
 def _leak_mm_per_s(zone: str, frames: Sequence[FrameTruth], truth: CaseTruth, near_mm: float) -> float | None:
