@@ -21,7 +21,15 @@ from numpy.typing import NDArray
 
 from guidance.records import CementDeposit, Needle, Phase, PointPx
 from guidance.vision.cement_run import FRONT_STEPS, FRONT_WINDOW_S, SETTLING_S, Front, edge_of, run_of
-from guidance.vision.change import LEAST_BASELINE_PULSES, PRIOR_MM_PER_PX, Change, Placed, ReferenceGrid
+from guidance.vision.change import (
+    COARSE_MM,
+    LEAST_BASELINE_PULSES,
+    PRIOR_MM_PER_PX,
+    Change,
+    Placed,
+    ReferenceGrid,
+    opened,
+)
 from guidance.vision.geometry import RigidMotion
 from guidance.vision.kernels.change import regions
 from guidance.vision.picture import Density, Mask, Picture
@@ -51,6 +59,19 @@ MOST_MILLIMETRE: Final = 0.13
 """A millimetre adds about a tenth of what an 11 or 13 gauge shaft adds, whatever the scatter and the display's curve,
 because both bend shaft and cement alike: with scatter S times the primary, 0.13/(1 + S) of ln((1 + S)/S) is 0.08 to
 0.11 for S of 0.5 to 2."""
+GAS_MM2: Final = 10.0
+GAS_RADIUS_MM: Final = 0.75
+"""Nothing that is injected makes a picture lighter: gas that moves does, over so much, in pieces this far across."""
+GONE_SHARE: Final = 0.4
+"""Of what gas leaves behind so much of the edges are the baseline's that are gone, of cement next to nothing."""
+GAS_BLUR_MM: Final = 1.2
+"""Bubbles are coarser than what is detected: smoothed twice as far, edges of noise weigh sixteen times less."""
+GAS_DEPTH: Final = 1.5
+"""Gas leaves no more behind than it takes where it goes: what is this much denser is something else."""
+EDGE_MM: Final = 1.5
+"""Edges are compared over about this length of them."""
+GAS_YOUNG_S: Final = 0.5
+"""So long what has been taken for growth may yet turn out to be what gas has left."""
 EDGE_SHARE: Final = 0.5
 """Where even its middle is thinner than two millimetres, a deposit ends at half of that."""
 SLOPE_SHARE: Final = 0.2
@@ -298,7 +319,10 @@ class CementWatch:
         if self._foreign.any():
             self._foreign[change.z < GROW_SIGMA] = 0
             broad = np.where(self._foreign > 0, np.float32(0.0), broad)
-        found = regions(change.z, broad, self._labels, SEED_SIGMA, GROW_SIGMA, STAY_SIGMA, LEAST_DENSITY, self._regions)
+        found = self._regions_of(change, broad)
+        if _gas_moves(change, placed, work_mm) and self._fill_gaps(change, placed, tips, work_mm, t_s):
+            broad = np.where(self._foreign > 0, np.float32(0.0), change.broad)
+            found = self._regions_of(change, broad)
         border = round(LONE_BORDER_MM / work_mm)
         self._inner = cv2.erode(placed.valid, _square(border), borderType=cv2.BORDER_CONSTANT, borderValue=0)
         pause_s, self._last_t_s = t_s - self._last_t_s, t_s
@@ -325,6 +349,39 @@ class CementWatch:
         gone = _washed_out(change, self._contrast, self._known(work_mm), cement, work_mm)
         outlines = _outlined(change, gone, cement, self._labels, work_mm, _swallowed(change, placed), self._millimetre)
         self._relabel(self._off_shafts(outlines, placed, change, work_mm), work_mm, t_s)
+
+    def _regions_of(self, change: Change, broad: Density) -> NDArray[np.int32]:
+        return regions(change.z, broad, self._labels, SEED_SIGMA, GROW_SIGMA, STAY_SIGMA, LEAST_DENSITY, self._regions)
+
+    def _fill_gaps(self, change: Change, placed: Placed, tips: list[PointPx], work_mm: float, t_s: float) -> bool:
+        """Take into the baseline what gas has left there; True where there was any.
+
+        Part by part of what is new, also beside a deposit, so that what comes on top of it later is told.
+        """
+        rim = max(1, round(1.0 / work_mm))
+        settled = np.where(self._since_s > t_s - GAS_YOUNG_S, np.uint8(0), self._labels)
+        for x, y in tips:
+            cv2.circle(settled, (round(x), round(y)), 2 * rim, 255, -1)
+        settled[change.broad > GAS_DEPTH * -float(change.broad[change.hidden == 0].min())] = 255
+        is_new = np.where(cv2.dilate(settled, _square(2 * rim)) > 0, 0, self._regions > 0).astype(np.uint8)
+        count, parts, stats, _ = cv2.connectedComponentsWithStats(is_new, connectivity=8)
+        filled = np.zeros(change.shape, np.uint8)
+        for i in range(1, count):
+            left, top, width, height, area = (int(v) for v in stats[i])
+            if area * work_mm**2 < 0.5 * LEAST_AREA_MM2:
+                continue
+            wide = _box(left - 2 * rim, top - 2 * rim, left + width + 2 * rim, top + height + 2 * rim)
+            part = (parts[wide] == i).astype(np.uint8)
+            part = cv2.dilate(part, _square(rim))
+            part[settled[wide] > 0] = 0
+            if _gone_share(change, placed, wide, part, work_mm) > GONE_SHARE:
+                filled[wide] |= part
+        if not filled.any():
+            return False
+        change.fill(filled)
+        self._labels[filled > 0] = 0
+        self._since_s[filled > 0] = inf
+        return True
 
     def _off_shafts(self, outlines: Mask, placed: Placed, change: Change, work_mm: float) -> Mask:
         """The outlines without what only a shaft's own flanks show: its edges slip along all of its length.
@@ -733,6 +790,36 @@ def _to_nearest_mm(box: tuple[slice, slice], part: NDArray[np.bool_], points: li
     rows, cols = np.nonzero(part)
     rows, cols = rows + box[0].start, cols + box[1].start
     return min(float(np.hypot(cols - x, rows - y).min()) for x, y in points) * work_mm
+
+
+def _gas_moves(change: Change, placed: Placed, work_mm: float) -> bool:
+    """Whether anything larger than noise and slipped edges has become lighter than the baseline."""
+    lighter = cv2.compare(change.z, -SEED_SIGMA, cv2.CMP_LT)
+    lighter &= placed.valid & cv2.compare(change.hidden, 0, cv2.CMP_EQ)
+    if cv2.countNonZero(lighter) * work_mm**2 < GAS_MM2:
+        return False
+    return float(opened(lighter, GAS_RADIUS_MM / work_mm).sum()) * work_mm**2 >= GAS_MM2
+
+
+def _gone_share(change: Change, placed: Placed, box: tuple[slice, slice], part: Mask, work_mm: float) -> float:
+    """How much of the edges of what has been added to a part is where the baseline had them, with the opposite sign.
+
+    The edges that only the baseline has are of what has left. A bubble that has moved by less than its size leaves a
+    crescent, of which one edge has gone and the other is the bubble's new one.
+    """
+    steel = cv2.dilate(placed.steel[box] | change.base_steel[box], _square(STEEL_MARGIN_PX))
+    use = (part > 0) & (steel == 0) & (placed.valid[box] > 0) & (change.base_count[box] > 0)
+    base = cv2.GaussianBlur(change.base[box], (0, 0), GAS_BLUR_MM / work_mm)
+    broad = cv2.GaussianBlur(change.broad[box], (0, 0), (GAS_BLUR_MM**2 - COARSE_MM**2) ** 0.5 / work_mm)
+    against, energy = np.zeros(base.shape, np.float32), np.zeros(base.shape, np.float32)
+    for axis in ((1, 0), (0, 1)):
+        was, came = (cv2.Sobel(plane, cv2.CV_32F, *axis) for plane in (base, broad))
+        against -= was * came
+        energy += came * came
+    against[~use] = energy[~use] = 0
+    near_against, near_energy = (cv2.GaussianBlur(plane, (0, 0), EDGE_MM / work_mm) for plane in (against, energy))
+    total = float(energy.sum())
+    return float(energy[near_against > 0.5 * near_energy].sum()) / total if total > 0 else 0.0
 
 
 def _stands_alone(thick_mm: Density, part: NDArray[np.bool_], seen: _Candidate, work_mm: float) -> bool:

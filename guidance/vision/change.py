@@ -278,6 +278,13 @@ class Change:
         """The baseline begins anew with the next pulse where ``where`` is not 0."""
         self.base_count[where > 0] = 0
 
+    def fill(self, where: Mask) -> None:
+        """What has been added becomes part of the baseline where ``where`` is not 0: gas that has left it."""
+        cv2.add(self.base, self.added, dst=self.base, mask=where)
+        for plane in (self.added, self.broad, self.z):
+            plane[where > 0] = 0
+        self._gradient_of, self._doubt_of, self._learnt_of = 0, -1, -1
+
     def compare(self, placed: Placed, work_mm: float, exclude: Mask | None = None, edges_stray: bool = False) -> None:
         """Update ``added``, ``broad`` and ``z`` with one pulse.
 

@@ -146,7 +146,7 @@ def test_more_of_the_cement_over_a_root_is_told_where_the_contrast_that_washes_o
 
     def told_px(contrast: Plane | None) -> int:
         def there(k: int) -> Plane:
-            return growing(k) + (arm if k >= 24 else 0.0) + root * np.exp(-k / 60)
+            return np.asarray(growing(k) + (arm if k >= 24 else 0.0) + root * np.exp(-k / 60))
 
         deposits = list(watch(there, 40, contrast=contrast))[-1]
         return int((filled(sum((d.polygons_px for d in deposits), ()))[over_root] > 0).sum())
@@ -167,6 +167,20 @@ def test_the_trail_of_gas_on_its_way_is_not_cement() -> None:
         lambda k: 0.3 * (tissue - ball_cm(40.0 + 0.8 * k, 45.0, 7.0) - ball_cm(40.0, 20.0 + 1.2 * k, 6.0)), 50
     ):
         assert all(not filled(d.polygons_px)[:90, :90].any() for d in deposits)
+
+
+@pytest.mark.parametrize("away_px", [-1.0, 1.0])
+def test_most_of_what_gas_leaves_behind_does_not_join_the_deposit_beside_it(away_px: float) -> None:
+    """A bubble that covers the tip's surroundings in the baseline drifts past the growing deposit."""
+    tissue = nothing() + 2.0
+
+    def bubble(k: int) -> Plane:
+        return ball_cm(78.0, 110.0 + away_px * max(0, k - BEGINS), 8.0)
+
+    *_, deposits = watch(lambda k: 0.3 * (tissue - bubble(k)) + growing(k), 44)
+    told = np.any([filled(d.polygons_px) for d in deposits], axis=0)
+    left = (bubble(0) > 0) & (bubble(43) == 0) & (growing(43) == 0)
+    assert (told & left).sum() < left.sum() / 3
 
 
 @pytest.mark.parametrize("y", [30.0, 105.0], ids=["far from the needle", "across its tip"])
