@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.records import CementDeposit, Needle, Phase, PointPx
-from guidance.vision.cement_run import FRONT_STEPS, FRONT_WINDOW_S, SETTLING_S, Front, edge_of, run_of
+from guidance.vision.cement_run import FRONT_STEPS, FRONT_WINDOW_S, Front, RunWatch, edge_of
 from guidance.vision.change import (
     COARSE_MM,
     LEAST_BASELINE_PULSES,
@@ -158,6 +158,8 @@ class CementWatch:
         self._last_t_s = 0.0
         self._pulses_s: list[float] = []
         self._earlier_tips: list[list[PointPx]] = []
+        self._run_watch = RunWatch((0, 0))
+        self._runs: dict[int, Front] = {}
 
     def update(
         self,
@@ -194,6 +196,7 @@ class CementWatch:
             self._since_s = np.full(self._grid.shape, inf, np.float32)
             if contrast_on is not None:
                 self._contrast = contrast_on(self._grid)
+            self._run_watch = RunWatch(self._grid.shape)
         grid, change = self._grid, self._change
         if ok:
             work_mm = grid.work_mm(mm_per_px)
@@ -253,6 +256,8 @@ class CementWatch:
         """Take another baseline for another place of the C-arm; known deposits stay."""
         known = cv2.dilate(self._labels, _square(round(KEPT_MM / work_mm)))
         self._is_renewed = change.renew(placed, work_mm, known)
+        self._run_watch.forget()
+        self._runs = {}
         self._candidates = {}
         self._foreign[:] = 0
         self._regions[:] = 0
@@ -349,6 +354,27 @@ class CementWatch:
         gone = _washed_out(change, self._contrast, self._known(work_mm), cement, work_mm)
         outlines = _outlined(change, gone, cement, self._labels, work_mm, _swallowed(change, placed), self._millimetre)
         self._relabel(self._off_shafts(outlines, placed, change, work_mm), work_mm, t_s)
+        self._follow_runs(change, placed, broad, work_mm, t_s)
+
+    def _follow_runs(self, change: Change, placed: Placed, broad: Density, work_mm: float, t_s: float) -> None:
+        """The longest run of each deposit. ``broad``: what has been added, without what is foreign."""
+        steel = cv2.bitwise_or(placed.steel, change.base_steel)
+        self._run_watch.note(change, self._millimetre, t_s)
+        self._runs = {}
+        for name in np.flatnonzero(np.bincount(self._labels.ravel())[1:]) + 1:
+            run = self._run_watch.longest(
+                np.where(self._labels == name, 255, 0).astype(np.uint8),
+                self._since_s,
+                change.z,
+                broad,
+                steel,
+                self._millimetre,
+                self._pulses_s,
+                self._begun_s[int(name)],
+                work_mm,
+            )
+            if run is not None:
+                self._runs[int(name)] = run
 
     def _regions_of(self, change: Change, broad: Density) -> NDArray[np.int32]:
         return regions(change.z, broad, self._labels, SEED_SIGMA, GROW_SIGMA, STAY_SIGMA, LEAST_DENSITY, self._regions)
@@ -572,12 +598,10 @@ class CementWatch:
 
     def _front(self, name: int, mask: Mask, offset_xy: tuple[int, int], work_mm: float) -> Front | None:
         """A deposit's run where there is one, else its edge that has advanced farthest; None where nothing has."""
+        if name in self._runs:
+            return self._runs[name]
         x, y = offset_xy
-        since_s = np.where(mask > 0, self._since_s[y : y + mask.shape[0], x : x + mask.shape[1]], np.float32(inf))
-        shafts = self._shafts[y : y + mask.shape[0], x : x + mask.shape[1]]
-        front = run_of(mask, shafts, since_s, self._pulses_s, self._begun_s[name] + SETTLING_S, work_mm) or edge_of(
-            mask, since_s, self._pulses_s, work_mm
-        )
+        front = edge_of(mask, self._since_s[y : y + mask.shape[0], x : x + mask.shape[1]], self._pulses_s, work_mm)
         return None if front is None else replace(front, xy=(x + front.xy[0], y + front.xy[1]))
 
 

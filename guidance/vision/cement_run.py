@@ -1,6 +1,14 @@
-"""Runs: thin arms through which cement leaves its deposit, in a vein or a fracture line, and how fast."""
+"""Runs: thin arms through which cement leaves its deposit, in a vein or a fracture line, and how fast.
 
+A run is seen before it can be outlined: pixel by pixel it hardly stands out of the noise, along its way it does. So it
+is followed through the significance of what has been added, and told by how it came: from the body outwards, step by
+step. A wire that touches a deposit, an edge that has slipped and noise that gives way are there along all of their
+length at once.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Final
 
 import cv2
@@ -8,20 +16,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.records import PointPx
-from guidance.vision.change import opened
-from guidance.vision.picture import Mask
+from guidance.vision.change import Change, opened
+from guidance.vision.kernels import runs as kernels
+from guidance.vision.picture import Density, Mask
 
+GROW_SIGMA: Final = 2.5
+STAY_SIGMA: Final = 1.5
+SEED_SIGMA: Final = 5.0
+"""Over half of its way a run's ridge is as significant as the seed of an outline."""
+LEAST_THICK_MM: Final = 0.4
+"""A run shows where what has been added is this significant and so thick: tone and veil are not fitted better."""
+CARRIED_MM: Final = 1.0
+"""Evidence is carried across so much way with none at all: the reach of one speck of noise. Through what a shaft
+hides it lasts four times as long, which is across a shaft and not along it."""
 BODY_RADIUS_MM: Final = 2.5
 """A run is what is thinner than twice this: veins and fracture lines are 1 to 4 mm wide."""
+BLUR_MM: Final = 0.8
+"""By so much significance reaches beyond an outline on either side."""
+RIM_MM: Final = 1.5
+"""So near to the body all arms hang together."""
+STEEL_MARGIN_PX: Final = 3
+"""Instruments come with so much added around them: the steel itself is that much narrower."""
+FLANK_MM: Final = 0.5
+"""Beside a shaft's mask its edge slips, along all of its length: no run is seen to end there."""
 FRONT_WINDOW_S: Final = 0.6
 FRONT_STEPS: Final = 4
 """An edge's advance is looked at over this long and at least so many pulses."""
-LEAST_RUN_MM: Final = 7.5
-"""A run is clearly longer than it may be wide."""
+LEAST_RUN_MM: Final = 9.0
+"""A run is clearly longer than it may be wide, and than the lobes in which a deposit comes out of the noise."""
+AHEAD_MM: Final = 2.0
+"""Ahead of a run there is nothing yet. What ends where something foreign goes on is a part of that."""
 RUN_ADVANCES: Final = 2
 RUN_STEP_MM: Final = 0.4
 """A run's tip has moved on by this much on so many pulses of the window: an arm that appears at once has not run."""
-SETTLING_S: Final = 1.0
+LARGEST_SHARE: Final = 0.6
+FASTEST_MM: Final = 15.0
+"""No single step is more of the run than this, nor faster than 10 cm/s at 7.5 pulses a second: what joins the deposit
+when it is already long has come from elsewhere."""
+PLACE_MM: Final = 0.2
+SETTLING_S: Final = 0.3
 """So long after its first outline a deposit still comes out of the noise, thick parts first: nothing runs yet."""
 
 
@@ -34,40 +67,112 @@ class Front:
     run_mm: float | None = None
 
 
-def run_of(
-    mask: Mask,
-    shafts: NDArray[np.uint16],
+class RunWatch:
+    """The runs of one view. ``note`` takes every pulse that was compared, in order."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self._since_s = np.full(shape, inf, np.float32)
+
+    def forget(self) -> None:
+        """Nothing has been seen yet: another baseline is in use."""
+        self._since_s[:] = inf
+
+    def note(self, change: Change, millimetre: float, t_s: float) -> None:
+        """Take in what a pulse shows. ``millimetre``: the density that a millimetre of cement adds."""
+        least = LEAST_THICK_MM * millimetre
+        kernels.note_since(change.z, change.broad, GROW_SIGMA, STAY_SIGMA, least, t_s, self._since_s)
+
+    def longest(
+        self,
+        deposit: Mask,
+        outlined_s: NDArray[np.float32],
+        z: Density,
+        added: Density,
+        steel: Mask,
+        millimetre: float,
+        pulses_s: list[float],
+        begun_s: float,
+        work_mm: float,
+    ) -> Front | None:
+        """The longest run that leaves a deposit and goes on leaving it; None where no arm does.
+
+        ``deposit``: not 0 on its outline, which began at ``begun_s``; ``outlined_s``: since when each pixel is in it,
+        where what lies beside a shaft counts too.``z``, ``added``: see ``Change``; 0 on what is
+        no cement. ``steel``: not 0 on instruments, now or in the baseline. ``pulses_s``: the pulses over which an
+        advance counts, away from where the deposit is no longer thin, pulse by pulse, its largest step
+        as the next.
+
+        Missed: what runs along a shaft until it comes out beside it, and what is fainter than the noise of a
+        millimetre or two of its way.
+        """
+        x, y, w, h = cv2.boundingRect(deposit)
+        core = np.zeros(deposit.shape, np.bool_)
+        core[y : y + h, x : x + w] = opened(deposit[y : y + h, x : x + w], BODY_RADIUS_MM / work_mm)
+        if not core.any() or len(pulses_s) <= RUN_ADVANCES:
+            return None
+        source, bridge = core.astype(np.uint8), np.asarray(cv2.erode(steel, _square(STEEL_MARGIN_PX)), dtype=np.uint8)
+        least = LEAST_THICK_MM * millimetre
+        left = kernels.carried(z, added, source, bridge, GROW_SIGMA, least, CARRIED_MM / work_mm)
+        x, y, w, h = cv2.boundingRect((left > 0).astype(np.uint8))
+        box = np.s_[y : y + h, x : x + w]
+        on_way = left[box] > 0
+        beside = cv2.dilate(steel[box], _square(max(1, round(FLANK_MM / work_mm)))) > 0
+        dense = np.isfinite(self._since_s[box])
+        seen = on_way & ~beside & dense & (added[box] > 0)
+        foreign = np.where(dense & (added[box] <= 0), 255, 0).astype(np.uint8)
+        away_mm = _away_mm(_body(core[box], seen | (deposit[box] > 0), work_mm), work_mm)
+        open_ahead = cv2.dilate(foreign, _square(round(AHEAD_MM / work_mm))) == 0
+        outlined = deposit[box] > 0
+        beyond_core_mm = _away_mm(core[box], work_mm)
+        runs = [
+            *_runs(on_way, seen, away_mm, z[box], self._since_s[box], pulses_s, begun_s + SETTLING_S),
+            *_runs(
+                on_way | outlined, outlined, beyond_core_mm, z[box], outlined_s[box], pulses_s, begun_s + SETTLING_S
+            ),
+        ]
+        run = max((run for run in runs if open_ahead[_rc(run)]), key=lambda run: run.run_mm or 0.0, default=None)
+        return None if run is None else replace(run, xy=(x + run.xy[0], y + run.xy[1]))
+
+
+def _body(core: NDArray[np.bool_], all_of_it: NDArray[np.bool_], work_mm: float) -> NDArray[np.bool_]:
+    """Where a deposit is no longer thin: its core, and what significance shows to be as wide and hangs on it."""
+    wide = core | opened(np.where(all_of_it, 255, 0).astype(np.uint8), (BODY_RADIUS_MM + BLUR_MM) / work_mm)
+    _, parts = cv2.connectedComponents(wide.astype(np.uint8), connectivity=8)
+    return np.asarray(wide & np.isin(parts, np.unique(parts[core])), dtype=np.bool_)
+
+
+def _away_mm(body: NDArray[np.bool_], work_mm: float) -> NDArray[np.float32]:
+    away_px = cv2.distanceTransform(np.where(body, 0, 255).astype(np.uint8), cv2.DIST_L2, 5)
+    return np.asarray(away_px * np.float32(work_mm), dtype=np.float32)
+
+
+def _rc(run: Front) -> tuple[int, int]:
+    return round(run.xy[1]), round(run.xy[0])
+
+
+def _runs(
+    on_way: NDArray[np.bool_],
+    seen: NDArray[np.bool_],
+    away_mm: NDArray[np.float32],
+    z: Density,
     since_s: NDArray[np.float32],
     pulses_s: list[float],
     settled_s: float,
-    work_mm: float,
-) -> Front | None:
-    """The longest thin run that leaves a deposit and goes on leaving it; None where no arm does.
-
-    Pieces apart from the deposit are no run of it, unless a shaft hides what joins them: ``shafts`` is not 0 there.
-    ``since_s``: when each pixel of the deposit was first seen; ``pulses_s``: the pulses over which to look. The run's
-    own advance counts, pulse by pulse, away from where the deposit is no longer thin, and without its
-    largest step. What was there before ``settled_s`` has not run.
-    """
-    body = opened(mask, BODY_RADIUS_MM / work_mm)
-    if not body.any() or len(pulses_s) <= RUN_ADVANCES:
-        return None
-    away_mm = cv2.distanceTransform(np.where(body, 0, 255).astype(np.uint8), cv2.DIST_L2, 5) * np.float32(work_mm)
-    arms = np.where(body | ~_joined(mask, shafts, body), 0, mask).astype(np.uint8)
+) -> Iterator[Front]:
+    """The arms that run. ``on_way``: where evidence was carried. ``seen``: where an arm itself shows."""
+    arms = (on_way & (away_mm > RIM_MM)).astype(np.uint8)
     count, parts, boxes, _ = cv2.connectedComponentsWithStats(arms, connectivity=8)
-    begun = max(pulses_s[0], settled_s)
-    runs = []
     for part in range(1, count):
         left, top, width, height = (int(v) for v in boxes[part, :4])
         box = np.s_[top : top + height, left : left + width]
-        run = _advance(np.where(parts[box] == part, away_mm[box], np.float32(0.0)), since_s[box], pulses_s, begun)
+        arm_mm = np.where((parts[box] == part) & seen[box], away_mm[box], np.float32(0.0))
+        run = _advance(arm_mm, z[box], since_s[box], pulses_s, settled_s)
         if run is not None:
-            runs.append(replace(run, xy=(left + run.xy[0], top + run.xy[1])))
-    return max(runs, key=lambda run: run.run_mm or 0.0, default=None)
+            yield replace(run, xy=(left + run.xy[0], top + run.xy[1]))
 
 
 def _advance(
-    away_mm: NDArray[np.float32], since_s: NDArray[np.float32], pulses_s: list[float], begun_s: float
+    away_mm: NDArray[np.float32], z: Density, since_s: NDArray[np.float32], pulses_s: list[float], settled_s: float
 ) -> Front | None:
     """The tip of an arm that goes on leaving its body, and how fast; None for one that does not.
 
@@ -75,24 +180,39 @@ def _advance(
     """
     tip_rc = _farthest_of(away_mm)
     length_mm = float(away_mm[tip_rc])
-    if length_mm < LEAST_RUN_MM:
+    if length_mm < LEAST_RUN_MM or _ridge_sigma(away_mm, z) < SEED_SIGMA:
         return None
-    arm = away_mm > 0
-    reach_mm, first_s = away_mm[arm], since_s[arm]
-    reached_mm = [float(reach_mm[first_s <= max(at_s, begun_s)].max(initial=0.0)) for at_s in pulses_s]
+    come_s = _arrival_s(away_mm, since_s, settled_s)
+    if PLACE_MM * np.unique(come_s, return_counts=True)[1].max() > min(LARGEST_SHARE * length_mm, FASTEST_MM):
+        return None
+    reached_mm = PLACE_MM * np.searchsorted(come_s, np.maximum(pulses_s, settled_s), side="right")
     steps_mm = sorted(np.diff(reached_mm).tolist(), reverse=True)
     if steps_mm[RUN_ADVANCES - 1] < RUN_STEP_MM:
         return None
     pulse_s = (pulses_s[-1] - pulses_s[0]) / len(steps_mm)
-    speed = sum(steps_mm[1:]) / (pulse_s * (len(steps_mm) - 1))
+    # Noise that gives way makes one long step: it counts as the next.
+    speed = (steps_mm[1] + sum(steps_mm[1:])) / (pulse_s * len(steps_mm))
     return Front((float(tip_rc[1]), float(tip_rc[0])), speed, length_mm)
 
 
-def _joined(mask: Mask, shafts: NDArray[np.uint16], body: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Where the mask hangs together with its body, shafts counted as bridges."""
-    _, parts = cv2.connectedComponents(((mask > 0) | (shafts > 0)).astype(np.uint8), connectivity=8)
-    with_body = np.unique(parts[body & (mask > 0)])
-    return np.asarray((mask > 0) & np.isin(parts, with_body), dtype=np.bool_)
+def _ridge_sigma(away_mm: NDArray[np.float32], z: Density) -> float:
+    """The median significance along an arm, of the strongest at each distance from the body."""
+    places = (away_mm[away_mm > 0] / PLACE_MM).astype(np.int64)
+    strongest = np.zeros(int(places.max()) + 1, np.float32)
+    np.maximum.at(strongest, places, z[away_mm > 0])
+    return float(np.median(strongest[strongest > 0]))
+
+
+def _arrival_s(away_mm: NDArray[np.float32], since_s: NDArray[np.float32], settled_s: float) -> NDArray[np.float32]:
+    """When an arm has come to each place, PLACE_MM apart, never before ``settled_s``.
+
+    Nothing comes to a place before it has come to those on the way: noise that was there has not run.
+    """
+    places = (away_mm[away_mm > 0] / PLACE_MM).astype(np.int64)
+    first_s = np.full(int(places.max()) + 1, inf, np.float32)
+    np.minimum.at(first_s, places, since_s[away_mm > 0])
+    first_s[np.isinf(first_s)] = settled_s
+    return np.maximum.accumulate(np.maximum(first_s, np.float32(settled_s)))
 
 
 def edge_of(mask: Mask, since_s: NDArray[np.float32], pulses_s: list[float], work_mm: float) -> Front | None:
@@ -114,3 +234,7 @@ def _farthest_of(away: NDArray[np.float32]) -> tuple[int, int]:
     away = cv2.erode(away, np.ones((2, 2), np.uint8))
     r, c = np.unravel_index(int(np.argmax(away)), away.shape)
     return int(r), int(c)
+
+
+def _square(reach: int) -> Mask:
+    return np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)

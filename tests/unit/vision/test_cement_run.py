@@ -1,0 +1,83 @@
+"""Runs of cement: what leaves a deposit step by step, and what is there all at once; the kernels' plain twins."""
+
+from collections.abc import Callable
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from guidance.records import CementDeposit
+from guidance.vision.kernels import runs as kernels
+from tests.unit.vision.absorbers import Plane, ball_cm, nothing, tube_cm
+from tests.unit.vision.test_cement import BEGINS, TIP, watch
+
+SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 12))
+LEAVES = 26
+"""The pulse on which something begins to leave the deposit, or to come to it."""
+
+
+def planes(shape: tuple[int, int], low: float, high: float) -> st.SearchStrategy[NDArray[np.float32]]:
+    return arrays(np.float32, shape, elements=st.floats(low, high, width=32))
+
+
+def body(k: int) -> Plane:
+    return nothing() if k < BEGINS else ball_cm(*TIP, 4.0) * min(1.0, (k - BEGINS) / 8)
+
+
+def told(absorber_cm: Callable[[int], Plane], noise: float = 0.15) -> list[CementDeposit]:
+    pulses = watch(lambda k: body(k) + absorber_cm(k), 40, noise=lambda k: noise)
+    return [deposit for deposits in pulses for deposit in deposits]
+
+
+def test_a_run_is_told_before_noise_lets_it_be_outlined_in_full() -> None:
+    """A vein of 1.5 mm that is filled at 25 mm/s, at the noise of a low dose."""
+
+    def vein(k: int) -> Plane:
+        share = float(np.clip((k - LEAVES) / 9, 0.0, 1.0))
+        return tube_cm([(110, 114), (150, 140), (190, 150)], 1.8, share) if share > 0 else nothing()
+
+    seen = list(watch(lambda k: body(k) + vein(k), LEAVES + 7, noise=lambda k: 0.25))
+    assert any(d.run_mm is not None for d in seen[-1])
+
+
+def test_a_veil_around_a_deposit_is_no_run() -> None:
+    """Half a millimetre that spreads: what a thick deposit's scatter leaves behind."""
+
+    def veil(k: int) -> Plane:
+        return np.asarray(0.04 * (ball_cm(*TIP, 6.0 + 1.2 * max(0, k - LEAVES)) > 0) * float(k > LEAVES))
+
+    assert all(d.run_mm is None for d in told(veil))
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_since_when_a_pixel_is_dense_is_kept_until_it_is_not(data: st.DataObject) -> None:
+    shape = data.draw(SHAPES)
+    z, added = data.draw(planes(shape, 0.0, 5.0)), data.draw(planes(shape, 0.0, 1.0))
+    since = np.where(data.draw(arrays(np.bool_, shape)), np.float32(1.0), np.float32(np.inf))
+    grow, stay, least = 2.5, 1.5, 0.5
+    twin = np.where(np.isinf(since) & (z >= grow) & (added >= least), np.float32(3.0), since)
+    twin[z < stay] = np.inf
+    kernels.note_since(z, added, grow, stay, least, 3.0, since)
+    np.testing.assert_array_equal(since, twin)
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_evidence_is_carried_along_the_best_path(data: st.DataObject) -> None:
+    shape = data.draw(SHAPES)
+    z, added = data.draw(planes(shape, 0.0, 8.0)), data.draw(planes(shape, 0.0, 2.0))
+    source, bridge = (data.draw(arrays(np.uint8, shape, elements=st.sampled_from([0, 255]))) for _ in range(2))
+    left = kernels.carried(z, added, source, bridge, 2.5, 0.5, 3.0)
+    lost = 1.0 - np.maximum(np.minimum(z / np.float32(2.5), added / np.float32(0.5)), 0.0)
+    lost[bridge > 0] = 0.25
+    twin = np.where(source > 0, 3.0, 0.0)
+    for _ in range(twin.size):
+        framed = np.pad(twin, 1)
+        for dr, dc in np.ndindex(3, 3):
+            came = framed[dr : dr + shape[0], dc : dc + shape[1]]
+            there = np.where(lost <= 0, 3.0, came - np.hypot(dr - 1, dc - 1) * lost)
+            twin = np.maximum(twin, np.where((came > 0) & ((dr, dc) != (1, 1)), there, 0.0))
+    np.testing.assert_allclose(left, twin, atol=1e-4)
