@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from guidance.casebook.case import CaseTruth, FrameTruth, RunLengths
-from guidance.evaluation.leak_study import DangerNote, LeakNotes, note_trial, setting_lines
+from guidance.evaluation.leak_study import DangerNote, LeakNotes, RunNote, note_trial, setting_lines
 from guidance.evaluation.leak_trials import leak_trial
 from guidance.records import FrameState, Phase, View
 from tests.unit.safety.scenes import MM_PER_PX, PULSE_S, findings
@@ -88,9 +88,27 @@ def test_a_warning_is_asked_for_before_a_slow_leak_only(mm_per_s: float, can_be_
     assert leak.can_be_foreseen is can_be_foreseen
 
 
+@pytest.mark.parametrize(("mm_per_s", "is_escape"), [(3.0, False), (12.0, True)])
+def test_a_run_is_an_escape_only_where_its_front_was_fast_as_it_came_to_ten_millimetres(
+    mm_per_s: float, is_escape: bool
+) -> None:
+    # It comes fast as far as 6 mm, which does not count.
+    lengths_mm = [0.0, 6.0, *(6.0 + mm_per_s * PULSE_S * i for i in range(1, 20))]
+    truth = CaseTruth(
+        schema=1,
+        mm_per_px=MM_PER_PX,
+        width_px=320,
+        height_px=320,
+        frames=tuple(frame(i, AP).model_copy(update={"run_mm": mm}) for i, mm in enumerate(lengths_mm)),
+    )
+    (run,) = note_trial(leak_trial(4, 1), [findings(i + 1) for i in range(len(lengths_mm))], [], truth).runs
+    assert (run.told_s, run.is_escape) == (None, is_escape)
+
+
 def test_each_event_and_each_dose_has_its_line_of_what_was_told_in_time() -> None:
     leak = DangerNote("cement_in_zone", ZONE, 1.0, delay_pulses=5, warned=True)
-    notes = LeakNotes("a trial", "leak vein", 4, dose_ur=0.6, beam_s=60.0, dangers=[leak], run_told_s=[0.2, None])
+    runs = [RunNote(0.2, 12.0), RunNote(None, 12.0), RunNote(None, 2.0)]
+    notes = LeakNotes("a trial", "leak vein", 4, dose_ur=0.6, beam_s=60.0, dangers=[leak], runs=runs)
     heading, *lines = setting_lines([notes, LeakNotes("another", "gas", 15, dose_ur=0.6, beam_s=30.0)])
     assert heading.split() == ["trials", "minutes", "leaks", "breaches", "escapes", "false", "high", "false"]
     assert [line.split()[-7:] for line in lines] == [
