@@ -32,6 +32,10 @@ SHADE_CONTRAST = 50.0
 SOFT_TOLERANCE = 0.5
 """An edge point on a soft edge may stray by this share of the edge's width: so far the half-height moves when the
 field just inside is taken a third too bright or too dark, which anatomy does."""
+DARK_SHUTTER, WHITE_SHUTTER = 64, 190
+"""Behind a shutter a display shows less than this level, inverted at least that one: little comes through lead."""
+EVEN_SHADOW_SHARE = 0.8
+"""So much of what shutters hide lies at one level; of a dark body part at the field's rim half does."""
 SCREEN_EVENNESS = 2.0
 """What is drawn in one grey stays within this many levels of it, compression included."""
 PLAIN_SHARE = 0.1
@@ -48,6 +52,8 @@ TEXT_CONTRAST = 64
 """Strokes of burned-in text stand out by more than this, in 8-bit levels, within one pixel."""
 SUSPECT_SHARE = 0.12
 SUSPECT_FRAMES = 2
+SETTLED_FRAMES = 8
+"""So many frames after a change a recursive filter shows no more of what was."""
 SURE_POLARITY = 2.0
 """Evidence summed over looks from which the polarity is no longer questioned while the picture stays."""
 WRONG_POLARITY = 0.3
@@ -134,7 +140,7 @@ def find_fields(pixels: Pixels, bits: int) -> tuple[XrayField, ...]:
     grey = eight_bit(pixels, bits)
     size = (grey.shape[1], grey.shape[0])
     outlines = _outlines(grey) or [_outline_in_shade(grey, (0, 0, *size)) or full_outline(size)]
-    return tuple(_describe(grey, outline) for outline in outlines)
+    return tuple(_without_shutters(grey, _describe(grey, outline)) for outline in outlines)
 
 
 def eight_bit(pixels: Pixels, bits: int) -> Grey:
@@ -153,6 +159,34 @@ def _describe(grey: Grey, outline: Outline) -> XrayField:
     field = XrayField(seen, size, text, edge_width_px=outline.edge_width_px, is_fitted=is_fitted)
     evidence = polarity_evidence(grey, field)
     return replace(_with_polarity(field, evidence >= 0), polarity_evidence=evidence)
+
+
+def _without_shutters(grey: Grey, field: XrayField) -> XrayField:
+    """The field inside shutters whose shadow shows within a machine's mask: dark, or white in an inverted picture.
+
+    The same object where there are none.
+    """
+    size = (grey.shape[1], grey.shape[0])
+    inside = polygon_mask(field.outline.polygon_px, size)
+    rim = cv2.subtract(inside, cv2.erode(inside, np.ones((2 * CELL_PX + 1, 2 * CELL_PX + 1), np.uint8)))
+    levels = np.bincount(grey[rim > 0], minlength=256)
+    alike = np.convolve(levels, np.ones(2 * round(CONTRAST) + 1), "same")
+    if field.bone_dark:
+        alike[DARK_SHUTTER:] = 0
+    else:
+        alike[:WHITE_SHUTTER] = 0
+    if alike.max() < SUSPECT_SHARE * levels.sum():
+        return field
+    shadow = int(np.argmax(alike))
+    lit = _outline_in_shade(np.where(inside > 0, grey, np.uint8(shadow)), field.box_px)
+    if lit is None or _polygon_area(lit.polygon) > SAME_OVERLAP * _area(field):
+        return field
+    hidden = grey[(inside > 0) & (polygon_mask(lit.polygon, size) == 0)].astype(np.float32)
+    if (np.abs(hidden - np.median(hidden)) < 3 * CONTRAST).mean() < EVEN_SHADOW_SHARE:
+        return field
+    # Where a shutter's shadow is as deep as what is hidden beside it, the fit reaches beyond the mask.
+    _, common = cv2.intersectConvexConvex(lit.polygon.astype(np.float32), field.outline.polygon_px.astype(np.float32))
+    return _describe(grey, replace(lit, kind=FieldKind.POLYGON, polygon=common.reshape(-1, 2).astype(np.float64)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -659,11 +693,12 @@ class FieldWatch:
 
     def _look_again(self, pixels: Pixels, bits: int) -> None:
         assert self._field is not None
-        fields = find_fields(pixels, bits)
+        cut = _without_shutters(eight_bit(pixels, bits), self._field)
+        fields = find_fields(pixels, bits) if cut is self._field else (cut,)
         nearest = max(fields, key=lambda field: _overlap(field, self._field))
         # The largest picture on a monitor may be the stored one: of several it is the one where it was.
         found = nearest if _overlap(nearest, self._field) > 0.0 else fields[0]
-        self._suspect_frames = 0
+        is_suspect, self._suspect_frames = self._suspect_frames >= SUSPECT_FRAMES, 0
         if not self._may_become(found, pixels, bits):
             self._proposal = None
             return
@@ -671,6 +706,9 @@ class FieldWatch:
         found = _with_polarity(found, self._field.bone_dark)
         if _same(found, self._field):
             # What looked like a change was not one (a shadow at the edge): take it as the new normal.
+            if is_suspect or self._proposal is not None:
+                # Or it was one that the display's filter still hid.
+                self._look_again_at = self._frames + SETTLED_FRAMES
             self._probe, self._proposal = _Probe(self._field, pixels, bits), None
         elif self._proposal is not None and _same(found, self._proposal):
             others = tuple(field for field in fields if field is not found)
@@ -735,6 +773,7 @@ class _Probe:
         self._was_grid = _levels(pixels, bits, self._grid)
         self._last_grid = self._was_grid
         self._surround = float(np.median(self._was_outer)) if len(self._outer) else None
+        self._bone_dark = field.bone_dark
 
     def suspects(self, pixels: Pixels, bits: int) -> bool:
         """True where the outline no longer fits this frame."""
@@ -744,7 +783,10 @@ class _Probe:
         surround = self._surround if self._surround is not None else 0.0
         rise, was_rise = np.abs(inner - surround), np.abs(self._was_inner - surround)
         covered = (rise < np.maximum(CONTRAST, 0.25 * was_rise)) & (was_rise >= 2 * CONTRAST)
-        return bool(len(inner) and covered.mean() > SUSPECT_SHARE)
+        if not len(inner):
+            return False
+        whiter = float((inner >= WHITE_SHUTTER).mean() - (self._was_inner >= WHITE_SHUTTER).mean())
+        return bool(covered.mean() > SUSPECT_SHARE or (not self._bone_dark and whiter > SUSPECT_SHARE))
 
     def shows_beyond(self, pixels: Pixels, bits: int) -> bool:
         """True where much of what lies just outside the outline is farther from the surround's level than it was."""

@@ -105,6 +105,19 @@ def test_a_soft_circle_in_its_noisy_glow_is_the_same_circle_on_every_pulse() -> 
         assert overlap(field, inside) > 0.96
 
 
+@pytest.mark.parametrize("inverted", [False, True], ids=["as taken", "inverted"])
+def test_shutters_within_a_black_mask_cut_the_field_in_either_polarity(inverted: bool) -> None:
+    mask = disc((SIDE, SIDE), (200, 200), 190)
+    shutters = convex((SIDE, SIDE), [(90, 60), (340, 90), (330, 399), (60, 340)])
+    wide = 60 + 0.7 * anatomy(SIDE)
+    watch = FieldWatch()
+    for k in range(9):
+        picture = noisy(wide if k < 3 else np.where(shutters, wide, np.float32(20)), k)
+        field = watch.update(within(255 - picture if inverted else picture, mask), 8)
+    assert field.bone_dark is not inverted
+    assert overlap(field, mask & shutters) > 0.96
+
+
 def test_sixteen_bit_pixels_give_the_same_field() -> None:
     picture = within(noisy(anatomy(SIDE), 1), disc((SIDE, SIDE), (205, 195), 170))
     deep = (picture.astype(np.uint16) << 4) | 7
