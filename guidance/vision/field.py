@@ -54,6 +54,8 @@ SUSPECT_SHARE = 0.12
 SUSPECT_FRAMES = 2
 SETTLED_FRAMES = 8
 """So many frames after a change a recursive filter shows no more of what was."""
+MASK_EDGE_PX = 4.0
+"""A machine's mask ends within three pixels, softened by a monitor's scaling and compression to four."""
 SURE_POLARITY = 2.0
 """Evidence summed over looks from which the polarity is no longer questioned while the picture stays."""
 WRONG_POLARITY = 0.3
@@ -524,7 +526,17 @@ def polarity_evidence(grey: Grey, field: XrayField) -> float:
         return 0.0
     smooth = cv2.GaussianBlur(small, (0, 0), 1.0)
     (bone, steel), (broad_bone, _) = (_thin_absorbers(smooth, inner, side) for side in (9, 15))
-    return 4.0 * (bone + broad_bone) + 0.5 * steel
+    return 4.0 * (bone + broad_bone) + 0.5 * steel + _shade(small, mask, field.edge_width_px)
+
+
+def _shade(small: NDArray[np.float32], mask: Mask, edge_width_px: float) -> float:
+    """1 where the field lies in a dark shade, -1 in a bright one, 0 in a mask: behind an iris no x-rays arrive.
+
+    A mask is painted black in either polarity, but it is sharp; the shade of an iris has a penumbra.
+    """
+    if edge_width_px <= MASK_EDGE_PX or (mask == 0).sum() < POLARITY_SIDE_PX:
+        return 0.0
+    return 1.0 if float(np.median(small[mask == 0])) < float(np.median(small[mask > 0])) else -1.0
 
 
 def _thin_absorbers(smooth: NDArray[np.float32], inner: NDArray[np.bool_], side: int) -> tuple[float, float]:

@@ -118,6 +118,15 @@ def test_shutters_within_a_black_mask_cut_the_field_in_either_polarity(inverted:
     assert overlap(field, mask & shutters) > 0.96
 
 
+@pytest.mark.parametrize("inverted", [False, True], ids=["as taken", "inverted"])
+def test_an_iris_s_shade_tells_the_polarity_where_soft_anatomy_tells_none(inverted: bool) -> None:
+    iris = cv2.GaussianBlur(disc((SIDE, SIDE), (200, 200), 170).astype(np.float32), (0, 0), 6)
+    # Gas: as bright against its surroundings as bone is dark.
+    gas = 30 * cv2.GaussianBlur(disc((SIDE, SIDE), (230, 180), 30).astype(np.float32), (0, 0), 4)
+    picture = noisy((130 + gas) * iris + 14, 1)
+    assert find_field(255 - picture if inverted else picture, 8).bone_dark is not inverted
+
+
 def test_sixteen_bit_pixels_give_the_same_field() -> None:
     picture = within(noisy(anatomy(SIDE), 1), disc((SIDE, SIDE), (205, 195), 170))
     deep = (picture.astype(np.uint16) << 4) | 7
