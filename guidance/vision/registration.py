@@ -298,9 +298,9 @@ class Registrar:
             return fit
         found = _search(view, band, self._reachable_ncc)
         apart = np.abs(_apply(fit.motion, CORNER) - _apply(found.motion, CORNER)).max()
-        if apart < SAME_PLACE_PX:
-            return fit
-        return found if found.share > fit.share else replace(fit, needed=OK_SHARE)
+        # Beside the place a start may be caught in steps that never settle, and be held there by its own motion.
+        best = max(fit, found, key=lambda one: (one.is_determined, one.share))
+        return replace(best, needed=fit.needed if apart < SAME_PLACE_PX else OK_SHARE)
 
     @property
     def _reachable_ncc(self) -> float:

@@ -215,6 +215,21 @@ def test_anatomy_is_not_lost_where_noise_comes_to_leave_half_of_the_blocks_witho
         assert error_px(placement.motion, truth) < 1.5
 
 
+@pytest.mark.parametrize(
+    ("view", "noise", "truth"),
+    [(0, 25.0, moved(-3.6, 8.9, -1.5)), (1, 15.0, moved(-14.3, 3.4, -2.0)), (2, 25.0, moved(4.8, 15.1, -2.5))],
+)
+def test_anatomy_that_jumps_and_turns_at_low_dose_is_found_within_two_pulses(
+    view: int, noise: float, truth: RigidMotion
+) -> None:
+    registrar = Registrar()
+    for number, motion in enumerate([still(), truth, truth]):
+        image = within(noisy(seen_at(motion, view), number, noise), INSIDE)
+        placement = registrar.update(make_picture(image, FIELD, 8), None, number, 0.1 * number)
+    assert placement.registration.ok
+    assert error_px(placement.motion, truth) < 1.0
+
+
 def test_shutters_that_close_change_neither_the_scale_nor_the_motion() -> None:
     registrar = started()
     registrar.update(pulse(still(), 1), None, 1, 0.1)
