@@ -15,9 +15,9 @@ as one."""
 class PhaseClock:
     """The phase of each pulse. With marks from the plan they decide; without, the procedure's own order does.
 
-    Inference only ever goes forward through baseline, epidurogram, needle and cement, because each phase leaves
-    traces that the next one needs (the roadmap, the fresh baseline): contrast arriving before any needle is the
-    epidurogram, a settled needle is the needle phase, lasting growth at a needle's tip is cement. What it misses: a
+    Inference only ever goes forward through baseline, epidurogram, needle and cement, because each phase leaves traces
+    that the next one needs (the roadmap, the fresh baseline): contrast arriving before any needle is the epidurogram,
+    a settled needle is the needle phase, lasting growth at a tip and beside its shaft is cement. What it misses: a
     second epidurogram after the needles, and contrast given through a needle, which it takes for cement.
     """
 

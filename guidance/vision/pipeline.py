@@ -26,7 +26,7 @@ from guidance.records import (
     Zone,
     ZoneKind,
 )
-from guidance.vision.cement import TIP_REACH_MM, CementWatch
+from guidance.vision.cement import LEAST_AREA_MM2, TIP_REACH_MM, CementWatch
 from guidance.vision.contrast import RootMapper
 from guidance.vision.field import FieldWatch, XrayField
 from guidance.vision.geometry import RigidMotion
@@ -62,7 +62,18 @@ SHAFT_MARGIN_PX = 3.0
 STEEL_REMEMBERED_S = 10.0
 """A needle that is no longer seen, its tip hidden in cement, still covers its place: it must not turn into cement."""
 
+STROKE_PULSES = 5
+"""A stroke takes some half a second: so long a tip that goes on is on the way to where the stroke ends."""
+
 Lap = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stroke:
+    """How a needle was driven: where its tip came to on the view's reference frame, and how long ago it began."""
+
+    tip_px: NDArray[np.float64]
+    pulses: int = 1
 
 
 @dataclass(slots=True)
@@ -83,19 +94,26 @@ class _ViewContext:
     """For each deposit the needle that feeds it, once that is known."""
     steel: dict[int, tuple[float, Needle]] = field(default_factory=dict)
     """When and where each needle was last seen."""
-    tips_px: dict[int, NDArray[np.float64]] = field(default_factory=dict)
-    """Where each needle's tip lay on the view's reference frame when it was last driven."""
+    strokes: dict[int, _Stroke] = field(default_factory=dict)
+    """The last stroke of each needle."""
+    is_beside_steel: bool = False
+    """Whether growth is seen beside the shafts: a needle's own, as it is driven on, lies all under its shaft."""
 
     def is_driven(self, needles: Iterable[Needle], motion: RigidMotion) -> bool:
-        """Whether a needle's tip has come further by its own width since it was last driven, or is new."""
+        """Whether a needle's tip has come further by its own width since its last stroke, or a needle is new.
+
+        A tip that is hidden tells nothing: it is not where it seems to be.
+        """
         driven = False
         for needle in needles:
-            tip_px = motion.move_back(np.array([needle.tip_px]))[0]
-            was_px = self.tips_px.get(needle.id)
-            if needle.predicted or needle.diameter_px is None:
+            if needle.predicted or needle.tip_hidden or needle.diameter_px is None:
                 continue
-            if was_px is None or float(np.hypot(*(tip_px - was_px))) > needle.diameter_px:
-                self.tips_px[needle.id], driven = tip_px, True
+            tip_px = motion.move_back(np.array([needle.tip_px]))[0]
+            last = self.strokes.get(needle.id)
+            if last is None or float(np.hypot(*(tip_px - last.tip_px))) > needle.diameter_px:
+                self.strokes[needle.id], driven = _Stroke(tip_px), True
+            elif last.pulses < STROKE_PULSES:
+                self.strokes[needle.id] = _Stroke(tip_px, last.pulses + 1)
         return driven
 
 
@@ -223,7 +241,8 @@ class Pipeline:
         bodies = tuple(zone for zone in zones if zone.kind is ZoneKind.BODY)
         view_id = placement.view_id if placement.registration.ok else None
         phase = self._phases.at(t_s)
-        is_injecting = phase is Phase.CEMENT
+        # Cement hides tips before its phase is inferred, too.
+        is_injecting = phase is Phase.CEMENT or (self._phases.is_inferred and context.is_beside_steel)
         needles = self._tracker.update(sightings, t_s, placement.motion, view_id, bodies, is_injecting)
         context.steel |= {needle.id: (t_s, needle) for needle in needles if not needle.predicted}
         scale = self._scale(needles, field)
@@ -234,15 +253,19 @@ class Pipeline:
         seen = (picture, placement.motion, may_compare, needles, shafts, phase, known_mm_per_px, t_s)
         context.found_roots = context.roots.update(*seen)
         self._on_stage("nerve roots")
-        if self._phases.is_inferred and phase is Phase.NEEDLE and context.is_driven(needles, placement.motion):
+        is_driving = self._phases.is_inferred and phase is Phase.NEEDLE and may_compare
+        if is_driving and context.is_driven(needles, placement.motion) and not context.is_beside_steel:
             # What has grown at its tip was the needle itself.
             context.cement = CementWatch(phase_inferred=True)
         deposits = context.cement.update(*seen, placement.rests, context.roots.contrast_on)
+        if self._phases.is_inferred:
+            context.is_beside_steel = _is_beside(deposits, shafts, picture, scale.mm_per_px)
+            self._phases.note(needles, bool(context.found_roots), context.is_beside_steel)
+            if phase is Phase.NEEDLE and not context.is_beside_steel:
+                deposits = ()
         _note_feeders(context.feeders, deposits, needles, TIP_REACH_MM / scale.mm_per_px)
         context.deposits = tuple(replace(deposit, needle=context.feeders.get(deposit.id)) for deposit in deposits)
         self._on_stage("cement")
-        if self._phases.is_inferred:
-            self._phases.note(needles, bool(context.found_roots), bool(context.deposits))
 
         return Findings(
             frame=number,
@@ -348,6 +371,15 @@ def _note_feeders(
         nearest_px, needle_id = max(inside_px, default=(-inf, 0))
         if nearest_px >= -within_px:
             feeders[deposit.id] = needle_id
+
+
+def _is_beside(deposits: Iterable[CementDeposit], shafts: Mask, picture: Picture, mm_per_px: float) -> bool:
+    """Whether as much of the deposits as counts by itself lies where no shaft does."""
+    rings = [ring for deposit in deposits for ring in deposit.polygons_px]
+    if not rings:
+        return False
+    beside = cv2.bitwise_and(_with_rings(np.zeros_like(shafts), picture, rings), cv2.bitwise_not(shafts))
+    return cv2.countNonZero(beside) * (picture.factor * mm_per_px) ** 2 >= LEAST_AREA_MM2
 
 
 def needle_diameters_px(diameter_mm: float | None, mm_per_px: float | None) -> tuple[float, float] | None:
