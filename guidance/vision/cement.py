@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.records import CementDeposit, Needle, Phase, PointPx
+from guidance.vision.cement_passing import PassingMetal
 from guidance.vision.cement_run import FRONT_STEPS, FRONT_WINDOW_S, Front, RunWatch, edge_of
 from guidance.vision.change import (
     COARSE_MM,
@@ -140,6 +141,7 @@ class CementWatch:
         self._candidates: dict[int, _Candidate] = {}
         self._labels: Mask = np.zeros((0, 0), np.uint8)
         self._foreign: Mask = np.zeros((0, 0), np.uint8)
+        self._passing = PassingMetal()
         self._rests = 0
         self._is_renewed = True
         self._inner: Mask = np.zeros((0, 0), np.uint8)
@@ -257,6 +259,7 @@ class CementWatch:
         known = cv2.dilate(self._labels, _square(round(KEPT_MM / work_mm)))
         self._is_renewed = change.renew(placed, work_mm, known)
         self._run_watch.forget()
+        self._passing.forget()
         self._runs = {}
         self._candidates = {}
         self._foreign[:] = 0
@@ -320,13 +323,13 @@ class CementWatch:
     def _find(self, change: Change, placed: Placed, tips: list[PointPx], work_mm: float, t_s: float) -> None:
         """Update what is cement with one pulse."""
         before = self._regions.copy()
-        broad = change.broad
         if self._foreign.any():
             self._foreign[change.z < GROW_SIGMA] = 0
-            broad = np.where(self._foreign > 0, np.float32(0.0), broad)
+        passing = self._passing.follow(change.z, self._labels, work_mm)
+        broad = self._own(change.broad, passing)
         found = self._regions_of(change, broad)
         if _gas_moves(change, placed, work_mm) and self._fill_gaps(change, placed, tips, work_mm, t_s):
-            broad = np.where(self._foreign > 0, np.float32(0.0), change.broad)
+            broad = self._own(change.broad, passing)
             found = self._regions_of(change, broad)
         border = round(LONE_BORDER_MM / work_mm)
         self._inner = cv2.erode(placed.valid, _square(border), borderType=cv2.BORDER_CONSTANT, borderValue=0)
@@ -355,6 +358,13 @@ class CementWatch:
         outlines = _outlined(change, gone, cement, self._labels, work_mm, _swallowed(change, placed), self._millimetre)
         self._relabel(self._off_shafts(outlines, placed, change, work_mm), work_mm, t_s)
         self._follow_runs(change, placed, broad, work_mm, t_s)
+        self._passing.note(self._foreign, change.z, self._labels, work_mm)
+
+    def _own(self, broad: Density, passing: Mask | None) -> Density:
+        """What has been added without what is foreign; a deposit that metal passes keeps what it had."""
+        if passing is not None:
+            broad = np.where((passing > 0) & (self._labels == 0), np.float32(0.0), broad)
+        return np.where(self._foreign > 0, np.float32(0.0), broad) if self._foreign.any() else broad
 
     def _follow_runs(self, change: Change, placed: Placed, broad: Density, work_mm: float, t_s: float) -> None:
         """The longest run of each deposit. ``broad``: what has been added, without what is foreign."""

@@ -196,6 +196,32 @@ def test_a_wire_laid_in_that_shows_in_pieces_beside_a_deposit_is_not_cement() ->
         assert all(not filled(d.polygons_px)[:90].any() for d in deposits)
 
 
+def passing(k: int) -> Plane:
+    """A wire that is laid in two centimetres left of the deposit and drawn over it at 1 cm/s."""
+    x = 30.0 + 5 * (k - 25)
+    return tube_cm([(x, 10), (x + 20, 190)], 2.0) if k >= 25 else nothing()
+
+
+def test_a_wire_that_is_drawn_over_a_deposit_does_not_join_it() -> None:
+    around = cv2.dilate(thick(growing(44)).astype(np.uint8), np.ones((11, 11), np.uint8)) > 0
+    for deposits in watch(lambda k: growing(k) + passing(k)):
+        told = filled(sum((d.polygons_px for d in deposits), ()))
+        assert (told & ~around).sum() * MM_PER_PX**2 < 2.0
+    assert dice(told, thick(growing(44))) > 0.8
+
+
+def test_cement_that_runs_beside_a_wire_at_rest_is_told() -> None:
+    wire = tube_cm([(40, 123), (160, 123)], 2.0)
+
+    def running(k: int) -> Plane:
+        length = 2.0 * max(0, k - 28)
+        run = tube_cm([TIP, (TIP[0] - length, TIP[1])], 3.0) if length else nothing()
+        return np.maximum(growing(min(k, 22)), run) + (wire if k >= 25 else 0.0)
+
+    told = filled(sum((d.polygons_px for d in list(watch(running))[-1]), ()))
+    assert told[105:115, 75:85].any()
+
+
 def test_cement_that_begins_while_something_is_laid_in_elsewhere_is_seen() -> None:
     def laid_in_elsewhere(k: int) -> Plane:
         return growing(k) + (tube_cm([(40, 40), (150, 40)], 5.0) if k >= BEGINS + 1 else nothing())
