@@ -457,7 +457,8 @@ class CementWatch:
     ) -> NDArray[np.bool_]:
         """What of a region is no growth but an object or a shutter: more at once than flows, or its blurred rim.
 
-        ``is_laid_in``: what has appeared apart from all deposits is more than flows.
+        ``is_laid_in``: what has appeared apart from all deposits is more than flows. What was there before, as a
+        candidate that has grown, is no part of it.
         """
         standing = self._labels[box] > 0
         fresh = part & (before == 0) & ~standing
@@ -466,7 +467,8 @@ class CementWatch:
         wide = _box(cols.start - rim, rows.start - rim, cols.stop + rim, rows.stop + rim)
         mark = np.zeros(self._foreign[wide].shape, np.uint8)
         inner = mark[rows.start - wide[0].start :, cols.start - wide[1].start :][: part.shape[0], : part.shape[1]]
-        if int(fresh.sum()) > most_px or (is_laid_in and not (part & standing).any()):
+        comes_at_once = 2 * int(fresh.sum()) > int(part.sum())
+        if int(fresh.sum()) > most_px or (is_laid_in and comes_at_once and not (part & standing).any()):
             laid = fresh
         elif not (part & standing).any():
             inner[part] = 255

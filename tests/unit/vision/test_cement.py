@@ -230,6 +230,15 @@ def test_cement_that_begins_while_something_is_laid_in_elsewhere_is_seen() -> No
     assert dice(filled(sum((d.polygons_px for d in deposits), ())), thick(growing(44))) > 0.85
 
 
+def test_cement_that_no_needle_is_seen_to_feed_is_none_of_what_is_laid_in_elsewhere() -> None:
+    def far_off(k: int) -> Plane:
+        ball = ball_cm(130, 60, min(5.0, 1.0 + 0.18 * (k - BEGINS))) if k >= BEGINS else nothing()
+        return ball + (tube_cm([(20, 160), (180, 160)], 5.0) if k >= BEGINS + 8 else nothing())
+
+    told = filled(sum((d.polygons_px for d in list(watch(far_off))[-1]), ()))
+    assert told[60, 130]
+
+
 def test_a_shutter_that_closes_is_not_cement() -> None:
     shutter = nothing()
     shutter[:, :110] = 2.0
