@@ -481,11 +481,15 @@ class Change:
 
 def opened(mask: Mask, radius_px: float) -> NDArray[np.bool_]:
     """Where a disc of this radius fits into the mask (an opening), plus one pixel; its cost does not grow with it."""
-    deep = cv2.distanceTransform(cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0), cv2.DIST_L2, 5)
-    core = np.where(deep > radius_px, 0, 255).astype(np.uint8)
-    if core.all():
-        return np.zeros(mask.shape, np.bool_)
-    return np.asarray(cv2.distanceTransform(core, cv2.DIST_L2, 5) <= radius_px + 1)[1:-1, 1:-1]
+    out = np.zeros(mask.shape, np.bool_)
+    x, y, w, h = cv2.boundingRect(mask)
+    # The result reaches no farther than a pixel or two beyond the mask: the rest of the plane costs nothing.
+    box = np.s_[max(0, y - 2) : y + h + 2, max(0, x - 2) : x + w + 2]
+    roomy = cv2.copyMakeBorder(mask[box], 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    core = np.where(cv2.distanceTransform(roomy, cv2.DIST_L2, 5) > radius_px, 0, 255).astype(np.uint8)
+    if not core.all():
+        out[box] = (cv2.distanceTransform(core, cv2.DIST_L2, 5) <= radius_px + 1)[1:-1, 1:-1]
+    return out
 
 
 def _blur(plane: Density, sigma_px: float, out: Density) -> None:
