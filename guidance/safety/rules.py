@@ -40,6 +40,9 @@ long after it was held, its outline catches up."""
 FORESEEN_MM = 6.0
 """An arrival is foreseen from no farther off: beyond, only what outruns foresight would be in time, see escapes."""
 
+ESCAPE_PULSES = 2
+"""A run seen on so many pulses in a row has been there, whatever noise hides of it later. One pulse is never enough."""
+
 TIP_ERROR_MM = 0.75
 """One tip in twenty lies farther than this from where it is told, and in a stroke the picture trails the needle: what
 is told so near a zone may be in it."""
@@ -58,6 +61,15 @@ class _Gap:
     zone_px: PolygonPx
 
 
+@dataclass(frozen=True, slots=True)
+class _Escape:
+    """A run since it was fast: on how many pulses it has been seen, and its greatest length and speed."""
+
+    pulses: int
+    run_mm: float
+    mm_per_s: float
+
+
 @dataclass(slots=True)
 class History:
     """What the rules remember from frame to frame."""
@@ -68,8 +80,8 @@ class History:
     """For each view and deposit, since when its outline has been seen on every pulse."""
     gaps: dict[tuple[int, int, str], tuple["_Gap", ...]] = field(default_factory=dict)
     """For each view, deposit and zone, how it lately lay to it."""
-    escaped_mm: dict[tuple[int, int], float] = field(default_factory=dict)
-    """For each view and deposit that cement has escaped from, the longest run seen."""
+    escapes: dict[tuple[int, int], "_Escape"] = field(default_factory=dict)
+    """For each view and deposit, the run through which cement seems to escape, or has."""
     since_s: dict[FrameState | str, float] = field(default_factory=dict)
     """Since when each technical trouble has lasted."""
     clinical: tuple[Condition, ...] = ()
@@ -174,15 +186,31 @@ def _nearest_corner(gap: _Gap) -> NDArray[np.float64]:
 
 
 def _cement_escapes(findings: Findings, limits: Limits, history: History) -> Iterator[Condition]:
-    """A thin run that was fast once. It stays a condition: cement that has left the bone does not come back."""
+    """A thin run that was fast once, told with its greatest length and speed.
+
+    It stays a condition once a second pulse has shown it: cement that has left the bone does not come back.
+    """
+    escapes = []
     for deposit in findings.cement:
-        key, speed = (findings.view_id, deposit.id), deposit.front_mm_per_s or 0.0
-        if deposit.run_mm is not None and speed >= limits.cement_escape_mm_per_s:
-            history.escaped_mm[key] = max(deposit.run_mm, history.escaped_mm.get(key, 0.0))
-        if key in history.escaped_mm:
-            text = f"Cement escapes in a thin run of {history.escaped_mm[key]:.0f} mm, {speed:.0f} mm/s"
-            yield Condition(AlertKind.CEMENT_ESCAPE, Priority.HIGH, speed, "mm/s", text)
-            return
+        key = (findings.view_id, deposit.id)
+        escape = _escape_of(deposit, history.escapes.pop(key, None), limits)
+        if escape is not None:
+            history.escapes[key] = escape
+            escapes.append(escape)
+    if escapes:
+        worst = max(escapes, key=lambda escape: escape.run_mm)
+        text = f"Cement escapes in a thin run of {worst.run_mm:.0f} mm, {worst.mm_per_s:.0f} mm/s"
+        yield Condition(AlertKind.CEMENT_ESCAPE, Priority.HIGH, worst.mm_per_s, "mm/s", text)
+
+
+def _escape_of(deposit: CementDeposit, before: _Escape | None, limits: Limits) -> _Escape | None:
+    """The escape from a deposit with what this pulse shows of it; None where there is none, or none any more."""
+    speed = deposit.front_mm_per_s or 0.0
+    if deposit.run_mm is None or deposit.is_held:
+        return before if before is not None and before.pulses >= ESCAPE_PULSES else None
+    if before is None:
+        return _Escape(1, deposit.run_mm, speed) if speed >= limits.cement_escape_mm_per_s else None
+    return _Escape(before.pulses + 1, max(before.run_mm, deposit.run_mm), max(before.mm_per_s, speed))
 
 
 def _cement_and_roots(findings: Findings, limits: Limits, history: History) -> Iterator[Condition]:
