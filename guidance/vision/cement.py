@@ -371,9 +371,10 @@ class CementWatch:
         steel = cv2.bitwise_or(placed.steel, change.base_steel)
         self._run_watch.note(change, self._millimetre, t_s)
         self._runs = {}
-        for name in np.flatnonzero(np.bincount(self._labels.ravel())[1:]) + 1:
+        x, y, w, h = cv2.boundingRect(self._labels)
+        for name in np.flatnonzero(np.bincount(self._labels[y : y + h, x : x + w].ravel(), minlength=1)[1:]) + 1:
             run = self._run_watch.longest(
-                np.where(self._labels == name, 255, 0).astype(np.uint8),
+                cv2.compare(self._labels, float(name), cv2.CMP_EQ),
                 self._since_s,
                 change.z,
                 broad,

@@ -23,7 +23,8 @@ from guidance.vision.picture import Density, Mask
 GROW_SIGMA: Final = 2.5
 STAY_SIGMA: Final = 1.5
 SEED_SIGMA: Final = 5.0
-"""Over half of its way a run's ridge is as significant as the seed of an outline."""
+"""Over half of its way a run's ridge, at its least length, is as significant as the seed of an outline. Significance
+grows with the root of the length that it is gathered over: the ridge of a longer one may be as much fainter."""
 LEAST_THICK_MM: Final = 0.4
 """A run shows where what has been added is this significant and so thick: tone and veil are not fitted better."""
 CARRIED_MM: Final = 1.0
@@ -97,7 +98,7 @@ class RunWatch:
         """The longest run that leaves a deposit and goes on leaving it; None where no arm does.
 
         ``deposit``: not 0 on its outline, which began at ``begun_s``; ``outlined_s``: since when each pixel is in it,
-        where what lies beside a shaft counts too.``z``, ``added``: see ``Change``; 0 on what is
+        where what lies beside a shaft counts too. ``z``, ``added``: see ``Change``; 0 on what is
         no cement. ``steel``: not 0 on instruments, now or in the baseline. ``pulses_s``: the pulses over which an
         advance counts, away from where the deposit is no longer thin, pulse by pulse, its largest step
         as the next.
@@ -113,7 +114,7 @@ class RunWatch:
         source, bridge = core.astype(np.uint8), np.asarray(cv2.erode(steel, _square(STEEL_MARGIN_PX)), dtype=np.uint8)
         least = LEAST_THICK_MM * millimetre
         left = kernels.carried(z, added, source, bridge, GROW_SIGMA, least, CARRIED_MM / work_mm)
-        x, y, w, h = cv2.boundingRect((left > 0).astype(np.uint8))
+        x, y, w, h = cv2.boundingRect(cv2.compare(left, 0.0, cv2.CMP_GT))
         box = np.s_[y : y + h, x : x + w]
         on_way = left[box] > 0
         beside = cv2.dilate(steel[box], _square(max(1, round(FLANK_MM / work_mm)))) > 0
@@ -180,7 +181,7 @@ def _advance(
     """
     tip_rc = _farthest_of(away_mm)
     length_mm = float(away_mm[tip_rc])
-    if length_mm < LEAST_RUN_MM or _ridge_sigma(away_mm, z) < SEED_SIGMA:
+    if length_mm < LEAST_RUN_MM or _ridge_sigma(away_mm, z) < SEED_SIGMA * (LEAST_RUN_MM / length_mm) ** 0.5:
         return None
     come_s = _arrival_s(away_mm, since_s, settled_s)
     if PLACE_MM * np.unique(come_s, return_counts=True)[1].max() > min(LARGEST_SHARE * length_mm, FASTEST_MM):

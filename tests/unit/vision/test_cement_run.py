@@ -31,15 +31,20 @@ def told(absorber_cm: Callable[[int], Plane], noise: float = 0.15) -> list[Cemen
     return [deposit for deposits in pulses for deposit in deposits]
 
 
+def vein(k: int, end_xy: tuple[float, float]) -> Plane:
+    share = float(np.clip((k - LEAVES) / 9, 0.0, 1.0))
+    return tube_cm([(110, 114), (150, 140), end_xy], 1.8, share) if share > 0 else nothing()
+
+
 def test_a_run_is_told_before_noise_lets_it_be_outlined_in_full() -> None:
     """A vein of 1.5 mm that is filled at 25 mm/s, at the noise of a low dose."""
-
-    def vein(k: int) -> Plane:
-        share = float(np.clip((k - LEAVES) / 9, 0.0, 1.0))
-        return tube_cm([(110, 114), (150, 140), (190, 150)], 1.8, share) if share > 0 else nothing()
-
-    seen = list(watch(lambda k: body(k) + vein(k), LEAVES + 7, noise=lambda k: 0.25))
+    seen = list(watch(lambda k: body(k) + vein(k, (190, 150)), LEAVES + 7, noise=lambda k: 0.25))
     assert any(d.run_mm is not None for d in seen[-1])
+
+
+def test_a_longer_run_is_told_where_a_shorter_one_would_be_too_faint() -> None:
+    seen = list(watch(lambda k: body(k) + vein(k, (220, 160)), LEAVES + 10, noise=lambda k: 0.4))
+    assert any(d.run_mm is not None and d.run_mm > 20 for d in seen[-1])
 
 
 def test_a_veil_around_a_deposit_is_no_run() -> None:
