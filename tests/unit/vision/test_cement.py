@@ -233,7 +233,7 @@ def test_cement_that_begins_while_something_is_laid_in_elsewhere_is_seen() -> No
 def test_cement_that_no_needle_is_seen_to_feed_is_none_of_what_is_laid_in_elsewhere() -> None:
     def far_off(k: int) -> Plane:
         ball = ball_cm(130, 60, min(5.0, 1.0 + 0.18 * (k - BEGINS))) if k >= BEGINS else nothing()
-        return ball + (tube_cm([(20, 160), (180, 160)], 5.0) if k >= BEGINS + 8 else nothing())
+        return ball + (tube_cm([(20, 160), (180, 160)], 5.0) if k >= BEGINS + 5 else nothing())
 
     told = filled(sum((d.polygons_px for d in list(watch(far_off))[-1]), ()))
     assert told[60, 130]
