@@ -25,6 +25,8 @@ MOST_PLACES = 4
 """Compact dark places looked at in one picture, the largest first."""
 LEAST_PLACE = 0.05
 """In units of the reach squared; smaller ones are specks."""
+LEAST_SEEN_AROUND = 0.75
+"""Of the way round at the reach: what lies beyond the field's border is not known to be lighter."""
 CORE_SHARE = 0.8
 """Of the contrast between core and surroundings; plastic and the thin metal of a luer lock let more through."""
 CORE_AREA = (0.08, 0.55)
@@ -80,12 +82,13 @@ def hub_dots(search: Density, mask: Mask, reach: float) -> list[HubDot]:
     ``reach``: from the core to beyond the hub, in work pixels. Such a core is as dark as the picture gets, lighter
     in all directions within that reach, and grey close about it: plastic and thin metal. A screw's head, a clamp's
     joint or a marker has no such grey ring. The beam runs nearly along the shaft, so what reaches farthest from the
-    hub's middle is the tip; where nothing does, the core's middle. What it misses: hubs that are as dark as steel, and
-    hubs with other metal within reach.
+    hub's middle is the tip; where nothing does, the core's middle. What it misses: hubs that are as dark as steel,
+    hubs with other metal within reach, and hubs of whose surroundings the field's border cuts off a quarter.
     """
-    half = _halved(search)
-    np.putmask(half, _halved(mask) < 255, 0.0)
-    cores = [_core_in_hub(half, place, reach) for place in _compact_dark_places(_halved(half), reach)]
+    half, is_seen = _halved(search), _halved(mask) == 255
+    np.putmask(half, ~is_seen, 0.0)
+    places = _compact_dark_places(_halved(half), reach)
+    cores = [_core_in_hub(half, place, reach) for place in places if _is_seen_around(is_seen, place, reach)]
     return [HubDot(_tip_of(search, core, reach), core.contrast) for core in cores if core is not None]
 
 
@@ -116,6 +119,20 @@ def _compact_dark_places(coarse: Density, reach: float) -> list[PointPx]:
         (float(middles[i, 0]) * COARSE + shift, float(middles[i, 1]) * COARSE + shift)
         for i in sorted(large, key=lambda i: -areas[i])[:MOST_PLACES]
     ]
+
+
+def _is_seen_around(is_seen: NDArray[np.bool_], place: PointPx, reach: float) -> bool:
+    """Whether enough of the ring at the reach lies in the field: bone that its border cuts off looks compact too.
+
+    ``is_seen``: of the half-scale picture.
+    """
+    height, width = is_seen.shape
+    angles = np.arange(DIRECTIONS) * (2 * pi / DIRECTIONS)
+    x = np.rint((place[0] + reach * np.cos(angles)) / 2).astype(np.intp)
+    y = np.rint((place[1] + reach * np.sin(angles)) / 2).astype(np.intp)
+    is_inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    seen = is_seen[y[is_inside], x[is_inside]].sum()
+    return bool(seen >= LEAST_SEEN_AROUND * DIRECTIONS)
 
 
 def _core_in_hub(half: Density, place: PointPx, reach: float) -> _Core | None:

@@ -1,7 +1,7 @@
 """Which needle is which, from pulse to pulse and from view to view, and how deep it is."""
 
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import atan2, degrees, hypot, inf
 
 import cv2
@@ -188,6 +188,7 @@ class NeedleTracker:
         is_first = self._now is None
         view, carried = self._enter(view_id, t_s, motion)
         own_ids = {track.id for track in view.tracks if track not in carried}
+        sightings = tuple(_with_its_tip(sighting, view, motion, t_s) for sighting in sightings)
         measured = [_in_anatomy(sighting, motion) for sighting in sightings]
         strangers = [track for track in carried if track.id not in own_ids]
         partner = _pair(view, strangers, sightings, measured, t_s)
@@ -304,6 +305,39 @@ def _in_anatomy(sighting: NeedleSighting, motion: RigidMotion) -> tuple[Floats, 
     if sighting.shaft_px is None:
         return tip, None
     return tip, motion.move_back(np.array([sighting.shaft_px[1]]))[0]
+
+
+def _with_its_tip(sighting: NeedleSighting, view: _ViewMemory, motion: RigidMotion, t_s: float) -> NeedleSighting:
+    """The sighting, turned round where it is a known needle's shaft that was taken to end at its back.
+
+    Where cement covers a tip, the shaft's other end is the only bare one: at the hub, or where the display saturates
+    beside the patient. Two needles cannot lie in one place, so the steel of a known needle points where it pointed.
+    """
+    if sighting.shaft_px is None or sighting.tip_covered:
+        return sighting
+    tip_px, back_px = sighting.shaft_px
+    turned = replace(
+        sighting,
+        tip_px=back_px,
+        shaft_px=(back_px, tip_px),
+        angle_deg=angle_deg(back_px, tip_px),
+        tip_hidden=True,
+        dark_ahead_px=inf,
+        tip_covered=True,
+    )
+    covered_end, bare_end = _in_anatomy(turned, motion)
+    is_known = any(_lies_within(track, covered_end, bare_end, t_s) for track in view.tracks)
+    return turned if is_known else sighting
+
+
+def _lies_within(track: _Track, tip: Floats, back: Floats | None, t_s: float) -> bool:
+    """Whether a shaft, by its middle, is a piece of a told needle's that is still on the screen."""
+    if track.id is None or track.back is None or back is None or t_s - track.seen_at_s > PREDICTED_FOR_S:
+        return False
+    backwards = _unit(track.back - track.tip)
+    middle = float((0.5 * (tip + back) - track.tip) @ backwards)
+    is_beside = 0.0 < middle < float(np.hypot(*(track.back - track.tip)))
+    return is_beside and _cost(track, _uncovered(track, tip, back), back, t_s) is not None
 
 
 def _pair(

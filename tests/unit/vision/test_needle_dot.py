@@ -90,6 +90,15 @@ def test_steel_that_runs_on_beyond_the_hub_is_no_core() -> None:
     assert all(s.shaft_px is not None for s in seen(hub_mm() + wide_bar))
 
 
+@pytest.mark.parametrize(("from_border_px", "told"), [(6, 0), (70, 1)])
+def test_what_the_fields_border_cuts_off_is_not_known_to_be_compact(from_border_px: int, told: int) -> None:
+    height = round(HUB_XY[1]) + from_border_px
+    steel = (hub_mm() + core_mm(0.0, 0.0))[:height]
+    rng = np.random.default_rng(1)
+    pixels = expose(soft_tissue(height, SHAPE[1], rng), steel, QUANTA, rng)
+    assert len(find_needles(picture_of(pixels), KNOWN_PX)) == told
+
+
 def test_a_dot_that_is_fitted_beyond_the_pictures_border_is_looked_up_on_the_border() -> None:
     mask = np.zeros((40, 60), np.uint8)
     mask[:, -1] = 255

@@ -388,3 +388,30 @@ def test_a_needle_that_tilts_until_it_is_a_dot_and_back_keeps_its_id() -> None:
     told = [tracker.update((view,), i / 7.5, RigidMotion(), 0) for i, view in enumerate(views)]
     assert {tuple(ids(needles)) for needles in told} == {(1,)}
     assert [needles[0].shaft_px is None for needles in told] == [False] * 4 + [True] * 4 + [False] * 4
+
+
+def hub_end_of(needle: NeedleSighting) -> NeedleSighting:
+    """The rear half of a needle's shaft with its back told as the tip, as where cement covers the true one."""
+    assert needle.shaft_px is not None
+    tip, back = np.array(needle.shaft_px)
+    middle = 0.5 * (tip + back)
+    end, start = (float(back[0]), float(back[1])), (float(middle[0]), float(middle[1]))
+    return replace(needle, tip_px=end, shaft_px=(end, start), angle_deg=angle_deg(end, start))
+
+
+def test_a_shafts_back_end_is_no_second_needle_while_cement_covers_the_tip() -> None:
+    needle = seen(100, 300)
+    tracker = followed(needle)
+    for pulse in range(12, 24):
+        (told,) = tracker.update((hub_end_of(needle),), 0.1 * pulse, STILL, 0)
+        assert told.id == 1
+        assert told.tip_hidden
+        assert told.tip_px == pytest.approx((100, 300), abs=1.0)
+
+
+def test_a_needle_from_the_other_side_in_line_with_a_known_one_is_a_second() -> None:
+    tracker = followed(seen(200, 100, angle=0.0))
+    for pulse in range(12, 18):
+        opposite = seen(180, 100, angle=180.0)
+        told = tracker.update((seen(200, 100, angle=0.0), opposite), 0.1 * pulse, STILL, 0)
+    assert ids(told) == [1, 2]
