@@ -367,13 +367,13 @@ class CementWatch:
         return np.where(self._foreign > 0, np.float32(0.0), broad) if self._foreign.any() else broad
 
     def _follow_runs(self, change: Change, placed: Placed, broad: Density, work_mm: float, t_s: float) -> None:
-        """The longest run of each deposit. ``broad``: what has been added, without what is foreign."""
+        """The fastest run of each deposit. ``broad``: what has been added, without what is foreign."""
         steel = cv2.bitwise_or(placed.steel, change.base_steel)
         self._run_watch.note(change, self._millimetre, t_s)
         self._runs = {}
         x, y, w, h = cv2.boundingRect(self._labels)
         for name in np.flatnonzero(np.bincount(self._labels[y : y + h, x : x + w].ravel(), minlength=1)[1:]) + 1:
-            run = self._run_watch.longest(
+            run = self._run_watch.fastest(
                 cv2.compare(self._labels, float(name), cv2.CMP_EQ),
                 self._since_s,
                 change.z,

@@ -83,7 +83,7 @@ class RunWatch:
         least = LEAST_THICK_MM * millimetre
         kernels.note_since(change.z, change.broad, GROW_SIGMA, STAY_SIGMA, least, t_s, self._since_s)
 
-    def longest(
+    def fastest(
         self,
         deposit: Mask,
         outlined_s: NDArray[np.float32],
@@ -95,7 +95,7 @@ class RunWatch:
         begun_s: float,
         work_mm: float,
     ) -> Front | None:
-        """The longest run that leaves a deposit and goes on leaving it; None where no arm does.
+        """The fastest run that leaves a deposit and goes on leaving it; None where no arm does.
 
         ``deposit``: not 0 on its outline, which began at ``begun_s``; ``outlined_s``: since when each pixel is in it,
         where what lies beside a shaft counts too. ``z``, ``added``: see ``Change``; 0 on what is
@@ -131,7 +131,7 @@ class RunWatch:
                 on_way | outlined, outlined, beyond_core_mm, z[box], outlined_s[box], pulses_s, begun_s + SETTLING_S
             ),
         ]
-        run = max((run for run in runs if open_ahead[_rc(run)]), key=lambda run: run.run_mm or 0.0, default=None)
+        run = max((run for run in runs if open_ahead[_rc(run)]), key=lambda run: run.mm_per_s, default=None)
         return None if run is None else replace(run, xy=(x + run.xy[0], y + run.xy[1]))
 
 
@@ -183,10 +183,12 @@ def _advance(
     length_mm = float(away_mm[tip_rc])
     if length_mm < LEAST_RUN_MM or _ridge_sigma(away_mm, z) < SEED_SIGMA * (LEAST_RUN_MM / length_mm) ** 0.5:
         return None
-    come_s = _arrival_s(away_mm, since_s, settled_s)
-    if PLACE_MM * np.unique(come_s, return_counts=True)[1].max() > min(LARGEST_SHARE * length_mm, FASTEST_MM):
+    first_s = _first_s(away_mm, since_s, settled_s)
+    largest_mm = np.diff(_reached_mm(first_s, np.unique(first_s)), prepend=0.0).max()
+    if largest_mm > min(LARGEST_SHARE * length_mm, FASTEST_MM):
         return None
-    reached_mm = PLACE_MM * np.searchsorted(come_s, np.maximum(pulses_s, settled_s), side="right")
+    # In the planes' own precision, or half of the pulses come just before what they themselves show.
+    reached_mm = _reached_mm(first_s, np.maximum(np.array(pulses_s, np.float32), np.float32(settled_s)))
     steps_mm = sorted(np.diff(reached_mm).tolist(), reverse=True)
     if steps_mm[RUN_ADVANCES - 1] < RUN_STEP_MM:
         return None
@@ -204,16 +206,24 @@ def _ridge_sigma(away_mm: NDArray[np.float32], z: Density) -> float:
     return float(np.median(strongest[strongest > 0]))
 
 
-def _arrival_s(away_mm: NDArray[np.float32], since_s: NDArray[np.float32], settled_s: float) -> NDArray[np.float32]:
-    """When an arm has come to each place, PLACE_MM apart, never before ``settled_s``.
-
-    Nothing comes to a place before it has come to those on the way: noise that was there has not run.
-    """
+def _first_s(away_mm: NDArray[np.float32], since_s: NDArray[np.float32], settled_s: float) -> NDArray[np.float32]:
+    """Since when an arm has shown at each place, PLACE_MM apart; never before ``settled_s``."""
     places = (away_mm[away_mm > 0] / PLACE_MM).astype(np.int64)
     first_s = np.full(int(places.max()) + 1, inf, np.float32)
     np.minimum.at(first_s, places, since_s[away_mm > 0])
     first_s[np.isinf(first_s)] = settled_s
-    return np.maximum.accumulate(np.maximum(first_s, np.float32(settled_s)))
+    return np.maximum(first_s, np.float32(settled_s))
+
+
+def _reached_mm(first_s: NDArray[np.float32], times_s: NDArray[np.float32]) -> NDArray[np.float64]:
+    """How far from the body an arm had come at each time; ``first_s``: since when it shows at each place.
+
+    Nothing comes to a place before it has come to those on the way: of all distances it is the one that fewest places
+    speak against, so noise that was there has not run, and a place that shows late, as beside a shaft, holds up none.
+    """
+    votes = np.where(first_s <= times_s[:, None], 1, -1)
+    split = np.pad(np.cumsum(votes, axis=1), ((0, 0), (1, 0))).argmax(axis=1)
+    return np.asarray(PLACE_MM * split, dtype=np.float64)
 
 
 def edge_of(mask: Mask, since_s: NDArray[np.float32], pulses_s: list[float], work_mm: float) -> Front | None:
