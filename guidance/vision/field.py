@@ -47,6 +47,8 @@ NEAR_SHARE = 0.15
 MIN_AREA_SHARE = 0.03
 RAYS = 360
 MEAN_REACH_RAYS = 2
+LEAST_EDGE_RAYS = 30
+"""Fewer of them than a twelfth are no edge of a field: any dozen points lie near some circle."""
 POLARITY_SIDE_PX = 240
 TEXT_CONTRAST = 64
 """Strokes of burned-in text stand out by more than this, in 8-bit levels, within one pixel."""
@@ -262,6 +264,8 @@ def _reach(box: Box, size: tuple[int, int]) -> Box:
 def _fit(edge: tuple[Points, float], frame: Points, reach: Points) -> Outline | None:
     """The shape that an edge agrees on: to a pixel or two if it can be, else as far as a soft edge may stray."""
     points, width_px = edge
+    if len(points) < LEAST_EDGE_RAYS:
+        return None
     outline = fit_outline(points, frame, reach)
     if SOFT_TOLERANCE * width_px > TOLERANCE_PX and (outline is None or outline.explained < WELL_EXPLAINED):
         outline = fit_outline(points, frame, reach, SOFT_TOLERANCE * width_px) or outline
