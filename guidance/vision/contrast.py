@@ -159,7 +159,8 @@ class RootMapper:
 
     def _take(self, change: Change, placed: Placed, phase: Phase, work_mm: float, t_s: float) -> None:
         learnt = change.pulses_learnt >= LEAST_BASELINE_PULSES
-        if learnt:
+        # While needles are driven only the baseline is learnt: what a stroke or the table moves is no contrast.
+        if learnt and phase is not Phase.NEEDLE:
             known = (self._peak_z > GROW_SIGMA).astype(np.uint8)
             change.compare(placed, work_mm, known, edges_stray=True)
             self._draw(change, placed, work_mm, t_s)

@@ -164,6 +164,11 @@ def test_a_needle_that_is_in_place_before_the_epidurogram_leaves_the_roots_to_be
     assert dice(filled(roots[0].polygons_px), tube_cm(LEFT, 4.0) >= 0.03) > 0.8
 
 
+def test_while_needles_are_driven_nothing_is_a_root_yet() -> None:
+    early = (running(LEFT, k + BEGINS) for k in range(BEGINS))
+    assert not any(map_roots(lambda k: next(early), pulses=BEGINS, before=Phase.NEEDLE))
+
+
 def test_a_puddle_is_not_a_root() -> None:
     for roots in map_roots(lambda k: ball_cm(90, 100, 8.0) * 0.5 if k > BEGINS else nothing()):
         assert roots == ()
