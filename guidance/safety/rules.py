@@ -41,8 +41,7 @@ FORESEEN_MM = 6.0
 """An arrival is foreseen from no farther off: beyond, only what outruns foresight would be in time, see escapes."""
 
 ESCAPE_PULSES = 2
-"""A run seen on so many pulses in a row has been there, whatever noise hides of it later. One pulse is never enough; on
-the next its front may have widened, as where it reaches the canal, but must go on as fast."""
+"""A run seen on so many pulses in a row has been there, whatever noise hides of it later. One pulse is never enough."""
 
 TIP_ERROR_MM = 0.75
 """One tip in twenty lies farther than this from where it is told, and in a stroke the picture trails the needle: what
@@ -207,12 +206,11 @@ def _cement_escapes(findings: Findings, limits: Limits, history: History) -> Ite
 def _escape_of(deposit: CementDeposit, before: _Escape | None, limits: Limits) -> _Escape | None:
     """The escape from a deposit with what this pulse shows of it; None where there is none, or none any more."""
     speed = deposit.front_mm_per_s or 0.0
-    is_fast = speed >= limits.cement_escape_mm_per_s
-    if deposit.is_held or (deposit.run_mm is None and not is_fast):
+    if deposit.run_mm is None or deposit.is_held:
         return before if before is not None and before.pulses >= ESCAPE_PULSES else None
     if before is None:
-        return _Escape(1, deposit.run_mm, speed) if deposit.run_mm is not None and is_fast else None
-    return _Escape(before.pulses + 1, max(before.run_mm, deposit.run_mm or 0.0), max(before.mm_per_s, speed))
+        return _Escape(1, deposit.run_mm, speed) if speed >= limits.cement_escape_mm_per_s else None
+    return _Escape(before.pulses + 1, max(before.run_mm, deposit.run_mm), max(before.mm_per_s, speed))
 
 
 def _cement_and_roots(findings: Findings, limits: Limits, history: History) -> Iterator[Condition]:

@@ -120,13 +120,6 @@ def test_a_run_that_only_one_pulse_shows_is_no_escape_on_the_next() -> None:
     assert not conditions(running, findings(2, cement=(deposit(0, 0, 10, 10),), zones=()))
 
 
-def test_a_run_that_widens_while_its_front_goes_on_as_fast_is_an_escape_still() -> None:
-    running = findings(1, cement=(deposit(0, 0, 10, 10, front_mm_per_s=12.0, run_mm=11.0),), zones=())
-    widened = findings(2, cement=(deposit(0, 0, 10, 10, front_mm_per_s=14.0),), zones=())
-    (escape,) = conditions(running, widened)
-    assert (escape.kind, escape.value) == (AlertKind.CEMENT_ESCAPE, 14.0)
-
-
 def test_a_thin_arm_that_grows_slowly_is_no_escape() -> None:
     assert not conditions(findings(cement=(deposit(0, 0, 10, 10, front_mm_per_s=1.0, run_mm=11.0),), zones=()))
 
