@@ -12,9 +12,6 @@ from guidance.records import AlertKind
 TRIALS = 9
 SEED = 1
 
-pytestmark = pytest.mark.timeout(900)
-"""A minute on two free processors; on a busy machine it may take several."""
-
 
 @pytest.fixture(scope="module")
 def campaign() -> Campaign:
