@@ -326,7 +326,9 @@ class Registrar:
         if len(strays) == strays.maxlen and max(strays) - min(strays) < REST_SHARE * limit_px:
             self._rest_px = median(strays)
         strayed = max(0.0, fit.stray_px - self._rest_px) / limit_px
-        lost = max(0.0, 1.0 - fit.share / median(shares)) / LOSS if shares else 0.0
+        usual = median(shares) if shares else 0.0
+        # Where nothing usually agrees, as in a picture without bone, nothing more can be lost.
+        lost = max(0.0, 1.0 - fit.share / usual) / LOSS if usual > 0 else 0.0
         shares.append(fit.share)
         self._usual_shares.append(fit.share)
         return replace(fit, is_bent=strayed + lost > 1.0)
