@@ -15,6 +15,7 @@ from guidance.evaluation.trials import (
     Drawn,
     Rng,
     Trial,
+    draw_gas,
     draw_machine,
     draw_metal,
     draw_needle,
@@ -179,17 +180,8 @@ def _clamp_moves(rng: Rng, view: View, drawn: Drawn) -> Drawn:
 
 def _gas(rng: Rng, view: View, drawn: Drawn) -> Drawn:
     """Bubbles in the bowel before the sacrum, on their way."""
-    things = [
-        {
-            "kind": "gas",
-            "at_mm": [round(v, 1) for v in rng.uniform((-30, -45, -35), (30, -25, 35)).tolist()],
-            "drift_mm_per_s": [round(v, 1) for v in rng.normal(0, 2.5, 3).tolist()],
-            "start_s": round(float(rng.uniform(0, 5)), 1) * (i > 0),
-            "end_s": round(float(rng.uniform(7, 12)), 1),
-        }
-        for i in range(3)
-    ]
-    return _calm(rng, view, drawn) | {"distractors": things}
+    bubbles = draw_gas(rng, 5.0, (7.0, 12.0))
+    return _calm(rng, view, drawn) | {"distractors": bubbles}
 
 
 def _washout(rng: Rng, view: View, drawn: Drawn) -> Drawn:

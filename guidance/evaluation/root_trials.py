@@ -15,6 +15,7 @@ from guidance.evaluation.trials import (
     Drawn,
     Rng,
     Trial,
+    draw_gas,
     draw_machine,
     draw_needle,
 )
@@ -133,16 +134,7 @@ def _wire(rng: Rng, view: View, drawn: Drawn) -> Drawn:
 
 def _gas(rng: Rng, view: View, drawn: Drawn) -> Drawn:
     """Bubbles in the bowel before the sacrum, on their way."""
-    bubbles = [
-        {
-            "kind": "gas",
-            "at_mm": [round(v, 1) for v in rng.uniform((-30, -45, -35), (30, -25, 35)).tolist()],
-            "drift_mm_per_s": [round(v, 1) for v in rng.normal(0, 2.5, 3).tolist()],
-            "start_s": round(float(rng.uniform(0, 3)), 1) * (i > 0),
-            "end_s": round(float(rng.uniform(4, 8)), 1),
-        }
-        for i in range(3)
-    ]
+    bubbles = draw_gas(rng, 3.0, (4.0, 8.0))
     return {"distractors": bubbles, "contrast": drawn["contrast"][: int(rng.integers(0, 2))] or [_a_drop(rng)]}
 
 

@@ -133,6 +133,23 @@ def drive(rng: Rng, path: Drawn, start_s: float, end_s: float) -> Drawn:
     return path | {"remaining_mm": round(left[0], 1), "strokes": strokes}
 
 
+def draw_gas(rng: Rng, start_s: float, end_s: tuple[float, float]) -> list[Drawn]:
+    """Three bubbles in the bowel before the sacrum: one drifts from the start, all have since ``start_s`` at most.
+
+    ``end_s``: between what times each comes to rest.
+    """
+    return [
+        {
+            "kind": "gas",
+            "at_mm": [round(v, 1) for v in rng.uniform((-30, -45, -35), (30, -25, 35)).tolist()],
+            "drift_mm_per_s": [round(v, 1) for v in rng.normal(0, 2.5, 3).tolist()],
+            "start_s": round(float(rng.uniform(0, start_s)), 1) * (i > 0),
+            "end_s": round(float(rng.uniform(*end_s)), 1),
+        }
+        for i in range(3)
+    ]
+
+
 def _still(rng: Rng, view: View, video: Drawn) -> Drawn:
     return {"needles": [draw_needle(rng)]}
 
