@@ -26,10 +26,13 @@ from guidance.vision.change import (
     COARSE_MM,
     LEAST_BASELINE_PULSES,
     PRIOR_MM_PER_PX,
+    STEEL_MARGIN_PX,
     Change,
     Placed,
     ReferenceGrid,
     opened,
+    square,
+    steel_itself,
 )
 from guidance.vision.geometry import RigidMotion
 from guidance.vision.kernels.change import regions
@@ -107,8 +110,6 @@ is soon three millimetres thick somewhere and wider than an edge that has slippe
 border of the field, where shutters and the machine's mask move over the anatomy."""
 FLANK_MM: Final = 1.0
 """Beside a shaft's mask its edge may still show, blurred and enhanced."""
-STEEL_MARGIN_PX: Final = 3
-"""Instruments come with so much added around them: the steel itself is that much narrower."""
 SHAFT_MM: Final = 2.6
 """Half of a shaft with its flanks: cement on both sides is taken to lie across it, on one side up to its axis."""
 SUDDEN_MM2: Final = 60.0
@@ -256,7 +257,7 @@ class CementWatch:
 
     def _renew(self, change: Change, placed: Placed, work_mm: float) -> None:
         """Take another baseline for another place of the C-arm; known deposits stay."""
-        known = cv2.dilate(self._labels, _square(round(KEPT_MM / work_mm)))
+        known = cv2.dilate(self._labels, square(round(KEPT_MM / work_mm)))
         self._is_renewed = change.renew(placed, work_mm, known)
         self._run_watch.forget()
         self._passing.forget()
@@ -273,7 +274,7 @@ class CementWatch:
         self._hubs[:] = 0
         for x, y in {(round(x), round(y)) for _, (x, y) in self._ends}:
             cv2.circle(self._hubs, (x, y), round(HUB_MM / work_mm), 255, -1)
-        self._shafts = cv2.dilate(names, _square(max(1, round(SHAFT_MM / work_mm)))) if steel.any() else names
+        self._shafts = cv2.dilate(names, square(max(1, round(SHAFT_MM / work_mm)))) if steel.any() else names
 
     def _stirred(self, grid: ReferenceGrid, motion: RigidMotion, needles: tuple[Needle, ...], work_mm: float) -> Mask:
         """Where needles that have moved, or are new, have taken their shaft, their hub and the hand along."""
@@ -332,7 +333,7 @@ class CementWatch:
             broad = self._own(change.broad, passing)
             found = self._regions_of(change, broad)
         border = round(LONE_BORDER_MM / work_mm)
-        self._inner = cv2.erode(placed.valid, _square(border), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        self._inner = cv2.erode(placed.valid, square(border), borderType=cv2.BORDER_CONSTANT, borderValue=0)
         pause_s, self._last_t_s = t_s - self._last_t_s, t_s
         most_px = inf if pause_s > PAUSE_S else max(SUDDEN_MM2, SUDDEN_MM2_PER_S * pause_s) / work_mm**2
         cement = np.zeros(change.shape, np.uint8)
@@ -400,7 +401,7 @@ class CementWatch:
         for x, y in tips:
             cv2.circle(settled, (round(x), round(y)), 2 * rim, 255, -1)
         settled[change.broad > GAS_DEPTH * -float(change.broad[change.hidden == 0].min())] = 255
-        is_new = np.where(cv2.dilate(settled, _square(2 * rim)) > 0, 0, self._regions > 0).astype(np.uint8)
+        is_new = np.where(cv2.dilate(settled, square(2 * rim)) > 0, 0, self._regions > 0).astype(np.uint8)
         count, parts, stats, _ = cv2.connectedComponentsWithStats(is_new, connectivity=8)
         filled = np.zeros(change.shape, np.uint8)
         for i in range(1, count):
@@ -409,7 +410,7 @@ class CementWatch:
                 continue
             wide = _box(left - 2 * rim, top - 2 * rim, left + width + 2 * rim, top + height + 2 * rim)
             part = (parts[wide] == i).astype(np.uint8)
-            part = cv2.dilate(part, _square(rim))
+            part = cv2.dilate(part, square(rim))
             part[settled[wide] > 0] = 0
             if _gone_share(change, placed, wide, part, work_mm) > GONE_SHARE:
                 filled[wide] |= part
@@ -428,10 +429,10 @@ class CementWatch:
         shafts = cv2.bitwise_or(placed.steel, change.base_steel)
         if not shafts.any():
             return outlines
-        shafts = cv2.dilate(shafts, _square(max(1, round(FLANK_MM / work_mm))))
+        shafts = cv2.dilate(shafts, square(max(1, round(FLANK_MM / work_mm))))
         beside = cv2.bitwise_and(outlines, shafts)
         seen = cv2.bitwise_xor(outlines, beside)
-        reach = cv2.dilate(seen, _square(round((FLANK_MM + SHAFT_MM) / work_mm)))
+        reach = cv2.dilate(seen, square(round((FLANK_MM + SHAFT_MM) / work_mm)))
         for x, y in self._settled_tips.values():
             cv2.circle(reach, (round(x), round(y)), round(TIP_REACH_MM / work_mm), 255, -1)
         flanks = np.where(reach == 0, beside, 0).astype(np.uint8)
@@ -473,13 +474,13 @@ class CementWatch:
             laid = fresh
         elif not (part & standing).any():
             inner[part] = 255
-            if not (cv2.dilate(mark, _square(rim)) & self._foreign[wide]).any():
+            if not (cv2.dilate(mark, square(rim)) & self._foreign[wide]).any():
                 return np.zeros(part.shape, np.bool_)
             laid = part
         else:
             return np.zeros(part.shape, np.bool_)
         inner[laid] = 255
-        rimmed = cv2.dilate(mark, _square(rim))
+        rimmed = cv2.dilate(mark, square(rim))
         rimmed[self._labels[wide] > 0] = 0
         self._foreign[wide] |= rimmed
         return np.asarray(laid, dtype=np.bool_)
@@ -663,16 +664,16 @@ def _outlined(
     added, broad = change.added[box], change.broad[box]
     if gone is not None:
         added, broad = added + gone[box], broad + gone[box]
-    reach = cv2.dilate(inside, _square(1))
+    reach = cv2.dilate(inside, square(1))
     if hidden.any():
         added = _behind(added, hidden, work_mm)
-        reach |= cv2.dilate(inside, _square(round(2 * SHAFT_MM / work_mm))) & hidden
+        reach |= cv2.dilate(inside, square(round(2 * SHAFT_MM / work_mm))) & hidden
     plateau = _plateau(broad, inside, work_mm)
     level = np.clip(EDGE_SHARE * plateau, PLAIN_MM * millimetre, np.maximum(millimetre, SLOPE_SHARE * plateau))
     part = np.where((added > level) & (plateau > THIN_MM * millimetre), reach, 0).astype(np.uint8)
     part = without_threads(part, hidden, change.z[box])
     part = cv2.morphologyEx(part, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
-    part = cv2.morphologyEx(part, cv2.MORPH_CLOSE, _square(1))
+    part = cv2.morphologyEx(part, cv2.MORPH_CLOSE, square(1))
     out[box] = _evident(part, standing[box], change.z[box], broad / millimetre, work_mm)
     return out
 
@@ -683,7 +684,7 @@ def without_threads(outline: Mask, hidden: Mask, z: Density) -> Mask:
     Blur leaves nothing so narrow: it is noise that a deposit's edge has gathered. ``hidden``: not 0 where steel may
     hide the rest of its width. ``z``: in standard deviations.
     """
-    wide = cv2.morphologyEx(cv2.bitwise_or(outline, hidden), cv2.MORPH_OPEN, _square(1))
+    wide = cv2.morphologyEx(cv2.bitwise_or(outline, hidden), cv2.MORPH_OPEN, square(1))
     return np.where((wide > 0) | (z > SEED_SIGMA), outline, 0).astype(np.uint8)
 
 
@@ -725,14 +726,14 @@ def _has_run_along(
     the steel's own shadow has no equal in the picture that its tone could be matched by.
     """
     broad, on_shaft, mark = change.broad[box], shafts[box] > 0, piece.astype(np.uint8)
-    flank = piece & (cv2.erode(shafts[box], _square(STEEL_MARGIN_PX + round(FLANK_MM / work_mm))) == 0)
+    flank = piece & (cv2.erode(shafts[box], square(STEEL_MARGIN_PX + round(FLANK_MM / work_mm))) == 0)
     if not flank.any():
         return False
     thick = float(np.median(broad[flank]))
-    across = on_shaft & (cv2.dilate(mark, _square(round(2 * SHAFT_MM / work_mm))) > 0)
+    across = on_shaft & (cv2.dilate(mark, square(round(2 * SHAFT_MM / work_mm))) > 0)
     lighter = across & (change.z[box] < -STAY_SIGMA)
-    outlined = cv2.dilate(outlines[box], _square(round(FLANK_MM / work_mm))) > 0
-    beyond = on_shaft & ~outlined & (cv2.dilate(mark, _square(round(DEPOSIT_REACH_MM / work_mm))) > 0)
+    outlined = cv2.dilate(outlines[box], square(round(FLANK_MM / work_mm))) > 0
+    beyond = on_shaft & ~outlined & (cv2.dilate(mark, square(round(DEPOSIT_REACH_MM / work_mm))) > 0)
     return (
         thick > millimetre
         and -float(broad[lighter].sum()) < 0.5 * float(broad[flank].sum())
@@ -762,22 +763,17 @@ def _evident(outlines: Mask, standing: Mask, z: Density, thick_mm: Density, work
 def _millimetre(change: Change) -> float:
     """What a millimetre of cement adds on this machine, told by the baseline's shafts; the usual without one."""
     known = change.base_count > 0
-    core = (_steel_itself(change.base_steel) > 0) & known
+    core = (steel_itself(change.base_steel) > 0) & known
     if not core.any():
         return MILLIMETRE_DENSITY
-    beside = (cv2.dilate(change.base_steel, _square(4)) > 0) & (cv2.dilate(change.base_steel, _square(1)) == 0) & known
+    beside = (cv2.dilate(change.base_steel, square(4)) > 0) & (cv2.dilate(change.base_steel, square(1)) == 0) & known
     contrast = float(np.median(change.base[core]) - np.median(change.base[beside])) if beside.any() else 0.0
     return min(max(SHAFT_SHARE * contrast, LEAST_MILLIMETRE), MOST_MILLIMETRE)
 
 
-def _steel_itself(steel: Mask) -> Mask:
-    """Instruments without the margin that they come with."""
-    return np.asarray(cv2.erode(steel, _square(STEEL_MARGIN_PX)), dtype=np.uint8)
-
-
 def _swallowed(change: Change, placed: Placed) -> Mask:
     """255 where an instrument's shadow hides what lies before or behind it: moved ones, and those at rest inside."""
-    core = _steel_itself(np.bitwise_and(placed.steel, change.base_steel))
+    core = steel_itself(np.bitwise_and(placed.steel, change.base_steel))
     return np.where(core > 0, 255, change.hidden).astype(np.uint8)
 
 
@@ -785,7 +781,7 @@ def _plateau(broad: Density, inside: Mask, work_mm: float) -> Density:
     """The greatest density within some 2.5 mm, from inside; at half the resolution, which is enough for a level."""
     h, w = broad.shape
     half = cv2.resize(cv2.bitwise_and(broad, broad, mask=inside), ((w + 1) // 2, (h + 1) // 2))
-    return np.asarray(cv2.resize(cv2.dilate(half, _square(round(1.25 / work_mm))), (w, h)), dtype=np.float32)
+    return np.asarray(cv2.resize(cv2.dilate(half, square(round(1.25 / work_mm))), (w, h)), dtype=np.float32)
 
 
 def _behind(added: Density, hidden: Mask, work_mm: float) -> Density:
@@ -794,10 +790,6 @@ def _behind(added: Density, hidden: Mask, work_mm: float) -> Density:
     sigma = 0.5 * SHAFT_MM / work_mm
     total, share = cv2.GaussianBlur(added * seen, (0, 0), sigma), cv2.GaussianBlur(seen, (0, 0), sigma)
     return np.where(hidden > 0, np.maximum(added, total / np.maximum(share, 1e-3)), added).astype(np.float32)
-
-
-def _square(reach: int) -> Mask:
-    return np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
 
 
 def _fills_a_gap(change: Change, box: tuple[slice, slice], part: NDArray[np.bool_], work_mm: float) -> bool:
@@ -809,8 +801,8 @@ def _fills_a_gap(change: Change, box: tuple[slice, slice], part: NDArray[np.bool
     wide = _grown(box, 2 * rim)
     inside = np.zeros(change.base[wide].shape, np.uint8)
     inside[box[0].start - wide[0].start :, box[1].start - wide[1].start :][: part.shape[0], : part.shape[1]] = part
-    inner = (inside > 0) & (cv2.erode(inside, _square(rim)) == 0)
-    outer = (cv2.dilate(inside, _square(2 * rim)) > 0) & (cv2.dilate(inside, _square(rim // 2)) == 0)
+    inner = (inside > 0) & (cv2.erode(inside, square(rim)) == 0)
+    outer = (cv2.dilate(inside, square(2 * rim)) > 0) & (cv2.dilate(inside, square(rim // 2)) == 0)
     outer &= (change.base_count[wide] > 0) & (np.abs(change.z[wide]) < GROW_SIGMA) & (change.base_steel[wide] == 0)
     if int(outer.sum()) < 20:
         return False
@@ -844,7 +836,7 @@ def _gone_share(change: Change, placed: Placed, box: tuple[slice, slice], part: 
     The edges that only the baseline has are of what has left. A bubble that has moved by less than its size leaves a
     crescent, of which one edge has gone and the other is the bubble's new one.
     """
-    steel = cv2.dilate(placed.steel[box] | change.base_steel[box], _square(STEEL_MARGIN_PX))
+    steel = cv2.dilate(placed.steel[box] | change.base_steel[box], square(STEEL_MARGIN_PX))
     use = (part > 0) & (steel == 0) & (placed.valid[box] > 0) & (change.base_count[box] > 0)
     base = cv2.GaussianBlur(change.base[box], (0, 0), GAS_BLUR_MM / work_mm)
     broad = cv2.GaussianBlur(change.broad[box], (0, 0), (GAS_BLUR_MM**2 - COARSE_MM**2) ** 0.5 / work_mm)

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from guidance.vision.change import square
 from guidance.vision.picture import Density, Mask
 
 GROW_SIGMA: Final = 2.5
@@ -70,15 +71,15 @@ class PassingMetal:
         """
         if not self._shapes and not self._lately:
             return None
-        seen = np.where(cv2.dilate(deposits, _square(ceil(RIM_MM / work_mm))) > 0, np.float32(np.nan), z)
+        seen = np.where(cv2.dilate(deposits, square(ceil(RIM_MM / work_mm))) > 0, np.float32(np.nan), z)
         followed = (_moved(shape, seen, STEP_MM / work_mm) for shape in self._shapes)
         self._shapes = [shape for shape in followed if shape is not None]
-        joined = cv2.dilate(deposits, _square(ceil(JOINED_MM / work_mm)))
+        joined = cv2.dilate(deposits, square(ceil(JOINED_MM / work_mm)))
         here = np.zeros(z.shape, np.uint8)
         for shape in self._shapes:
             if hypot(*shape.gone_rc) * work_mm > MOVED_MM:
                 here[_inside(shape.rc + shape.gone_rc, z.shape)] = 255
-        here = np.where(joined > 0, cv2.dilate(here, _square(ceil(RIM_MM / work_mm))), 0).astype(np.uint8)
+        here = np.where(joined > 0, cv2.dilate(here, square(ceil(RIM_MM / work_mm))), 0).astype(np.uint8)
         self._lately = [*self._lately, here][-LATELY_PULSES:]
         if not any(mask.any() for mask in self._lately):
             self._lately = []
@@ -140,7 +141,3 @@ def _inside(rc: NDArray[np.intp], shape: tuple[int, ...]) -> tuple[NDArray[np.in
 
 def _least(plane: Density, rc: NDArray[np.intp]) -> float:
     return float(plane[_inside(rc, plane.shape)].min(initial=inf))
-
-
-def _square(reach: int) -> Mask:
-    return np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)

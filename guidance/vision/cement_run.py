@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.records import PointPx
-from guidance.vision.change import Change, opened
+from guidance.vision.change import Change, opened, square, steel_itself
 from guidance.vision.kernels import runs as kernels
 from guidance.vision.picture import Density, Mask
 
@@ -36,8 +36,6 @@ BLUR_MM: Final = 0.8
 """By so much significance reaches beyond an outline on either side."""
 RIM_MM: Final = 1.5
 """So near to the body all arms hang together."""
-STEEL_MARGIN_PX: Final = 3
-"""Instruments come with so much added around them: the steel itself is that much narrower."""
 FLANK_MM: Final = 0.5
 """Beside a shaft's mask its edge slips, along all of its length: no run is seen to end there."""
 FRONT_WINDOW_S: Final = 0.6
@@ -111,18 +109,18 @@ class RunWatch:
         core[y : y + h, x : x + w] = opened(deposit[y : y + h, x : x + w], BODY_RADIUS_MM / work_mm)
         if not core.any() or len(pulses_s) <= RUN_ADVANCES:
             return None
-        source, bridge = core.astype(np.uint8), np.asarray(cv2.erode(steel, _square(STEEL_MARGIN_PX)), dtype=np.uint8)
+        source, bridge = core.astype(np.uint8), steel_itself(steel)
         least = LEAST_THICK_MM * millimetre
         left = kernels.carried(z, added, source, bridge, GROW_SIGMA, least, CARRIED_MM / work_mm)
         x, y, w, h = cv2.boundingRect(cv2.compare(left, 0.0, cv2.CMP_GT))
         box = np.s_[y : y + h, x : x + w]
         on_way = left[box] > 0
-        beside = cv2.dilate(steel[box], _square(max(1, round(FLANK_MM / work_mm)))) > 0
+        beside = cv2.dilate(steel[box], square(max(1, round(FLANK_MM / work_mm)))) > 0
         dense = np.isfinite(self._since_s[box])
         seen = on_way & ~beside & dense & (added[box] > 0)
         foreign = np.where(dense & (added[box] <= 0), 255, 0).astype(np.uint8)
         away_mm = _away_mm(_body(core[box], seen | (deposit[box] > 0), work_mm), work_mm)
-        open_ahead = cv2.dilate(foreign, _square(round(AHEAD_MM / work_mm))) == 0
+        open_ahead = cv2.dilate(foreign, square(round(AHEAD_MM / work_mm))) == 0
         outlined = deposit[box] > 0
         beyond_core_mm = _away_mm(core[box], work_mm)
         runs = [
@@ -245,7 +243,3 @@ def _farthest_of(away: NDArray[np.float32]) -> tuple[int, int]:
     away = cv2.erode(away, np.ones((2, 2), np.uint8))
     r, c = np.unravel_index(int(np.argmax(away)), away.shape)
     return int(r), int(c)
-
-
-def _square(reach: int) -> Mask:
-    return np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)

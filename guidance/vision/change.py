@@ -37,6 +37,9 @@ BASELINE_PULSES: Final = 32.0
 FOLLOW_PULSES: Final = 16.0
 LEAST_BASELINE_PULSES: Final = 4
 
+STEEL_MARGIN_PX: Final = 3
+"""Instruments come with so much added around them: the steel itself is that much narrower."""
+
 _CORRELATED_PULSES: Final = 2.0
 """The usual recursive filter halves the number of pulses that are independent."""
 
@@ -477,6 +480,16 @@ class Change:
 
     def _by_grey(self, value: Density, use: Mask) -> NDArray[np.float32]:
         return kernels.quartiles_by_grey(self.base, value, use, 3, _BINS, _TOP, 0.0, _REACH)
+
+
+def square(reach: int) -> Mask:
+    """A square to dilate or erode by ``reach`` pixels."""
+    return np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+
+
+def steel_itself(steel: Mask) -> Mask:
+    """Instruments without the margin that they come with."""
+    return np.asarray(cv2.erode(steel, square(STEEL_MARGIN_PX)), dtype=np.uint8)
 
 
 def opened(mask: Mask, radius_px: float) -> NDArray[np.bool_]:
