@@ -16,10 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from guidance.vision.change import square
+from guidance.vision.change import GROW_SIGMA, square
 from guidance.vision.picture import Density, Mask
 
-GROW_SIGMA: Final = 2.5
 JOINED_MM: Final = 3.0
 """Nearer than this to a deposit, blur and one more pulse's way may join the two; what is cut from it here is apart."""
 TOUCH_MM: Final = 4.0

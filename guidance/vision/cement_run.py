@@ -16,15 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.records import PointPx
-from guidance.vision.change import Change, opened, square, steel_itself
+from guidance.vision.change import GROW_SIGMA, SEED_SIGMA, STAY_SIGMA, Change, opened, square, steel_itself
 from guidance.vision.kernels import runs as kernels
 from guidance.vision.picture import Density, Mask
 
-GROW_SIGMA: Final = 2.5
-STAY_SIGMA: Final = 1.5
-SEED_SIGMA: Final = 5.0
-"""Over half of its way a run's ridge, at its least length, is as significant as the seed of an outline. Significance
-grows with the root of the length that it is gathered over: the ridge of a longer one may be as much fainter."""
 LEAST_THICK_MM: Final = 0.4
 """A run shows where what has been added is this significant and so thick: tone and veil are not fitted better."""
 CARRIED_MM: Final = 1.0
@@ -179,6 +174,8 @@ def _advance(
     """
     tip_rc = _farthest_of(away_mm)
     length_mm = float(away_mm[tip_rc])
+    # Over half of its way a run's ridge, at its least length, is as significant as an outline's seed. Significance
+    # grows with the root of the length that it is gathered over: the ridge of a longer one may be as much fainter.
     if length_mm < LEAST_RUN_MM or _ridge_sigma(away_mm, z) < SEED_SIGMA * (LEAST_RUN_MM / length_mm) ** 0.5:
         return None
     first_s = _first_s(away_mm, since_s, settled_s)

@@ -37,6 +37,13 @@ BASELINE_PULSES: Final = 32.0
 FOLLOW_PULSES: Final = 16.0
 LEAST_BASELINE_PULSES: Final = 4
 
+SEED_SIGMA: Final = 5.0
+"""About one chance seed in ten minutes of 10⁴ independent looks a pulse; two pulses in a row rule out the rest."""
+GROW_SIGMA: Final = 2.5
+STAY_SIGMA: Final = 1.5
+"""What has been added hangs together from a seed down to the second, where it was known before down to the third
+(hysteresis; Canny, 1986)."""
+
 STEEL_MARGIN_PX: Final = 3
 """Instruments come with so much added around them: the steel itself is that much narrower."""
 
@@ -503,6 +510,16 @@ def opened(mask: Mask, radius_px: float) -> NDArray[np.bool_]:
     if not core.all():
         out[box] = (cv2.distanceTransform(core, cv2.DIST_L2, 5) <= radius_px + 1)[1:-1, 1:-1]
     return out
+
+
+def box_of(left: int, top: int, right: int, bottom: int) -> tuple[slice, slice]:
+    """Rows and columns of a box; what lies beyond the first row or column is cut off."""
+    return slice(max(0, top), max(0, bottom)), slice(max(0, left), max(0, right))
+
+
+def grown(box: tuple[slice, slice], reach: int) -> tuple[slice, slice]:
+    rows, cols = box
+    return box_of(cols.start - reach, rows.start - reach, cols.stop + reach, rows.stop + reach)
 
 
 def _blur(plane: Density, sigma_px: float, out: Density) -> None:

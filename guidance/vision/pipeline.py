@@ -26,7 +26,8 @@ from guidance.records import (
     Zone,
     ZoneKind,
 )
-from guidance.vision.cement import LEAST_AREA_MM2, TIP_REACH_MM, CementWatch
+from guidance.vision.cement import CementWatch
+from guidance.vision.cement_outline import LEAST_AREA_MM2, TIP_REACH_MM
 from guidance.vision.contrast import RootMapper
 from guidance.vision.field import FieldWatch, XrayField
 from guidance.vision.geometry import RigidMotion

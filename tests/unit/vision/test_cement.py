@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from guidance.records import CementDeposit, Needle, Phase
-from guidance.vision.cement import CementWatch, without_threads
+from guidance.vision.cement import CementWatch
+from guidance.vision.cement_outline import without_threads
 from guidance.vision.picture import Mask, Picture
 from tests.unit.vision.absorbers import (
     MM_PER_PX,

@@ -1,0 +1,253 @@
+"""Outlines of cement deposits: where what has been added ends, and what of it a shaft, veil or noise only pretends.
+
+Thicknesses are in millimetres of cement, measured by what the machine's own needle adds to the picture.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from guidance.records import PointPx
+from guidance.vision.change import (
+    SEED_SIGMA,
+    STAY_SIGMA,
+    STEEL_MARGIN_PX,
+    Change,
+    Placed,
+    box_of,
+    grown,
+    square,
+    steel_itself,
+)
+from guidance.vision.picture import Density, Mask
+
+PLAIN_MM: Final = 0.4
+"""Outlines end here at the latest: tone and veil are not fitted better everywhere."""
+APART_MM: Final = 0.55
+"""What is not joined to a deposit must be so thick somewhere; what those fits leave behind is not."""
+THIN_MM: Final = 0.8
+"""What is nowhere near so thick is less than a millimetre, or a shaft's or a bone's slipped edge."""
+NEAR_MM: Final = 1.5
+"""What lies apart from the deposit that feeds it is thicker than what a bone's edge adds that parallax has moved."""
+MILLIMETRE_DENSITY: Final = 0.09
+"""What one millimetre of cement adds to the display's density: 13 % of the signal, less a third for scatter. So it is
+taken where no shaft tells better."""
+SHAFT_SHARE: Final = 0.125
+LEAST_MILLIMETRE: Final = 0.05
+MOST_MILLIMETRE: Final = 0.13
+"""A millimetre adds about a tenth of what an 11 or 13 gauge shaft adds, whatever the scatter and the display's curve,
+because both bend shaft and cement alike: with scatter S times the primary, 0.13/(1 + S) of ln((1 + S)/S) is 0.08 to
+0.11 for S of 0.5 to 2."""
+EDGE_SHARE: Final = 0.5
+"""Where even its middle is thinner than two millimetres, a deposit ends at half of that."""
+SLOPE_SHARE: Final = 0.2
+"""A thick deposit's edge is blurred: a sheer one lies at half of its plateau, a sloping one at a millimetre."""
+FADING_MM: Final = 8.0
+"""Over this distance contrast is taken to fade alike: one root does, two may not."""
+FLANK_MM: Final = 1.0
+"""Beside a shaft's mask its edge may still show, blurred and enhanced."""
+SHAFT_MM: Final = 2.6
+"""Half of a shaft with its flanks: cement on both sides is taken to lie across it, on one side up to its axis."""
+LEAST_AREA_MM2: Final = 2.0
+TIP_REACH_MM: Final = 5.0
+"""Cement leaves a needle within its bevel and the blur of where the tip was measured."""
+DEPOSIT_REACH_MM: Final = 10.0
+"""A run of cement may be lost in noise or behind a shaft for this long and be seen again."""
+PLAIN_AREA_MM2: Final = 4.0
+"""What is near and so large counts at once, as every alarm waits for a second pulse; less must stand for three."""
+
+
+def washed_out(change: Change, contrast: Density | None, known: Mask, found: Mask, work_mm: float) -> Density | None:
+    """How much density contrast has taken away from under the accepted regions since the baseline; None where none did.
+
+    Contrast fades everywhere by the same share, which is seen where nothing else is ``known`` to have been added.
+    """
+    x, y, w, h = cv2.boundingRect(found)
+    reach = round(2 * FADING_MM / work_mm)
+    box = box_of(x - reach, y - reach, x + w + reach, y + h + reach)
+    if contrast is None or not (contrast[y : y + h, x : x + w] > 0).any():
+        return None
+    seen = np.where((known[box] == 0) & (change.hidden[box] == 0), contrast[box], np.float32(0.0))
+    size = tuple(max(1, side // 4) for side in seen.shape[::-1])
+    faded, there = (
+        cv2.GaussianBlur(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), (0, 0), FADING_MM / (4 * work_mm))
+        for plane in (-change.broad[box] * seen, seen * seen)
+    )
+    share = np.divide(faded, there, out=np.zeros_like(faded), where=there > 1e-5).clip(0.0, 1.0)
+    gone = np.zeros_like(contrast)
+    gone[box] = cv2.resize(share, seen.shape[::-1], interpolation=cv2.INTER_LINEAR) * contrast[box]
+    return gone
+
+
+def outlined(
+    change: Change,
+    gone: Density | None,
+    found: Mask,
+    standing: Mask,
+    work_mm: float,
+    steel: Mask,
+    millimetre: float,
+) -> Mask:
+    """The accepted regions, cut to where their finely smoothed density ends, and joined across shafts.
+
+    ``gone``: density that has been taken away meanwhile.
+    """
+    out = np.zeros(found.shape, np.uint8)
+    x, y, w, h = cv2.boundingRect(found)
+    if not w:
+        return out
+    margin = round(3.0 / work_mm)
+    box = box_of(x - margin, y - margin, x + w + margin, y + h + margin)
+    inside, hidden = found[box], steel[box]
+    added, broad = change.added[box], change.broad[box]
+    if gone is not None:
+        added, broad = added + gone[box], broad + gone[box]
+    reach = cv2.dilate(inside, square(1))
+    if hidden.any():
+        added = _behind(added, hidden, work_mm)
+        reach |= cv2.dilate(inside, square(round(2 * SHAFT_MM / work_mm))) & hidden
+    plateau = _plateau(broad, inside, work_mm)
+    level = np.clip(EDGE_SHARE * plateau, PLAIN_MM * millimetre, np.maximum(millimetre, SLOPE_SHARE * plateau))
+    part = np.where((added > level) & (plateau > THIN_MM * millimetre), reach, 0).astype(np.uint8)
+    part = without_threads(part, hidden, change.z[box])
+    part = cv2.morphologyEx(part, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+    part = cv2.morphologyEx(part, cv2.MORPH_CLOSE, square(1))
+    out[box] = _evident(part, standing[box], change.z[box], broad / millimetre, work_mm)
+    return out
+
+
+def off_shafts(
+    outlines: Mask, placed: Placed, change: Change, tips: Iterable[PointPx], millimetre: float, work_mm: float
+) -> Mask:
+    """The outlines without what only a shaft's own flanks show: its edges slip along all of its length.
+
+    Over a shaft cement counts where it comes out beside it or at the tip, and where it has run along it from there.
+    """
+    shafts = cv2.bitwise_or(placed.steel, change.base_steel)
+    if not shafts.any():
+        return outlines
+    shafts = cv2.dilate(shafts, square(max(1, round(FLANK_MM / work_mm))))
+    beside = cv2.bitwise_and(outlines, shafts)
+    seen = cv2.bitwise_xor(outlines, beside)
+    reach = cv2.dilate(seen, square(round((FLANK_MM + SHAFT_MM) / work_mm)))
+    for x, y in tips:
+        cv2.circle(reach, (round(x), round(y)), round(TIP_REACH_MM / work_mm), 255, -1)
+    flanks = np.where(reach == 0, beside, 0).astype(np.uint8)
+    return outlines ^ _slipped(flanks, outlines, shafts, change, millimetre, work_mm)
+
+
+def without_threads(outline: Mask, hidden: Mask, z: Density) -> Mask:
+    """The outline without what is narrower than three pixels, about a millimetre, unless it is evident by itself.
+
+    Blur leaves nothing so narrow: it is noise that a deposit's edge has gathered. ``hidden``: not 0 where steel may
+    hide the rest of its width. ``z``: in standard deviations.
+    """
+    wide = cv2.morphologyEx(cv2.bitwise_or(outline, hidden), cv2.MORPH_OPEN, square(1))
+    return np.where((wide > 0) | (z > SEED_SIGMA), outline, 0).astype(np.uint8)
+
+
+def _slipped(flanks: Mask, outlines: Mask, shafts: Mask, change: Change, millimetre: float, work_mm: float) -> Mask:
+    """What of the outlines on shafts, ``flanks``, may be no more than a shaft that has slipped.
+
+    That is all but what hangs together with outlines beside shafts and has run along one from there.
+    """
+    if not flanks.any():
+        return flanks
+    n, parts = cv2.connectedComponents(outlines, connectivity=8)
+    is_fed = np.zeros(n, np.bool_)
+    is_fed[parts[(outlines > 0) & (flanks == 0)]] = True
+    slipped = flanks.copy()
+    n, pieces, stats, _ = cv2.connectedComponentsWithStats(flanks, connectivity=8)
+    for i in range(1, n):
+        left, top, width, height = (int(v) for v in stats[i, :4])
+        box = grown(box_of(left, top, left + width, top + height), round(DEPOSIT_REACH_MM / work_mm))
+        piece = pieces[box] == i
+        if is_fed[parts[box][piece]].all() and _has_run_along(
+            piece, outlines, shafts, change, box, millimetre, work_mm
+        ):
+            slipped[box][piece] = 0
+    return slipped
+
+
+def _has_run_along(
+    piece: NDArray[np.bool_],
+    outlines: Mask,
+    shafts: Mask,
+    change: Change,
+    box: tuple[slice, slice],
+    millimetre: float,
+    work_mm: float,
+) -> bool:
+    """Whether a piece of an outline that lies on a shaft is cement and not the shaft itself, slipped.
+
+    A slip makes the other flank lighter by as much, and the shaft beyond the piece as dense. Only the flanks tell:
+    the steel's own shadow has no equal in the picture that its tone could be matched by.
+    """
+    broad, on_shaft, mark = change.broad[box], shafts[box] > 0, piece.astype(np.uint8)
+    flank = piece & (cv2.erode(shafts[box], square(STEEL_MARGIN_PX + round(FLANK_MM / work_mm))) == 0)
+    if not flank.any():
+        return False
+    thick = float(np.median(broad[flank]))
+    across = on_shaft & (cv2.dilate(mark, square(round(2 * SHAFT_MM / work_mm))) > 0)
+    lighter = across & (change.z[box] < -STAY_SIGMA)
+    outlined = cv2.dilate(outlines[box], square(round(FLANK_MM / work_mm))) > 0
+    beyond = on_shaft & ~outlined & (cv2.dilate(mark, square(round(DEPOSIT_REACH_MM / work_mm))) > 0)
+    return (
+        thick > millimetre
+        and -float(broad[lighter].sum()) < 0.5 * float(broad[flank].sum())
+        and beyond.any()
+        and float(np.percentile(broad[beyond], 90)) < 0.5 * thick
+    )
+
+
+def _evident(outlines: Mask, standing: Mask, z: Density, thick_mm: Density, work_mm: float) -> Mask:
+    """The pieces of a mask that would count if they stood alone: beside a deposit, veil and noise are no cement.
+
+    ``standing``: not 0 where cement was before. A new piece beside it must be a millimetre thick somewhere, a small
+    one more: noise that lasts makes specks.
+    """
+    n, pieces, stats, _ = cv2.connectedComponentsWithStats(outlines, connectivity=8)
+    area_mm2 = stats[:, cv2.CC_STAT_AREA] * work_mm**2
+    least_mm = np.full(n, APART_MM, np.float32)
+    if standing.any():
+        least_mm[:] = np.where(area_mm2 >= PLAIN_AREA_MM2, 1.0, NEAR_MM)
+        least_mm[pieces[standing > 0]] = APART_MM
+    seeds = pieces[(z > SEED_SIGMA) & (thick_mm > least_mm[pieces])]
+    counts = (np.bincount(seeds, minlength=n) > 0) & (area_mm2 >= LEAST_AREA_MM2)
+    counts[0] = False
+    return np.where(counts[pieces], outlines, 0).astype(np.uint8)
+
+
+def millimetre_density(change: Change) -> float:
+    """What a millimetre of cement adds on this machine, told by the baseline's shafts; the usual without one."""
+    known = change.base_count > 0
+    core = (steel_itself(change.base_steel) > 0) & known
+    if not core.any():
+        return MILLIMETRE_DENSITY
+    beside = (cv2.dilate(change.base_steel, square(4)) > 0) & (cv2.dilate(change.base_steel, square(1)) == 0) & known
+    contrast = float(np.median(change.base[core]) - np.median(change.base[beside])) if beside.any() else 0.0
+    return min(max(SHAFT_SHARE * contrast, LEAST_MILLIMETRE), MOST_MILLIMETRE)
+
+
+def swallowed(change: Change, placed: Placed) -> Mask:
+    """255 where an instrument's shadow hides what lies before or behind it: moved ones, and those at rest inside."""
+    core = steel_itself(np.bitwise_and(placed.steel, change.base_steel))
+    return np.where(core > 0, 255, change.hidden).astype(np.uint8)
+
+
+def _plateau(broad: Density, inside: Mask, work_mm: float) -> Density:
+    """The greatest density within some 2.5 mm, from inside; at half the resolution, which is enough for a level."""
+    h, w = broad.shape
+    half = cv2.resize(cv2.bitwise_and(broad, broad, mask=inside), ((w + 1) // 2, (h + 1) // 2))
+    return np.asarray(cv2.resize(cv2.dilate(half, square(round(1.25 / work_mm))), (w, h)), dtype=np.float32)
+
+
+def _behind(added: Density, hidden: Mask, work_mm: float) -> Density:
+    """The added density with what a shaft hides filled in from both of its sides (a normalised convolution)."""
+    seen = (hidden == 0).astype(np.float32)
+    sigma = 0.5 * SHAFT_MM / work_mm
+    total, share = cv2.GaussianBlur(added * seen, (0, 0), sigma), cv2.GaussianBlur(seen, (0, 0), sigma)
+    return np.where(hidden > 0, np.maximum(added, total / np.maximum(share, 1e-3)), added).astype(np.float32)
