@@ -456,7 +456,7 @@ class CementWatch:
         is_fed = to_tip_mm <= DEPOSIT_REACH_MM or self._names_near(box, part, work_mm, is_inner)
         if is_fed and not by_a_hub and float(change.broad[box][part].max()) >= NEAR_MM * self._millimetre:
             return seen.pulses >= (1 if seen.area_px * work_mm**2 >= PLAIN_AREA_MM2 else 3)
-        return _stands_alone(change.broad[box] / self._millimetre, inner, seen, work_mm)
+        return _stands_alone(change.broad[box] / self._millimetre, part, inner, seen, work_mm)
 
     def _names_near(
         self, box: tuple[slice, slice], part: NDArray[np.bool_], work_mm: float, along_shafts: bool = True
@@ -561,18 +561,21 @@ def _to_nearest_mm(box: tuple[slice, slice], part: NDArray[np.bool_], points: li
     return min(float(np.hypot(cols - x, rows - y).min()) for x, y in points) * work_mm
 
 
-def _stands_alone(thick_mm: Density, part: NDArray[np.bool_], seen: _Candidate, work_mm: float) -> bool:
+def _stands_alone(
+    thick_mm: Density, part: NDArray[np.bool_], inner: NDArray[np.bool_], seen: _Candidate, work_mm: float
+) -> bool:
     """Whether a candidate that no needle and no deposit feeds can be nothing but cement.
 
-    ``part``: what of it lies away from the field's border.
+    ``inner``: what of the ``part`` lies away from the field's border. It must be large and thick there, but may be
+    compact at the border: cement that comes from a needle of which only the tip shows has its middle there.
     """
-    peak_mm = float(thick_mm[part].max(initial=0.0))
+    peak_mm = float(thick_mm[inner].max(initial=0.0))
     return (
         seen.pulses >= LONE_PULSES
-        and int(part.sum()) * work_mm**2 >= LONE_AREA_MM2
+        and int(inner.sum()) * work_mm**2 >= LONE_AREA_MM2
         and seen.area_px >= LONE_GROWTH * seen.early_area_px
         and peak_mm >= LONE_MM
-        and _is_compact(part & (thick_mm > 0.5 * peak_mm), LONE_RADIUS_MM / work_mm)
+        and _is_compact(part & (thick_mm > min(0.5 * peak_mm, LONE_MM)), LONE_RADIUS_MM / work_mm)
     )
 
 
