@@ -65,6 +65,8 @@ HUB_MM: Final = 15.0
 HUB_S: Final = 10.0
 """Around the outer end of a shaft a hub and a hand move: what appears there belongs to no deposit nearby, also while
 the shaft is not found."""
+WATCHED_MM: Final = 40.0
+"""So far around tips and deposits the display's tone is told: far more than they cover, and less than shutters may."""
 STIRRED_MM: Final = 1.0
 HAND_MM: Final = 15.0
 """A needle whose tip has gone this far has taken along what lies this near to its shaft: the baseline begins anew."""
@@ -211,7 +213,7 @@ class CementWatch:
         ):
             if not self._started:
                 self._millimetre = millimetre_density(change)
-            change.compare(placed, work_mm, self._known(work_mm))
+            change.compare(placed, work_mm, self._known(work_mm), watched=self._watched(tips, work_mm))
             self._find(change, placed, self._resting(tips, work_mm), work_mm, t_s)
             self._started = self._started or watching or bool(self._labels.any())
         self._earlier_tips = [*self._earlier_tips, tips][-STILL_PULSES:]
@@ -280,6 +282,17 @@ class CementWatch:
         if w:
             known[box] = cv2.dilate(known[box], np.ones((2 * margin + 1, 2 * margin + 1), np.uint8))
         return known
+
+    def _watched(self, tips: list[PointPx], work_mm: float) -> Mask | None:
+        """255 in the box where cement may come next, around tips and deposits; None where there are neither."""
+        x, y, w, h = cv2.boundingRect(self._labels)
+        places = np.rint([*tips, *([(x, y), (x + w, y + h)] if w else [])]).astype(int)
+        if not len(places):
+            return None
+        watched, reach = np.zeros_like(self._labels), round(WATCHED_MM / work_mm)
+        (left, top), (right, bottom) = places.min(axis=0) - reach, places.max(axis=0) + reach
+        watched[box_of(left, top, right, bottom)] = 255
+        return watched
 
     def _held(self, change: Change, tips: list[PointPx], work_mm: float) -> Mask:
         """Around the tips the baseline must not take up what may be the first cement."""

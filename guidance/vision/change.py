@@ -295,13 +295,21 @@ class Change:
             plane[where > 0] = 0
         self._gradient_of, self._doubt_of, self._learnt_of = 0, -1, -1
 
-    def compare(self, placed: Placed, work_mm: float, exclude: Mask | None = None, edges_stray: bool = False) -> None:
+    def compare(
+        self,
+        placed: Placed,
+        work_mm: float,
+        exclude: Mask | None = None,
+        edges_stray: bool = False,
+        watched: Mask | None = None,
+    ) -> None:
         """Update ``added``, ``broad`` and ``z`` with one pulse.
 
         ``exclude``: not 0 where a change is known and must not pass for tone, slip or noise. ``edges_stray``: parallax
-        may have moved edges, so each counts for as much less as this pulse shows them to have moved.
+        may have moved edges, so each counts for as much less as this pulse shows them to have moved. ``watched``: not
+        0 where the tone is taken from as far as it goes: a shutter that closes elsewhere darkens the same greys.
         """
-        sigma = self._differ(placed, work_mm, exclude)
+        sigma = self._differ(placed, work_mm, exclude, watched)
         self._refresh_doubt(sigma)
         doubt = self._doubt
         if edges_stray:
@@ -357,14 +365,20 @@ class Change:
             self._learnt_of = self.pulses_learnt
         return self._learnt_mask
 
-    def _differ(self, placed: Placed, work_mm: float, exclude: Mask | None) -> NDArray[np.float32]:
+    def _differ(
+        self, placed: Placed, work_mm: float, exclude: Mask | None, watched: Mask | None = None
+    ) -> NDArray[np.float32]:
         """Fill the difference to the baseline and its smoothed versions; one pulse's sigma by grey level."""
         seen = cv2.bitwise_and(placed.valid, self._learnt())
         use = _without(self._comparable(placed), exclude)
         np.subtract(placed.density, self.base, out=self._coarse)
-        # Brightness control may have gone beyond the table's reach: centre it first.
-        middle = float(np.median(self._coarse[::8, ::8][use[::8, ::8] > 0])) if use[::8, ::8].any() else 0.0
-        table = kernels.quartiles_by_grey(self.base, self._coarse, use, 3, _BINS, _TOP, middle, _REACH)
+        table = self._tone_table(use)
+        if watched is not None:
+            nearby = self._tone_table(cv2.bitwise_and(use, watched))
+            told = nearby[:, 3] >= _LEAST_SAMPLES
+            # Greys that only the rest of the field has must not bleed into those that are told here.
+            table[:, 3] = np.minimum(table[:, 3], _LEAST_SAMPLES)
+            table[told] = nearby[told]
         self._tone = _filled(table, table[:, 1])
         # Where the pulse says nothing the average so far stands in, so that smoothing does not bleed.
         np.copyto(self._delta, self.added)
@@ -380,6 +394,13 @@ class Change:
         # Under steel at rest too: nothing else in the picture may be as dark, and noise grows with density.
         at_rest = _without(seen, cv2.bitwise_xor(placed.steel, self.base_steel), exclude)
         return _spread(self._by_grey(self._coarse, at_rest))
+
+    def _tone_table(self, use: Mask) -> NDArray[np.float32]:
+        """Quartiles of the difference by grey level, and how many pixels tell them: (bins, 4)."""
+        some = use[::8, ::8] > 0
+        # Brightness control may have gone beyond the table's reach: centre it first.
+        middle = float(np.median(self._coarse[::8, ::8][some])) if some.any() else 0.0
+        return kernels.quartiles_by_grey(self.base, self._coarse, use, 3, _BINS, _TOP, middle, _REACH)
 
     def _remove_slip(self, use: Mask, seen: Mask, noise: float) -> None:
         """Fit and remove the registration's residual shift: one Gauss-Newton step (Lucas & Kanade, 1981)."""

@@ -56,6 +56,8 @@ SUSPECT_SHARE = 0.12
 SUSPECT_FRAMES = 2
 SETTLED_FRAMES = 8
 """So many frames after a change a recursive filter shows no more of what was."""
+LOOK_EVERY_FRAMES = 2
+"""Until then the field is looked for so often: shutters that close show as soon as the filter lets them."""
 MASK_EDGE_PX = 4.0
 """A machine's mask ends within three pixels, softened by a monitor's scaling and compression to four."""
 SURE_POLARITY = 2.0
@@ -648,11 +650,17 @@ class FieldWatch:
         self._suspect_frames = 0
         self._frames = 0
         self._look_again_at = 1
+        self._settled_at = 0
 
     @property
     def field(self) -> XrayField | None:
         """The field as last known; None before the first frame."""
         return self._field
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether the outline as told may no longer fit: a shutter may be closing, which one more look will tell."""
+        return self._suspect_frames > 0 or self._proposal is not None
 
     @property
     def mistakes(self) -> int:
@@ -683,7 +691,9 @@ class FieldWatch:
             return self._adopt((live, *(field for field in fields if field is not live)), pixels, bits)
         suspect = self._probe.suspects(pixels, bits)
         self._suspect_frames = self._suspect_frames + 1 if suspect else 0
-        unsettled = self._proposal is not None or self._frames == self._look_again_at
+        settling = self._settled_at - self._frames
+        is_due = self._frames == self._look_again_at or (settling >= 0 and settling % LOOK_EVERY_FRAMES == 0)
+        unsettled = self._proposal is not None or is_due
         if self._suspect_frames >= SUSPECT_FRAMES or unsettled:
             self._look_again(pixels, bits)
         elif abs(self._evidence) < SURE_POLARITY and self._frames % POLARITY_LOOK_FRAMES == 0:
@@ -724,7 +734,7 @@ class FieldWatch:
             # What looked like a change was not one (a shadow at the edge): take it as the new normal.
             if is_suspect or self._proposal is not None:
                 # Or it was one that the display's filter still hid.
-                self._look_again_at = self._frames + SETTLED_FRAMES
+                self._settled_at = self._frames + SETTLED_FRAMES
             self._probe, self._proposal = _Probe(self._field, pixels, bits), None
         elif self._proposal is not None and _same(found, self._proposal):
             others = tuple(field for field in fields if field is not found)

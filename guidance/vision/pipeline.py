@@ -250,7 +250,7 @@ class Pipeline:
         self._on_stage("tracking")
 
         known_mm_per_px = None if scale.source is ScaleSource.ASSUMED else scale.mm_per_px
-        may_compare = placement.registration.ok and placement.is_sharp
+        may_compare = placement.registration.ok and placement.is_sharp and not self._field_watch.is_in_doubt
         seen = (picture, placement.motion, may_compare, needles, shafts, phase, known_mm_per_px, t_s)
         context.found_roots = context.roots.update(*seen)
         self._on_stage("nerve roots")

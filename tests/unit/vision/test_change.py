@@ -39,6 +39,7 @@ def compared(
     gain: float = 1.0,
     noise: float = 0.15,
     told_wrong_by_px: tuple[float, float] = (0.0, 0.0),
+    watched: NDArray[np.uint8] | None = None,
 ) -> Change:
     """A change after ``learnt`` pulses of nothing and ``pulses`` of an absorber."""
     beam = Beam(noise)
@@ -51,7 +52,7 @@ def compared(
             motion = replace(motion, shift_px=told_wrong_by_px)
         placed = grid.place(picture, motion, no_steel(picture), MM_PER_PX)
         if after:
-            change.compare(placed, MM_PER_PX)
+            change.compare(placed, MM_PER_PX, watched=watched)
         else:
             change.learn(placed, MM_PER_PX)
     return change
@@ -68,6 +69,15 @@ def test_significance_of_mere_noise_is_about_normal() -> None:
     share = float((np.abs(inner) > 2).mean())
     assert 0.01 < share < 0.12, "a normal distribution has 4.6 % beyond two sigmas"
     assert float(np.abs(inner).max()) < 6
+
+
+def test_a_shutter_over_the_other_half_leaves_the_tone_where_cement_is_watched_for() -> None:
+    shutter, watched = nothing(), np.zeros((SIDE_PX, SIDE_PX), np.uint8)
+    shutter[:105] = 0.8
+    watched[110:] = 255
+    change = compared(shutter, pulses=3, gain=1.1, noise=0.1, watched=watched)
+    lighter = float(-change.broad[135:185, 15:185].min())
+    assert lighter < 0.2, "0.29 where the shutter's greys count as well"
 
 
 @pytest.mark.parametrize("gain", [0.6, 1.2])

@@ -118,6 +118,20 @@ def test_shutters_within_a_black_mask_cut_the_field_in_either_polarity(inverted:
     assert overlap(field, mask & shutters) > 0.96
 
 
+def test_shutters_that_a_recursive_filter_fades_in_are_found_before_it_has_settled() -> None:
+    shutters = convex((SIDE, SIDE), [(90, 60), (340, 90), (330, 399), (60, 340)])
+    open_wide = 60 + 0.7 * anatomy(SIDE)
+    shown, watch, doubted, found = open_wide, FieldWatch(), [], []
+    for k in range(12):
+        shown = 0.6 * shown + 0.4 * (open_wide if k < 3 else np.where(shutters, open_wide, np.float32(20)))
+        field = watch.update(noisy(shown, k), 8)
+        doubted.append(watch.is_in_doubt)
+        found.append(overlap(field, shutters) > 0.96)
+    assert found.index(True) < 3 + 7
+    assert doubted.index(True) < found.index(True), "what is watched is held from the suspicion on"
+    assert not any(doubted[:3])
+
+
 @pytest.mark.parametrize("inverted", [False, True], ids=["as taken", "inverted"])
 def test_an_iris_s_shade_tells_the_polarity_where_soft_anatomy_tells_none(inverted: bool) -> None:
     iris = cv2.GaussianBlur(disc((SIDE, SIDE), (200, 200), 170).astype(np.float32), (0, 0), 6)
