@@ -34,10 +34,10 @@ from guidance.vision.cement_outline import (
     off_shafts,
     outlined,
     swallowed,
-    washed_out,
 )
 from guidance.vision.cement_passing import PassingMetal
 from guidance.vision.cement_run import FRONT_STEPS, FRONT_WINDOW_S, Front, RunWatch, edge_of
+from guidance.vision.cement_washout import WashOut
 from guidance.vision.change import (
     GROW_SIGMA,
     LEAST_BASELINE_PULSES,
@@ -119,7 +119,7 @@ class CementWatch:
         self._regions: NDArray[np.int32] = np.zeros((0, 0), np.int32)
         self._solid: Mask = np.zeros((0, 0), np.uint8)
         self._hubs: Mask = np.zeros((0, 0), np.uint8)
-        self._contrast: Density | None = None
+        self._wash_out: WashOut | None = None
         self._millimetre = MILLIMETRE_DENSITY
         self._settled_tips: dict[int, PointPx] = {}
         self._ends: list[tuple[float, PointPx]] = []
@@ -168,7 +168,7 @@ class CementWatch:
             self._regions = np.zeros(self._grid.shape, np.int32)
             self._since_s = np.full(self._grid.shape, inf, np.float32)
             if contrast_on is not None:
-                self._contrast = contrast_on(self._grid)
+                self._wash_out = WashOut(contrast_on(self._grid))
             self._run_watch = RunWatch(self._grid.shape)
         grid, change = self._grid, self._change
         if ok:
@@ -215,6 +215,8 @@ class CementWatch:
                 self._millimetre = millimetre_density(change)
             change.compare(placed, work_mm, self._known(work_mm), watched=self._watched(tips, work_mm))
             self._find(change, placed, self._resting(tips, work_mm), work_mm, t_s)
+            if self._wash_out is not None:
+                self._wash_out.take(change, self._known(work_mm), self._labels, work_mm)
             self._started = self._started or watching or bool(self._labels.any())
         self._earlier_tips = [*self._earlier_tips, tips][-STILL_PULSES:]
         if not self._started or change.pulses_learnt < LEAST_BASELINE_PULSES:
@@ -336,8 +338,7 @@ class CementWatch:
                     continue
             cement[box][part] = 255
         self._candidates = followed
-        gone = washed_out(change, self._contrast, self._known(work_mm), cement, work_mm)
-        outlines = outlined(change, gone, cement, self._labels, work_mm, swallowed(change, placed), self._millimetre)
+        outlines = outlined(change, cement, self._labels, work_mm, swallowed(change, placed), self._millimetre)
         outlines = off_shafts(outlines, placed, change, self._settled_tips.values(), self._millimetre, work_mm)
         self._relabel(outlines, work_mm, t_s)
         self._follow_runs(change, placed, broad, work_mm, t_s)

@@ -45,8 +45,6 @@ EDGE_SHARE: Final = 0.5
 """Where even its middle is thinner than two millimetres, a deposit ends at half of that."""
 SLOPE_SHARE: Final = 0.2
 """A thick deposit's edge is blurred: a sheer one lies at half of its plateau, a sloping one at a millimetre."""
-FADING_MM: Final = 8.0
-"""Over this distance contrast is taken to fade alike: one root does, two may not."""
 FLANK_MM: Final = 1.0
 """Beside a shaft's mask its edge may still show, blurred and enhanced."""
 SHAFT_MM: Final = 2.6
@@ -60,41 +58,15 @@ PLAIN_AREA_MM2: Final = 4.0
 """What is near and so large counts at once, as every alarm waits for a second pulse; less must stand for three."""
 
 
-def washed_out(change: Change, contrast: Density | None, known: Mask, found: Mask, work_mm: float) -> Density | None:
-    """How much density contrast has taken away from under the accepted regions since the baseline; None where none did.
-
-    Contrast fades everywhere by the same share, which is seen where nothing else is ``known`` to have been added.
-    """
-    x, y, w, h = cv2.boundingRect(found)
-    reach = round(2 * FADING_MM / work_mm)
-    box = box_of(x - reach, y - reach, x + w + reach, y + h + reach)
-    if contrast is None or not (contrast[y : y + h, x : x + w] > 0).any():
-        return None
-    seen = np.where((known[box] == 0) & (change.hidden[box] == 0), contrast[box], np.float32(0.0))
-    size = tuple(max(1, side // 4) for side in seen.shape[::-1])
-    faded, there = (
-        cv2.GaussianBlur(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), (0, 0), FADING_MM / (4 * work_mm))
-        for plane in (-change.broad[box] * seen, seen * seen)
-    )
-    share = np.divide(faded, there, out=np.zeros_like(faded), where=there > 1e-5).clip(0.0, 1.0)
-    gone = np.zeros_like(contrast)
-    gone[box] = cv2.resize(share, seen.shape[::-1], interpolation=cv2.INTER_LINEAR) * contrast[box]
-    return gone
-
-
 def outlined(
     change: Change,
-    gone: Density | None,
     found: Mask,
     standing: Mask,
     work_mm: float,
     steel: Mask,
     millimetre: float,
 ) -> Mask:
-    """The accepted regions, cut to where their finely smoothed density ends, and joined across shafts.
-
-    ``gone``: density that has been taken away meanwhile.
-    """
+    """The accepted regions, cut to where their finely smoothed density ends, and joined across shafts."""
     out = np.zeros(found.shape, np.uint8)
     x, y, w, h = cv2.boundingRect(found)
     if not w:
@@ -103,8 +75,6 @@ def outlined(
     box = box_of(x - margin, y - margin, x + w + margin, y + h + margin)
     inside, hidden = found[box], steel[box]
     added, broad = change.added[box], change.broad[box]
-    if gone is not None:
-        added, broad = added + gone[box], broad + gone[box]
     reach = cv2.dilate(inside, square(1))
     if hidden.any():
         added = _behind(added, hidden, work_mm)

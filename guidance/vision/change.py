@@ -295,6 +295,12 @@ class Change:
             plane[where > 0] = 0
         self._gradient_of, self._doubt_of, self._learnt_of = 0, -1, -1
 
+    def take_out(self, pixels: tuple[NDArray[np.intp], ...], density: Density) -> None:
+        """The baseline loses so much at some pixels, as rows and columns: contrast that has washed out of it."""
+        self.base[pixels] -= density
+        self.added[pixels] += density
+        self.broad[pixels] += density
+
     def compare(
         self,
         placed: Placed,

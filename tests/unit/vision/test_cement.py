@@ -147,12 +147,19 @@ def test_more_of_the_cement_over_a_root_is_told_where_the_contrast_that_washes_o
 
     def told_px(contrast: Plane | None) -> int:
         def there(k: int) -> Plane:
-            return np.asarray(growing(k) + (arm if k >= 24 else 0.0) + root * np.exp(-k / 60))
+            return np.asarray(growing(k) + (arm if k >= 24 else 0.0) + root * np.exp(-k / 15))
 
         deposits = list(watch(there, 40, contrast=contrast))[-1]
         return int((filled(sum((d.polygons_px for d in deposits), ()))[over_root] > 0).sum())
 
-    assert told_px(root) > 1.1 * told_px(None)
+    assert told_px(root) > 2.0 * told_px(None)
+
+
+def test_contrast_that_stays_where_the_rest_of_its_root_washes_out_is_not_cement() -> None:
+    root = tube_cm([(60, 60), (95, 105), (110, 160)], 5.0)
+    stays = root * (np.arange(SIDE_PX)[:, None] % 40 < 14)
+    for deposits in watch(lambda k: stays + (root - stays) * np.exp(-k / 12), contrast=root):
+        assert deposits == ()
 
 
 def test_gas_that_moves_on_is_not_cement() -> None:
