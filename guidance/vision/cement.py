@@ -353,23 +353,15 @@ class CementWatch:
     def _follow_runs(self, change: Change, placed: Placed, broad: Density, work_mm: float, t_s: float) -> None:
         """The fastest run of each deposit. ``broad``: what has been added, without what is foreign."""
         steel = cv2.bitwise_or(placed.steel, change.base_steel)
-        self._run_watch.note(change, self._millimetre, t_s)
-        self._runs = {}
+        foreign = (broad <= 0) & (change.broad > 0)
+        self._run_watch.note(change, self._labels, foreign, steel, self._millimetre, work_mm, t_s)
+        runs = {name: self._run_watch.fastest(name, self._begun_s[name]) for name in self._names()}
+        self._runs = {name: run for name, run in runs.items() if run is not None}
+
+    def _names(self) -> list[int]:
         x, y, w, h = cv2.boundingRect(self._labels)
-        for name in np.flatnonzero(np.bincount(self._labels[y : y + h, x : x + w].ravel(), minlength=1)[1:]) + 1:
-            run = self._run_watch.fastest(
-                cv2.compare(self._labels, float(name), cv2.CMP_EQ),
-                self._since_s,
-                change.z,
-                broad,
-                steel,
-                self._millimetre,
-                self._pulses_s,
-                self._begun_s[int(name)],
-                work_mm,
-            )
-            if run is not None:
-                self._runs[int(name)] = run
+        counts = np.bincount(self._labels[y : y + h, x : x + w].ravel(), minlength=1)
+        return [int(name) + 1 for name in np.flatnonzero(counts[1:])]
 
     def _regions_of(self, change: Change, broad: Density) -> NDArray[np.int32]:
         return regions(change.z, broad, self._labels, SEED_SIGMA, GROW_SIGMA, STAY_SIGMA, LEAST_DENSITY, self._regions)

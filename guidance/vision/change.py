@@ -183,6 +183,15 @@ class ReferenceGrid:
         return (motion.move_back(frame_xy) - self._to_frame[:2, 2]) / self.factor
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Latest:
+    """How well the last pulse tells what has been added: its deviation by grey level, extra variance, and where."""
+
+    sigma: NDArray[np.float32]
+    doubt: Density
+    seen: Mask
+
+
 class Change:
     """A view's baseline and the density that has been added since.
 
@@ -229,6 +238,7 @@ class Change:
         self.hidden = np.zeros(self.shape, np.uint8)
         self.count = np.zeros(self.shape, np.float32)
         self._settled = np.full(_BINS, np.inf, np.float32)
+        self._latest: _Latest | None = None
 
     def learn(self, placed: Placed, work_mm: float, hold: Mask | None = None) -> None:
         """Take a pulse into the baseline; where ``hold`` is not 0 the baseline keeps what it has."""
@@ -291,7 +301,7 @@ class Change:
     def fill(self, where: Mask) -> None:
         """What has been added becomes part of the baseline where ``where`` is not 0: gas that has left it."""
         cv2.add(self.base, self.added, dst=self.base, mask=where)
-        for plane in (self.added, self.broad, self.z):
+        for plane in (self.added, self.broad, self.z, self._coarse):
             plane[where > 0] = 0
         self._gradient_of, self._doubt_of, self._learnt_of = 0, -1, -1
 
@@ -322,6 +332,7 @@ class Change:
             doubt = doubt + self._steep * self._straying(placed, sigma, exclude)
         self.hidden = self._disturbed(placed, sigma)
         seen = _without(cv2.bitwise_and(self._learnt(), placed.valid), self.hidden)
+        self._latest = _Latest(sigma, doubt, seen)
         kernels.follow(
             self.base,
             self._fine,
@@ -338,6 +349,18 @@ class Change:
             self.z,
         )
         self._settled = _spread(self._by_grey(self.broad, _without(seen, exclude)))
+
+    def of_pulse(self, box: tuple[slice, slice], least: float) -> Density:
+        """What the last pulse alone shows to have been added, in its standard deviations: the shape of ``box``.
+
+        A deviation below ``least`` counts as that much; nan where the pulse says nothing.
+        """
+        latest = self._latest
+        if latest is None:
+            return np.full(self.base[box].shape, np.nan, np.float32)
+        deviation = np.sqrt(latest.sigma[_classes(self.base[box])] ** 2 + latest.doubt[box])
+        sigmas = self._coarse[box] / np.maximum(deviation, np.float32(least))
+        return np.where(latest.seen[box] > 0, sigmas, np.float32(np.nan))
 
     def _comparable(self, placed: Placed) -> Mask:
         """255 where this pulse tells tone and slip: in the field, learnt, and under no instrument now or then."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from guidance.records import CementDeposit
 from guidance.vision.cement_run import Front, RunWatch
+from guidance.vision.change import Change, Placed
+from guidance.vision.geometry import RigidMotion
 from guidance.vision.kernels import runs as kernels
 from tests.unit.vision.absorbers import Plane, ball_cm, nothing, tube_cm
 from tests.unit.vision.test_cement import BEGINS, TIP, watch
@@ -58,21 +61,34 @@ def test_a_veil_around_a_deposit_is_no_run() -> None:
     assert all(d.run_mm is None for d in told(veil))
 
 
-def arms(*come_s: Callable[[Along], Along], until_s: float) -> Front | None:
-    """The run of a deposit of 10 mm with arms of 12 mm to either side; ``come_s``: when each comes how many mm away."""
+def arms(*come_s: Callable[[Along], Along], until_s: float, behind_mm: tuple[float, float] = (0, 0)) -> Front | None:
+    """The run of a deposit of 10 mm with arms of 12 mm to either side; ``come_s``: when each comes how many mm away.
+
+    An instrument hides what lies between ``behind_mm`` from the deposit.
+    """
     shape, work_mm, pulse_s = (120, 160), 0.25, 2 / 15
     row, column = np.indices(shape)
     ball = np.hypot(row - 60, column - 80) <= 20
-    outlined_s = np.where(ball, 0.0, np.inf).astype(np.float32)
-    for side, come in zip((1, -1), come_s, strict=False):
-        away_mm = (side * (column - 80) - 20) * work_mm
-        arm = (np.abs(row - 60) <= 3) & (away_mm > 0) & (away_mm <= 12) & (come(away_mm) <= until_s + 1e-6)
-        outlined_s[arm] = come(away_mm)[arm]
-    deposit = np.where(np.isfinite(outlined_s), 255, 0).astype(np.uint8)
-    z = np.where(deposit > 0, np.float32(20), np.float32(0))
-    steel = np.zeros(shape, np.uint8)
-    pulses_s = [until_s - pulse_s * back for back in range(4, -1, -1)]
-    return RunWatch(shape).fastest(deposit, outlined_s, z, z, steel, 1.0, pulses_s, 0.0, work_mm)
+    rng = np.random.default_rng(5)
+    valid = np.full(shape, 255, np.uint8)
+    away_mm = (column - 80 - 20) * work_mm
+    steel = np.where((away_mm >= behind_mm[0]) & (away_mm < behind_mm[1]), 255, 0).astype(np.uint8)
+    change, watch, pulses = Change(shape), RunWatch(shape), round(until_s / pulse_s)
+    for k in range(-8, pulses + 1):
+        thick_mm = np.where(ball & (k >= 0), 5.0, 0.0)
+        for side, come in zip((1, -1), come_s, strict=False):
+            away_mm = (side * (column - 80) - 20) * work_mm
+            arm = (np.abs(row - 60) <= 3) & (away_mm > 0) & (away_mm <= 12)
+            thick_mm[arm & (come(away_mm) <= k * pulse_s + 1e-6)] = 1.5
+        density = (1.0 + 0.1 * thick_mm + rng.normal(0, 0.05, shape)).astype(np.float32)
+        placed = Placed(density, valid, steel, RigidMotion((0.0, 0.0), 0.0, (0.0, 0.0)))
+        if k < 0:
+            change.learn(placed, work_mm)
+        else:
+            deposit = np.where(ball, np.uint8(1), np.uint8(0))
+            change.compare(placed, work_mm, np.where(thick_mm > 0, 255, 0).astype(np.uint8))
+            watch.note(change, deposit, np.zeros(shape, np.bool_), steel, 0.1, work_mm, k * pulse_s)
+    return watch.fastest(1, 0.0)
 
 
 def steady(mm_a_pulse: float, until_s: float) -> Callable[[Along], Along]:
@@ -80,58 +96,95 @@ def steady(mm_a_pulse: float, until_s: float) -> Callable[[Along], Along]:
     return lambda away_mm: until_s - 2 / 15 * np.floor((12 - away_mm) / mm_a_pulse)
 
 
-def test_what_a_pulse_itself_shows_of_a_run_counts_on_it() -> None:
-    """Whichever way the pulse's time is rounded in the planes."""
-    speeds = [run.mm_per_s for k in range(45, 60) if (run := arms(steady(2.0, k * 2 / 15), until_s=k * 2 / 15))]
-    assert len(speeds) == 15
-    np.testing.assert_allclose(speeds, speeds[0], rtol=0.01)
-
-
-def test_a_place_that_shows_late_beside_a_shaft_holds_up_no_run() -> None:
-    run = arms(lambda mm: np.where(abs(mm - 2.5) < 0.3, 6.0, steady(2.0, 6.0)(mm)), until_s=6.0)
+def test_a_run_is_as_fast_and_as_long_as_it_has_come() -> None:
+    run = arms(steady(2.0, 2.0), until_s=2.0)
     assert run is not None
-    assert run.mm_per_s > 10
+    assert run.run_mm == pytest.approx(12, abs=1.5)
+    assert run.mm_per_s == pytest.approx(15, rel=0.3)
+    assert run.xy == pytest.approx((148, 60), abs=5)
+
+
+def test_a_run_that_has_come_to_its_end_is_told_on_the_next_pulse_too() -> None:
+    assert arms(steady(2.0, 2.0), until_s=2.0 + 2 / 15) is not None
+
+
+def test_a_run_is_followed_across_a_shaft() -> None:
+    assert arms(steady(2.0, 2.0), until_s=2.0, behind_mm=(2.0, 5.0)) is not None
+
+
+def test_an_arm_that_comes_at_once_has_not_run() -> None:
+    assert arms(lambda mm: np.full_like(mm, 1.8), until_s=2.0) is None
 
 
 def test_an_arm_that_was_there_before_it_joined_has_not_run() -> None:
-    assert arms(lambda mm: np.where(mm < 4, 6.0, 1.0), until_s=6.0) is None
+    assert arms(lambda mm: np.where(mm < 4, 2.0, 0.5), until_s=2.0) is None
+
+
+def test_an_arm_that_stands_has_not_run() -> None:
+    assert arms(lambda mm: np.zeros_like(mm), until_s=2.0) is None
 
 
 def test_a_fast_run_is_told_beside_one_that_has_come_farther() -> None:
-    """Of one arm, too, there are two accounts: its outline, which comes late, and its significance."""
-    run = arms(steady(0.5, 6.0), lambda mm: np.where(mm > 10.5, np.inf, steady(2.0, 6.0)(mm)), until_s=6.0)
+    run = arms(steady(0.5, 2.0), lambda mm: np.where(mm > 10.5, np.inf, steady(2.0, 2.0)(mm)), until_s=2.0)
     assert run is not None
     assert run.mm_per_s > 10
     assert run.xy[0] < 80
 
 
-@given(st.data())
-@settings(max_examples=40, deadline=None)
-def test_since_when_a_pixel_is_dense_is_kept_until_it_is_not(data: st.DataObject) -> None:
-    shape = data.draw(SHAPES)
-    z, added = data.draw(planes(shape, 0.0, 5.0)), data.draw(planes(shape, 0.0, 1.0))
-    since = np.where(data.draw(arrays(np.bool_, shape)), np.float32(1.0), np.float32(np.inf))
-    grow, stay, least = 2.5, 1.5, 0.5
-    twin = np.where(np.isinf(since) & (z >= grow) & (added >= least), np.float32(3.0), since)
-    twin[z < stay] = np.inf
-    kernels.note_since(z, added, grow, stay, least, 3.0, since)
-    np.testing.assert_array_equal(since, twin)
+def test_noise_is_no_run() -> None:
+    assert all(arms(lambda mm: np.full_like(mm, np.inf), until_s=k * 2 / 15) is None for k in range(4, 12))
 
 
 @given(st.data())
 @settings(max_examples=40, deadline=None)
 def test_evidence_is_carried_along_the_best_path(data: st.DataObject) -> None:
     shape = data.draw(SHAPES)
-    z, added = data.draw(planes(shape, 0.0, 8.0)), data.draw(planes(shape, 0.0, 2.0))
+    evidence = data.draw(planes(shape, -1.0, 2.0))
     source, bridge = (data.draw(arrays(np.uint8, shape, elements=st.sampled_from([0, 255]))) for _ in range(2))
-    left = kernels.carried(z, added, source, bridge, 2.5, 0.5, 3.0)
-    lost = 1.0 - np.maximum(np.minimum(z / np.float32(2.5), added / np.float32(0.5)), 0.0)
+    left = kernels.carried(evidence, source, bridge, 3.0)
+    lost = 1.0 - np.maximum(evidence, 0.0)
     lost[bridge > 0] = 0.25
     twin = np.where(source > 0, 3.0, 0.0)
-    for _ in range(twin.size):
+    for _ in range(2 * twin.size):  # there, and back from where a gap was crossed
         framed = np.pad(twin, 1)
         for dr, dc in np.ndindex(3, 3):
             came = framed[dr : dr + shape[0], dc : dc + shape[1]]
             there = np.where(lost <= 0, 3.0, came - np.hypot(dr - 1, dc - 1) * lost)
             twin = np.maximum(twin, np.where((came > 0) & ((dr, dc) != (1, 1)), there, 0.0))
     np.testing.assert_allclose(left, twin, atol=1e-4)
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_an_advance_is_weighed_against_what_stood_and_what_came_at_once(data: st.DataObject) -> None:
+    pulses, places, least, rest = (data.draw(st.integers(*span)) for span in ((2, 6), (4, 14), (2, 4), (1, 3)))
+    gain = data.draw(arrays(np.float64, (pulses, places), elements=st.floats(-4, 4, width=16)))
+    ago = np.arange(pulses - 1.0, -1.0, -1.0)
+    speeds = np.array([0.5, 1.0, 2.5])
+    ratio, speed, length = kernels.advance(gain, ago, speeds, least, 0.4, rest)
+
+    def total(fronts: Along) -> float:
+        return float(sum(row[:front].sum() for row, front in zip(gain, fronts.astype(int), strict=True)))
+
+    def advanced(length: int, speed: float, stood: int, rested: float) -> float:
+        return total(np.maximum(stood, length - np.floor(speed * np.maximum(ago - rested, 0) + 0.5)))
+
+    explained = {
+        (speed, length): max(
+            advanced(length, speed, stood, rested)
+            for stood in range(int(0.4 * length) + 1)
+            for rested in range(min(rest, pulses))
+        )
+        for speed in speeds
+        for length in range(least, places + 1)
+    }
+    otherwise = max(
+        [total(np.full(pulses, stood)) for stood in range(int(length) + 1)]
+        + [
+            total(np.where(np.arange(pulses) >= came, length, stood))
+            for stood in range(int(0.4 * length) + 1)
+            for came in range(pulses + 1)
+        ]
+    )
+    np.testing.assert_allclose(explained[speed, length], max(explained.values()), atol=1e-9)
+    np.testing.assert_allclose(ratio, max(explained.values()) - otherwise, atol=1e-9)
