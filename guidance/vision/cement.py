@@ -38,6 +38,7 @@ from guidance.vision.cement_outline import (
 from guidance.vision.cement_passing import PassingMetal
 from guidance.vision.cement_run import FRONT_STEPS, FRONT_WINDOW_S, Front, RunWatch, edge_of
 from guidance.vision.cement_washout import WashOut
+from guidance.vision.cement_wires import WireWatch
 from guidance.vision.change import (
     GROW_SIGMA,
     LEAST_BASELINE_PULSES,
@@ -83,6 +84,10 @@ border of the field, where shutters and the machine's mask move over the anatomy
 SUDDEN_MM2: Final = 60.0
 SUDDEN_MM2_PER_S: Final = 400.0
 """Twice what a run 2 mm wide at 10 cm/s would add: a clamp, a shutter or a table edge comes faster than cement."""
+BENEATH_MM: Final = 3.0
+"""So far a deposit may have grown beneath metal: what shows there when it has gone has not come at once."""
+METAL_S: Final = 0.7
+"""What has been called cement no longer ago came with the metal that is seen there now."""
 PAUSE_S: Final = 1.0
 """After so long without a pulse of this view a deposit may rightly have grown by any amount."""
 GAS_YOUNG_S: Final = 0.5
@@ -113,6 +118,9 @@ class CementWatch:
         self._labels: Mask = np.zeros((0, 0), np.uint8)
         self._foreign: Mask = np.zeros((0, 0), np.uint8)
         self._passing = PassingMetal()
+        self._wires = WireWatch()
+        self._covered: Mask = np.zeros((0, 0), np.uint8)
+        self._unseen: Mask = np.zeros((0, 0), np.uint8)
         self._rests = 0
         self._is_renewed = True
         self._inner: Mask = np.zeros((0, 0), np.uint8)
@@ -165,6 +173,7 @@ class CementWatch:
             self._solid = np.zeros(self._grid.shape, np.uint8)
             self._hubs = np.zeros(self._grid.shape, np.uint8)
             self._foreign = np.zeros(self._grid.shape, np.uint8)
+            self._covered = np.zeros(self._grid.shape, np.uint8)
             self._regions = np.zeros(self._grid.shape, np.int32)
             self._since_s = np.full(self._grid.shape, inf, np.float32)
             if contrast_on is not None:
@@ -233,6 +242,7 @@ class CementWatch:
         self._is_renewed = change.renew(placed, work_mm, known)
         self._run_watch.forget()
         self._passing.forget()
+        self._wires.forget()
         self._runs = {}
         self._candidates = {}
         self._foreign[:] = 0
@@ -307,9 +317,20 @@ class CementWatch:
     def _find(self, change: Change, placed: Placed, tips: list[PointPx], work_mm: float, t_s: float) -> None:
         """Update what is cement with one pulse."""
         before = self._regions.copy()
+        near = cv2.dilate(self._labels, square(round(BENEATH_MM / work_mm)))
         if self._foreign.any():
             self._foreign[change.z < GROW_SIGMA] = 0
-        passing = self._passing.follow(change.z, self._labels, work_mm)
+        pause_s, self._last_t_s = t_s - self._last_t_s, t_s
+        if pause_s > PAUSE_S:
+            self._passing.forget()
+        steel = placed.steel | change.base_steel | change.hidden
+        metal = self._passing.seen(change, self._labels, steel, self._millimetre, work_mm)
+        wires = self._wires.seen(change, self._labels, steel | cv2.bitwise_not(placed.valid), work_mm)
+        passing = wires if metal is None else metal if wires is None else cv2.bitwise_or(metal, wires)
+        self._unseen = cv2.bitwise_or(self._passing.given_back, cv2.bitwise_and(self._covered, near))
+        self._covered = np.zeros(change.shape, np.uint8) if passing is None else passing
+        if passing is not None:
+            self._unlabel(cv2.bitwise_and(passing, cv2.compare(self._since_s, t_s - METAL_S, cv2.CMP_GT)))
         broad = self._own(change.broad, passing)
         found = self._regions_of(change, broad)
         if gas_moves(change, placed, work_mm) and self._fill_gaps(change, placed, tips, work_mm, t_s):
@@ -317,7 +338,6 @@ class CementWatch:
             found = self._regions_of(change, broad)
         border = round(LONE_BORDER_MM / work_mm)
         self._inner = cv2.erode(placed.valid, square(border), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-        pause_s, self._last_t_s = t_s - self._last_t_s, t_s
         most_px = inf if pause_s > PAUSE_S else max(SUDDEN_MM2, SUDDEN_MM2_PER_S * pause_s) / work_mm**2
         cement = np.zeros(change.shape, np.uint8)
         followed: dict[int, _Candidate] = {}
@@ -340,9 +360,15 @@ class CementWatch:
         self._candidates = followed
         outlines = outlined(change, cement, self._labels, work_mm, swallowed(change, placed), self._millimetre)
         outlines = off_shafts(outlines, placed, change, self._settled_tips.values(), self._millimetre, work_mm)
+        if metal is not None:
+            outlines = np.where(metal > 0, np.where(self._labels > 0, np.uint8(255), np.uint8(0)), outlines)
         self._relabel(outlines, work_mm, t_s)
         self._follow_runs(change, placed, broad, work_mm, t_s)
-        self._passing.note(self._foreign, change.z, self._labels, work_mm)
+
+    def _unlabel(self, where: Mask) -> None:
+        """What has been taken for cement is none, and never was."""
+        self._labels[where > 0] = 0
+        self._since_s[where > 0] = inf
 
     def _own(self, broad: Density, passing: Mask | None) -> Density:
         """What has been added without what is foreign; a deposit that metal passes keeps what it had."""
@@ -373,8 +399,7 @@ class CementWatch:
         if not filled.any():
             return False
         change.fill(filled)
-        self._labels[filled > 0] = 0
-        self._since_s[filled > 0] = inf
+        self._unlabel(filled)
         return True
 
     def _apart_px(self, found: NDArray[np.int32], before: NDArray[np.int32]) -> int:
@@ -402,7 +427,7 @@ class CementWatch:
         candidate that has grown, is no part of it.
         """
         standing = self._labels[box] > 0
-        fresh = part & (before == 0) & ~standing
+        fresh = part & (before == 0) & ~standing & (self._unseen[box] == 0)
         rim = max(1, round(1.0 / work_mm))
         rows, cols = box
         wide = box_of(cols.start - rim, rows.start - rim, cols.stop + rim, rows.stop + rim)

@@ -239,6 +239,7 @@ class Change:
         self.count = np.zeros(self.shape, np.float32)
         self._settled = np.full(_BINS, np.inf, np.float32)
         self._latest: _Latest | None = None
+        self._sigma = np.full(_BINS, np.inf, np.float32)
 
     def learn(self, placed: Placed, work_mm: float, hold: Mask | None = None) -> None:
         """Take a pulse into the baseline; where ``hold`` is not 0 the baseline keeps what it has."""
@@ -325,7 +326,7 @@ class Change:
         may have moved edges, so each counts for as much less as this pulse shows them to have moved. ``watched``: not
         0 where the tone is taken from as far as it goes: a shutter that closes elsewhere darkens the same greys.
         """
-        sigma = self._differ(placed, work_mm, exclude, watched)
+        sigma = self._sigma = self._differ(placed, work_mm, exclude, watched)
         self._refresh_doubt(sigma)
         doubt = self._doubt
         if edges_stray:
@@ -361,6 +362,14 @@ class Change:
         deviation = np.sqrt(latest.sigma[_classes(self.base[box])] ** 2 + latest.doubt[box])
         sigmas = self._coarse[box] / np.maximum(deviation, np.float32(least))
         return np.where(latest.seen[box] > 0, sigmas, np.float32(np.nan))
+
+    def of_this_pulse(self, width: int, height: int) -> Density:
+        """What the last pulse alone has added, in standard deviations of a pixel, averaged over coarser cells."""
+        added, grey, doubt = (
+            cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)
+            for plane in (self._coarse, self.base, self._doubt)
+        )
+        return np.asarray(added / np.sqrt(self._sigma[_classes(grey)] ** 2 + doubt), dtype=np.float32)
 
     def _comparable(self, placed: Placed) -> Mask:
         """255 where this pulse tells tone and slip: in the field, learnt, and under no instrument now or then."""

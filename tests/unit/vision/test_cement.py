@@ -142,12 +142,16 @@ def test_contrast_that_washes_out_is_not_cement() -> None:
 
 def test_more_of_the_cement_over_a_root_is_told_where_the_contrast_that_washes_out_is_known() -> None:
     root = tube_cm([(60, 30), (95, 105), (110, 170)], 5.0)
-    arm = 0.2 * (tube_cm([(100, 110), (70, 40)], 4.0) > 0)
-    over_root = (arm > 0) & (root > 0.2)
+
+    def arm(k: int) -> Plane:
+        share = min(1.0, (k - 23) / 7)
+        return np.asarray(0.2 * (tube_cm([(100, 110), (100 - 30 * share, 110 - 70 * share)], 4.0) > 0))
+
+    over_root = (arm(40) > 0) & (root > 0.2)
 
     def told_px(contrast: Plane | None) -> int:
         def there(k: int) -> Plane:
-            return np.asarray(growing(k) + (arm if k >= 24 else 0.0) + root * np.exp(-k / 15))
+            return np.asarray(growing(k) + (arm(k) if k >= 24 else 0.0) + root * np.exp(-k / 15))
 
         deposits = list(watch(there, 40, contrast=contrast))[-1]
         return int((filled(sum((d.polygons_px for d in deposits), ()))[over_root] > 0).sum())

@@ -1,72 +1,68 @@
-"""Objects that pass deposits, followed in maps of significance that are drawn by hand."""
+"""Thick metal that comes over a picture in which cement grows, in small simulated pulses."""
 
-import cv2
+from collections.abc import Callable
+
 import numpy as np
+from numpy.typing import NDArray
 
+from guidance.vision.cement_outline import MILLIMETRE_DENSITY
 from guidance.vision.cement_passing import PassingMetal
-from guidance.vision.picture import Density, Mask
+from guidance.vision.change import Change, ReferenceGrid
+from tests.unit.vision.absorbers import MM_PER_PX, Beam, Plane, ball_cm, nothing, tube_cm
 
-WORK_MM = 0.5
-SHAPE = (120, 160)
-DEPOSIT_XY = (80, 60)
-
-
-def deposit() -> Mask:
-    return cv2.circle(np.zeros(SHAPE, np.uint8), DEPOSIT_XY, 8, 1, -1)
+DEPOSIT_XY = (100.0, 110.0)
+COMES = 22
+"""The pulse on which metal appears; the first eight are the baseline."""
 
 
-def wire(x: int) -> Mask:
-    return cv2.line(np.zeros(SHAPE, np.uint8), (x, 10), (x, 110), 255, 3)
+def seen(absorber_cm: Callable[[int], Plane], pulses: int) -> list[NDArray[np.bool_]]:
+    """Where there is metal, pulse by pulse after the baseline's; a deposit of 8 mm lies in the middle."""
+    beam, metal = Beam(), PassingMetal()
+    picture, motion = beam.pulse(nothing())
+    grid = ReferenceGrid(picture)
+    change, nowhere = Change(grid.shape), np.zeros(grid.shape, np.uint8)
+    deposits = (ball_cm(*DEPOSIT_XY, 4.0) > 0.1).astype(np.uint8)
+    told = []
+    for k in range(pulses):
+        picture, motion = beam.pulse(absorber_cm(k))
+        placed = grid.place(picture, motion, nowhere, MM_PER_PX)
+        if k < 8:
+            change.learn(placed, MM_PER_PX)
+            continue
+        change.compare(placed, MM_PER_PX)
+        here = metal.seen(change, deposits, nowhere, MILLIMETRE_DENSITY, MM_PER_PX)
+        told.append(np.zeros(grid.shape, np.bool_) if here is None else here > 0)
+    return told
 
 
-def seen(x: int, rng: np.random.Generator) -> Density:
-    z = rng.normal(0, 1, SHAPE) + 6.0 * (wire(x) > 0) + 30.0 * deposit()
-    return z.astype(np.float32)
+def deposit(k: int) -> Plane:
+    return ball_cm(*DEPOSIT_XY, 4.0) * float(np.clip((k - 8) / 20, 0, 1))
 
 
-def followed_to(x: int) -> Mask | None:
-    """What passes once a wire has gone to ``x``, two pixels on each pulse, told as foreign as long as it was apart."""
-    rng = np.random.default_rng(5)
-    passing = PassingMetal()
-    for at in range(50, x + 1, 2):
-        z = seen(at, rng)
-        here = passing.follow(z, deposit(), WORK_MM)
-        passing.note(wire(at) if at < 62 else np.zeros(SHAPE, np.uint8), z, deposit(), WORK_MM)
-    return here
+def clamp(x: float) -> Plane:
+    """Thick enough to add ten millimetres of cement."""
+    return 1.5 * (tube_cm([(x, 10), (x + 20, 190)], 5.0) > 0)
 
 
-def test_a_wire_is_known_where_it_comes_out_from_behind_a_deposit() -> None:
-    here = followed_to(90)
-    assert here is not None
-    assert here[52:69, 89:92].all()
+def test_a_clamp_over_a_deposit_is_metal_as_soon_as_it_is_seen() -> None:
+    told = seen(lambda k: deposit(k) + (clamp(90) if k >= COMES else 0.0), COMES + 3)
+    over = clamp(90) > 0
+    assert told[-1][over].mean() > 0.9
+    assert not told[COMES - 9].any()
 
 
-def test_only_what_is_near_a_deposit_is_told() -> None:
-    here = followed_to(80)
-    assert here is not None
-    assert here[60, 80]
-    assert not here[:40].any()
-    assert not here[80:].any()
+def test_metal_that_has_gone_on_leaves_the_deposit() -> None:
+    told = seen(lambda k: deposit(k) + (clamp(60 + 5 * (k - COMES)) if k >= COMES else 0.0), COMES + 20)
+    assert any(mask[110, 100] for mask in told)
+    assert not told[-1][110, 100]
 
 
-def test_nothing_passes_where_a_wire_lies_still() -> None:
-    rng = np.random.default_rng(5)
-    passing = PassingMetal()
-    for _ in range(6):
-        z = seen(62, rng)
-        assert passing.follow(z, deposit(), WORK_MM) is None
-        passing.note(wire(62), z, deposit(), WORK_MM)
+def test_cement_that_grows_is_no_metal() -> None:
+    assert not any(mask.any() for mask in seen(deposit, 40))
 
 
-def test_a_wire_that_has_gone_is_forgotten() -> None:
-    rng = np.random.default_rng(5)
-    passing = PassingMetal()
-    for at in range(50, 80, 2):
-        z = seen(at, rng)
-        passing.follow(z, deposit(), WORK_MM)
-        passing.note(wire(at) if at < 62 else np.zeros(SHAPE, np.uint8), z, deposit(), WORK_MM)
-    nothing = (rng.normal(0, 1, SHAPE) + 30.0 * deposit()).astype(np.float32)
-    for _ in range(5):
-        here = passing.follow(nothing, deposit(), WORK_MM)
-        passing.note(np.zeros(SHAPE, np.uint8), nothing, deposit(), WORK_MM)
-    assert here is None
+def test_a_lump_that_came_at_once_and_stays_is_weighed_anew() -> None:
+    lump = 1.2 * (ball_cm(DEPOSIT_XY[0] + 15, DEPOSIT_XY[1], 3.0) > 0)
+    told = seen(lambda k: deposit(k) + (lump if k >= COMES else 0.0), COMES + 16)
+    assert any(mask.any() for mask in told)
+    assert not told[-1].any()

@@ -1,0 +1,100 @@
+"""Thin metal that comes into the picture or moves through it while cement is injected: a cable, a wire, a table's rail.
+
+It adds no more than cement does, and pixel by pixel it hardly stands out of the noise. As a line it does, long before
+any piece of it could be outlined: it is straight for centimetres, thin, and it came along all of its length at once.
+Cement that runs in a vein comes from its deposit, step by step.
+
+What it misses: what is shorter than two centimetres or bends more within them; what rests where the baseline had it.
+"""
+
+from typing import Final
+
+import cv2
+import numpy as np
+
+from guidance.vision.change import Change, square
+from guidance.vision.kernels.lines import lines
+from guidance.vision.picture import Density, Mask
+
+CELL_MM: Final = 1.0
+"""Lines are looked for in cells of about the width that blur gives the thinnest wire."""
+DEPOSIT_RIM_MM: Final = 1.5
+"""So far around its outline a deposit shows, blurred and growing."""
+NORMAL_MEDIAN: Final = 0.6745
+"""Half of a normal distribution lies within so many standard deviations."""
+LEAST_NOISE: Final = 1e-3
+FOLLOW_PULSES: Final = 3.0
+"""The average that cement is looked for in would smear what moves; a line has a length to average over instead."""
+FOLLOW_SIGMA: Final = 4.0
+MOST_WEIGHT: Final = 0.9
+"""What plainly stands out is followed at once."""
+LEAST_MM: Final = 18
+SEED_SIGMA: Final = 2.0
+HIT_SIGMA: Final = 1.0
+HIT_SHARE: Final = 0.75
+"""A line of 18 cells of which three in four have this much is no chance: of noise one in six has."""
+ASIDE_MM: Final = 3
+YOUNG_PULSES: Final = 5.0
+ORDER_PULSES: Final = 2.0
+"""It has come at once where it is no older than the first and one end no older than the other by the second: a run
+of cement of 18 mm takes as long at 7 cm/s."""
+OLDEST_PULSES: Final = 8.0
+KNOWN_MM: Final = 2
+"""How far a line may go aside from one pulse to the next."""
+LATELY_PULSES: Final = 4
+"""An average over time shows for so long where it was."""
+RIM_MM: Final = 2.0
+"""So far from its middle a wire shows, blurred and moving."""
+
+
+class WireWatch:
+    """The lines of metal in one view. ``seen`` takes every pulse, in order."""
+
+    def __init__(self) -> None:
+        self._mean: Density = np.zeros((0, 0), np.float32)
+        self._age: Density = np.zeros((0, 0), np.float32)
+        self._lately: list[Mask] = []
+
+    def forget(self) -> None:
+        """Nothing is known: another baseline is in use."""
+        self._mean, self._lately = np.zeros((0, 0), np.float32), []
+
+    def seen(self, change: Change, deposits: Mask, blind: Mask, work_mm: float) -> Mask | None:
+        """255 where lines of metal are or lately were, with a rim; None where there are none.
+
+        ``deposits``: not 0 on those of the last pulse. ``blind``: not 0 where nothing tells, as on steel.
+        """
+        h, w = change.shape
+        size = (max(1, round(w * work_mm / CELL_MM)), max(1, round(h * work_mm / CELL_MM)))
+        pulse = change.of_this_pulse(*size)
+        if self._mean.shape != pulse.shape:
+            self._mean, self._age = np.zeros_like(pulse), np.zeros_like(pulse)
+        departs = pulse - self._mean
+        self._mean += departs * (departs**2 / FOLLOW_SIGMA**2).clip(1 / FOLLOW_PULSES, MOST_WEIGHT)
+        z = self._mean.copy()
+        around = cv2.dilate(deposits, square(round(DEPOSIT_RIM_MM / work_mm)))
+        for mask, mark in ((blind, np.nan), (around, -np.inf)):
+            z[cv2.resize(cv2.compare(mask, 0, cv2.CMP_GT), size, interpolation=cv2.INTER_AREA) > 0] = mark
+        told = np.abs(z[np.isfinite(z)])
+        # How far cells and pulses are independent is measured, whatever blur and lag did.
+        z /= max(float(np.median(told)) / NORMAL_MEDIAN, LEAST_NOISE) if len(told) else 1.0
+        self._age = (self._age + np.where(z > HIT_SIGMA, 1, -1)).clip(0, OLDEST_PULSES).astype(np.float32)
+        known = cv2.dilate(self._lately[-1], square(KNOWN_MM)) if self._lately else np.zeros(z.shape, np.uint8)
+        here = lines(
+            z,
+            self._age,
+            known,
+            SEED_SIGMA,
+            HIT_SIGMA,
+            LEAST_MM,
+            HIT_SHARE,
+            ASIDE_MM,
+            YOUNG_PULSES,
+            ORDER_PULSES,
+        )
+        self._lately = [*self._lately, here][-LATELY_PULSES:]
+        if not any(mask.any() for mask in self._lately):
+            self._lately = []
+            return None
+        wires = cv2.dilate(np.bitwise_or.reduce(self._lately), square(round(RIM_MM / CELL_MM)))
+        return np.asarray(cv2.resize(wires, (w, h), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
