@@ -28,6 +28,10 @@ FOLLOW_PULSES: Final = 3.0
 FOLLOW_SIGMA: Final = 4.0
 MOST_WEIGHT: Final = 0.9
 """What plainly stands out is followed at once."""
+PLAIN_SIGMA: Final = 4.0
+BROAD_MM: Final = 4
+"""What is plainly there and so broad is no wire, though a line of noise may go on at both of its sides: it counts as a
+deposit, whether it is called one or not."""
 LEAST_MM: Final = 18
 SEED_SIGMA: Final = 2.0
 HIT_SIGMA: Final = 1.0
@@ -78,6 +82,9 @@ class WireWatch:
         told = np.abs(z[np.isfinite(z)])
         # How far cells and pulses are independent is measured, whatever blur and lag did.
         z /= max(float(np.median(told)) / NORMAL_MEDIAN, LEAST_NOISE) if len(told) else 1.0
+        plain = cv2.compare(z, PLAIN_SIGMA, cv2.CMP_GT)
+        z[cv2.morphologyEx(plain, cv2.MORPH_OPEN, np.ones((BROAD_MM, BROAD_MM), np.uint8)) > 0] = -np.inf
+        np.minimum(z, np.float32(PLAIN_SIGMA), out=z)
         self._age = (self._age + np.where(z > HIT_SIGMA, 1, -1)).clip(0, OLDEST_PULSES).astype(np.float32)
         known = cv2.dilate(self._lately[-1], square(KNOWN_MM)) if self._lately else np.zeros(z.shape, np.uint8)
         here = lines(
