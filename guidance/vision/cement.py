@@ -317,12 +317,32 @@ class CementWatch:
     def _find(self, change: Change, placed: Placed, tips: list[PointPx], work_mm: float, t_s: float) -> None:
         """Update what is cement with one pulse."""
         before = self._regions.copy()
-        near = cv2.dilate(self._labels, square(round(BENEATH_MM / work_mm)))
+        pause_s, self._last_t_s = t_s - self._last_t_s, t_s
         if self._foreign.any():
             self._foreign[change.z < GROW_SIGMA] = 0
-        pause_s, self._last_t_s = t_s - self._last_t_s, t_s
+        metal, passing = self._metal(change, placed, pause_s, work_mm, t_s)
+        broad = self._own(change.broad, passing)
+        found = self._regions_of(change, broad)
+        if gas_moves(change, placed, work_mm) and self._fill_gaps(change, placed, tips, work_mm, t_s):
+            broad = self._own(change.broad, passing)
+            found = self._regions_of(change, broad)
+        border = round(LONE_BORDER_MM / work_mm)
+        self._inner = cv2.erode(placed.valid, square(border), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        cement = self._accepted(change, found, before, tips, pause_s, work_mm)
+        outlines = outlined(change, cement, self._labels, work_mm, swallowed(change, placed), self._millimetre)
+        outlines = off_shafts(outlines, placed, change, self._settled_tips.values(), self._millimetre, work_mm)
+        if metal is not None:
+            outlines = np.where(metal > 0, np.where(self._labels > 0, np.uint8(255), np.uint8(0)), outlines)
+        self._relabel(outlines, work_mm, t_s)
+        self._follow_runs(change, placed, broad, work_mm, t_s)
+
+    def _metal(
+        self, change: Change, placed: Placed, pause_s: float, work_mm: float, t_s: float
+    ) -> tuple[Mask | None, Mask | None]:
+        """255 on thick metal that passes, and on all that does, wires too; None where there is none."""
         if pause_s > PAUSE_S:
             self._passing.forget()
+        near = cv2.dilate(self._labels, square(round(BENEATH_MM / work_mm)))
         steel = placed.steel | change.base_steel | change.hidden
         metal = self._passing.seen(change, self._labels, steel, self._millimetre, work_mm)
         wires = self._wires.seen(change, self._labels, steel | cv2.bitwise_not(placed.valid), work_mm)
@@ -331,13 +351,18 @@ class CementWatch:
         self._covered = np.zeros(change.shape, np.uint8) if passing is None else passing
         if passing is not None:
             self._unlabel(cv2.bitwise_and(passing, cv2.compare(self._since_s, t_s - METAL_S, cv2.CMP_GT)))
-        broad = self._own(change.broad, passing)
-        found = self._regions_of(change, broad)
-        if gas_moves(change, placed, work_mm) and self._fill_gaps(change, placed, tips, work_mm, t_s):
-            broad = self._own(change.broad, passing)
-            found = self._regions_of(change, broad)
-        border = round(LONE_BORDER_MM / work_mm)
-        self._inner = cv2.erode(placed.valid, square(border), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        return metal, passing
+
+    def _accepted(
+        self,
+        change: Change,
+        found: NDArray[np.int32],
+        before: NDArray[np.int32],
+        tips: list[PointPx],
+        pause_s: float,
+        work_mm: float,
+    ) -> Mask:
+        """255 on the regions, or their parts, that are cement; the others are followed as candidates."""
         most_px = inf if pause_s > PAUSE_S else max(SUDDEN_MM2, SUDDEN_MM2_PER_S * pause_s) / work_mm**2
         cement = np.zeros(change.shape, np.uint8)
         followed: dict[int, _Candidate] = {}
@@ -358,12 +383,7 @@ class CementWatch:
                     continue
             cement[box][part] = 255
         self._candidates = followed
-        outlines = outlined(change, cement, self._labels, work_mm, swallowed(change, placed), self._millimetre)
-        outlines = off_shafts(outlines, placed, change, self._settled_tips.values(), self._millimetre, work_mm)
-        if metal is not None:
-            outlines = np.where(metal > 0, np.where(self._labels > 0, np.uint8(255), np.uint8(0)), outlines)
-        self._relabel(outlines, work_mm, t_s)
-        self._follow_runs(change, placed, broad, work_mm, t_s)
+        return cement
 
     def _unlabel(self, where: Mask) -> None:
         """What has been taken for cement is none, and never was."""

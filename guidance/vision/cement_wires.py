@@ -70,7 +70,7 @@ class WireWatch:
         """
         h, w = change.shape
         size = (max(1, round(w * work_mm / CELL_MM)), max(1, round(h * work_mm / CELL_MM)))
-        pulse = change.of_this_pulse(*size)
+        pulse = change.of_pulse_in_cells(*size)
         if self._mean.shape != pulse.shape:
             self._mean, self._age = np.zeros_like(pulse), np.zeros_like(pulse)
         departs = pulse - self._mean

@@ -239,7 +239,6 @@ class Change:
         self.count = np.zeros(self.shape, np.float32)
         self._settled = np.full(_BINS, np.inf, np.float32)
         self._latest: _Latest | None = None
-        self._sigma = np.full(_BINS, np.inf, np.float32)
 
     def learn(self, placed: Placed, work_mm: float, hold: Mask | None = None) -> None:
         """Take a pulse into the baseline; where ``hold`` is not 0 the baseline keeps what it has."""
@@ -326,7 +325,7 @@ class Change:
         may have moved edges, so each counts for as much less as this pulse shows them to have moved. ``watched``: not
         0 where the tone is taken from as far as it goes: a shutter that closes elsewhere darkens the same greys.
         """
-        sigma = self._sigma = self._differ(placed, work_mm, exclude, watched)
+        sigma = self._differ(placed, work_mm, exclude, watched)
         self._refresh_doubt(sigma)
         doubt = self._doubt
         if edges_stray:
@@ -363,13 +362,16 @@ class Change:
         sigmas = self._coarse[box] / np.maximum(deviation, np.float32(least))
         return np.where(latest.seen[box] > 0, sigmas, np.float32(np.nan))
 
-    def of_this_pulse(self, width: int, height: int) -> Density:
-        """What the last pulse alone has added, in standard deviations of a pixel, averaged over coarser cells."""
+    def of_pulse_in_cells(self, width: int, height: int) -> Density:
+        """The same averaged over coarser cells, in standard deviations of a pixel; 0 before the first pulse."""
+        latest = self._latest
+        if latest is None:
+            return np.zeros((height, width), np.float32)
         added, grey, doubt = (
             cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)
-            for plane in (self._coarse, self.base, self._doubt)
+            for plane in (self._coarse, self.base, latest.doubt)
         )
-        return np.asarray(added / np.sqrt(self._sigma[_classes(grey)] ** 2 + doubt), dtype=np.float32)
+        return np.asarray(added / np.sqrt(latest.sigma[_classes(grey)] ** 2 + doubt), dtype=np.float32)
 
     def _comparable(self, placed: Placed) -> Mask:
         """255 where this pulse tells tone and slip: in the field, learnt, and under no instrument now or then."""
