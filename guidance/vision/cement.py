@@ -85,7 +85,8 @@ SUDDEN_MM2: Final = 60.0
 SUDDEN_MM2_PER_S: Final = 400.0
 """Twice what a run 2 mm wide at 10 cm/s would add: a clamp, a shutter or a table edge comes faster than cement."""
 BENEATH_MM: Final = 3.0
-"""So far a deposit may have grown beneath metal: what shows there when it has gone has not come at once."""
+"""So far a deposit may have grown beneath metal: what shows there when it has gone has not come at once. Before the
+first deposit is told it may do so anywhere."""
 METAL_S: Final = 0.7
 """What has been called cement no longer ago came with the metal that is seen there now."""
 PAUSE_S: Final = 1.0
@@ -342,12 +343,16 @@ class CementWatch:
         """255 on thick metal that passes, and on all that does, wires too; None where there is none."""
         if pause_s > PAUSE_S:
             self._passing.forget()
-        near = cv2.dilate(self._labels, square(round(BENEATH_MM / work_mm)))
         steel = placed.steel | change.base_steel | change.hidden
         metal = self._passing.seen(change, self._labels, steel, self._millimetre, work_mm)
         wires = self._wires.seen(change, self._labels, steel | cv2.bitwise_not(placed.valid), work_mm)
         passing = wires if metal is None else metal if wires is None else cv2.bitwise_or(metal, wires)
-        self._unseen = cv2.bitwise_or(self._passing.given_back, cv2.bitwise_and(self._covered, near))
+        may_have_grown = self._covered
+        if self._labels.any():
+            may_have_grown = cv2.bitwise_and(
+                self._covered, cv2.dilate(self._labels, square(round(BENEATH_MM / work_mm)))
+            )
+        self._unseen = cv2.bitwise_or(self._passing.given_back, may_have_grown)
         self._covered = np.zeros(change.shape, np.uint8) if passing is None else passing
         if passing is not None:
             self._unlabel(cv2.bitwise_and(passing, cv2.compare(self._since_s, t_s - METAL_S, cv2.CMP_GT)))
