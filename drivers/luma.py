@@ -43,7 +43,7 @@ def luma_of(picture: av.VideoFrame) -> tuple[Pixels, int]:
         luma, bits = _from_colour(picture, depth)
         return freeze(_turned(luma, picture.rotation)), bits
     if not _is_full_range(picture):
-        luma = look_up(luma, _full_range_table(bits))
+        luma = look_up(luma, full_range_table(bits))
     return freeze(_turned(luma, picture.rotation)), bits
 
 
@@ -97,7 +97,7 @@ def _is_full_range(picture: av.VideoFrame) -> bool:
 
 
 @lru_cache
-def _full_range_table(bits: int) -> Pixels:
+def full_range_table(bits: int) -> Pixels:
     """Limited-range codes of ``bits`` bits to full range: black and white are 16 and 235, scaled by 2^(bits - 8)."""
     black, white, top = 16 << (bits - 8), 235 << (bits - 8), 2**bits - 1
     share = (np.arange(top + 1) - black) / (white - black)

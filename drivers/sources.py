@@ -9,8 +9,9 @@ from drivers.errors import SourceError
 from drivers.frame import FrameSource
 from drivers.images import IMAGE_SUFFIXES, ImageFolder
 from drivers.recording import NpzFile, VideoFile
+from drivers.v4l2 import open_grabber
 
-GRABBER_SCHEMES = ("v4l2", "decklink")
+OWN_SCHEMES: Mapping[str, Callable[[str], FrameSource]] = {"v4l2": open_grabber}
 
 
 def open_source(spec: str, schemes: Mapping[str, Callable[[str], FrameSource]] = {}) -> FrameSource:
@@ -39,11 +40,12 @@ def open_source(spec: str, schemes: Mapping[str, Callable[[str], FrameSource]] =
 
 
 def _open_url(scheme: str, spec: str, schemes: Mapping[str, Callable[[str], FrameSource]]) -> FrameSource:
-    if scheme in schemes:
-        return schemes[scheme](spec)
-    if scheme in GRABBER_SCHEMES:
-        raise SourceError(f"{spec}: this build has no grabber driver yet; expected a recording or a simulated source")
-    known = ", ".join(f"{name}://" for name in sorted({*schemes, *GRABBER_SCHEMES}))
+    readers = {**OWN_SCHEMES, **schemes}
+    if scheme in readers:
+        return readers[scheme](spec)
+    if scheme == "decklink":
+        raise SourceError(f"{spec}: this build has no driver for DeckLink cards yet; expected v4l2:// or a recording")
+    known = ", ".join(f"{name}://" for name in sorted(readers))
     raise SourceError(f"{spec}: unknown scheme {scheme}://; expected a path or one of {known}")
 
 

@@ -216,22 +216,17 @@ def _listen(options: argparse.Namespace) -> int:
 
 
 def _devices(options: argparse.Namespace) -> int:
-    found = _grabbers()
+    from drivers.v4l2_devices import devices
+
+    found = devices()
     if options.json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps([device.as_json() for device in found], indent=2))
         return 0
     for device in found:
-        print(f"{device['device']}  {device['name']}")
+        print("\n".join(device.as_lines()))
     if not found:
         print("no grabbers found")
     return 0
-
-
-def _grabbers() -> list[dict[str, str]]:
-    """The video devices that the kernel knows, by node and name."""
-    folder = Path("/sys/class/video4linux")
-    nodes = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [{"device": f"v4l2:///dev/{node.name}", "name": (node / "name").read_text().strip()} for node in nodes]
 
 
 def _bench(options: argparse.Namespace) -> int:

@@ -288,3 +288,6 @@ class Health:
     dropped: int
     latency_ms: float | None
     rate_hz: float | None
+    corrupt: int = 0
+    input: str | None = None
+    """What a live source says is wrong with its input, in words; None while nothing is."""

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from drivers.frame import Frame, Pixels, SourceInfo, freeze
+from drivers.signal import Signal
 from guidance.bus.messages import HEARTBEAT_S
 from guidance.bus.publisher import FramePublisher, Publisher
 from guidance.overlay import draw, strokes_json
@@ -92,7 +93,7 @@ class Analysis:
                 self._see(captured)
             elif (present := self._capture.case) is not None and present is not self._case:
                 self._begin(present)
-            elif time.monotonic() > self._capture.due_s + PATIENCE_S:
+            elif time.monotonic() > self._capture.due_s + PATIENCE_S or self._input_is_down():
                 self._see_nothing()
             if time.monotonic() >= self._beat_due_s:
                 self._beat_due_s = time.monotonic() + HEARTBEAT_S
@@ -123,6 +124,13 @@ class Analysis:
         if findings.pulse != (0 if self._last_shown is None else self._last_shown.findings.pulse):
             self._picture = captured.frame
         self._tell(findings, captured.at_s)
+
+    def _input_is_down(self) -> bool:
+        """Whether a live source has told of a fault since its last frame: nobody need wait for the next."""
+        status = self._capture.status
+        if status is None or status.signal is Signal.LIVE:
+            return False
+        return self._last is None or self._last.at_s < status.since_s
 
     def _see_nothing(self) -> None:
         t_s = _age_s(self._began_s)
@@ -171,6 +179,7 @@ class Analysis:
             self._told_s = time.monotonic()
             self._shown.put(last)
         self._counts.append((time.monotonic(), self._capture.frames))
+        status = self._capture.status
         health = Health(
             source=self._case.info.name,
             state=FrameState.NO_SIGNAL if last is None else last.findings.state,
@@ -179,6 +188,8 @@ class Analysis:
             dropped=self._capture.dropped,
             latency_ms=self._latency_ms,
             rate_hz=self._rate_hz(),
+            corrupt=0 if status is None else status.corrupt,
+            input=None if status is None or status.signal is Signal.LIVE else status.signal.words,
         )
         active = [alert_message(alert) for alert in self._watch.active]
         self._publisher.tell_health(self._case.id, health, active, None if last is None else last.findings.t_s)

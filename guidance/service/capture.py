@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 from drivers.errors import SourceError
 from drivers.frame import Frame, FrameSource, SourceInfo
+from drivers.signal import LiveSource, SourceStatus, as_live
 
 PATIENCE_S = 0.25
 """A frame this late is not coming: there is no signal."""
@@ -99,6 +100,7 @@ class Capture:
         self.analysis_is_ready = threading.Event()
         self.frames = 0
         self.dropped = 0
+        self._live: LiveSource | None = None
         self.due_s = float("inf")
         """When the next frame should be here, by the monotonic clock. No signal is lost before a recording begins."""
 
@@ -127,10 +129,21 @@ class Capture:
             if self.frames == frames_before:
                 self._stopping.wait(TICK_S)
 
+    @property
+    def status(self) -> SourceStatus | None:
+        """How a live source says that it is doing; None for a recording, and before one is open."""
+        return None if self._live is None else self._live.status
+
+    def stop(self) -> None:
+        """End the wait for a live source's next frame. May be called from any thread, once ``stopping`` is set."""
+        if self._live is not None:
+            self._live.stop()
+
     def _play(self, source: FrameSource) -> None:
         self.case = self._case_of(source.info)
-        if source.info.live:
-            self._play_live(self.case, source)
+        self._live = as_live(source)
+        if self._live is not None:
+            self._play_live(self._live)
             return
         while not self.analysis_is_ready.wait(TICK_S):
             if self._stopping.is_set():
@@ -140,15 +153,20 @@ class Capture:
         else:
             self._play_as_taken(self.case, source)
 
-    def _play_live(self, case: Case, source: FrameSource) -> None:
+    def _play_live(self, source: LiveSource) -> None:
         # One that opens again and again without a frame gains no time by it.
         self.due_s = min(self.due_s, time.monotonic())
-        shift_s: float | None = None
-        for frame in self._counted(source):
-            if shift_s is None:
-                shift_s = self._shift_s(case, frame)
-            self._hand_over(case, replace(frame, t_s=frame.t_s + shift_s) if shift_s else frame)
-            self.due_s = time.monotonic()
+        while not self._stopping.is_set():
+            # Where its picture's format has changed the iteration ends, and another case begins.
+            case = self.case = self._case_of(source.info)
+            shift_s: float | None = None
+            for frame in self._counted(source):
+                if shift_s is None:
+                    shift_s = self._shift_s(case, frame)
+                self._hand_over(case, replace(frame, t_s=frame.t_s + shift_s) if shift_s else frame)
+                self.due_s = time.monotonic()
+            if source.info == case.info:
+                return
 
     def _play_paced(self, case: Case, source: FrameSource) -> None:
         start_s: float | None = None

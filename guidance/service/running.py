@@ -58,19 +58,18 @@ class Service:
         make_pipeline: MakePipeline = Pipeline,
         dashboard: Sequence[str] = ("-m", "web"),
     ) -> None:
-        self._open_source = open_source
         self._plan = plan
         self._settings = settings
         self._address = host, port
         self._bus_port = bus_port
-        self._loop = loop
-        self._pace = pace
         self._make_pipeline = make_pipeline
         self._dashboard_command = dashboard
         self._threads: list[threading.Thread] = []
         self._closing = ExitStack()
         self.stopping = threading.Event()
         self.failure: BaseException | None = None
+        self._newest: Slot[Captured] = Slot()
+        self._capture = Capture(open_source, loop, pace, self._newest, self.stopping)
 
     def start(self) -> None:
         """Take the ports and start every thread. Raises BusError, with nothing left behind."""
@@ -87,15 +86,13 @@ class Service:
             )
             self._closing.callback(self.dashboard.close)
 
-            newest: Slot[Captured] = Slot()
             shown: Slot[Shown] = Slot()
-            self._capture = Capture(self._open_source, self._loop, self._pace, newest, self.stopping)
             analysis = Analysis(
                 self._plan,
                 self._settings,
                 self._make_pipeline,
                 self._capture,
-                newest,
+                self._newest,
                 shown,
                 bus,
                 self.stopping,
@@ -114,6 +111,7 @@ class Service:
     def stop(self) -> None:
         """End every thread and process and give back every socket, within 2 s."""
         self.stopping.set()
+        self._capture.stop()
         deadline_s = time.monotonic() + STOP_S
         for thread in self._threads:
             thread.join(max(0.0, deadline_s - time.monotonic()))

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from drivers.errors import SourceError
 from drivers.frame import Frame, FrameFlag, FrameSource, SourceInfo, freeze
+from drivers.signal import Signal, SourceStatus
 from guidance.bus.messages import (
     HEARTBEAT_S,
     AlertEnvelope,
@@ -76,7 +77,10 @@ class SmallSource:
 
     def __init__(self, frames: Sequence[Frame | Exception], live: bool) -> None:
         self.info = SourceInfo("small", 48, 32, 8, live)
+        self.status = SourceStatus(Signal.LIVE, 0.0)
         self._frames = frames
+
+    def stop(self) -> None: ...
 
     def __enter__(self) -> Self:
         if self._frames and isinstance(self._frames[0], Exception):

@@ -100,6 +100,7 @@ function watch() {
         late,
         ageMs: freshness.ageMs,
         states: look.states,
+        input: health?.input ?? null,
       });
   document.body.classList.toggle("stale", cover !== null);
   document.body.dataset.word = cover?.word ?? "LIVE";

@@ -1,0 +1,104 @@
+"""Luma straight from a grabber's packed buffer, in one pass, whatever its pixel format."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.frame import Pixels
+from drivers.luma import decode_picture, full_range_table, luma_of
+
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class PixelFormat:
+    """A format that a grabber may deliver, by the kernel's four letters.
+
+    ``bits``: of luma. ``row_bytes``: a pixel's bytes in a row of the plane that holds luma, 0 where rows are
+    compressed. ``is_yuv``: limited range unless the driver says full. ``read``: (height, bytes per row) of that plane
+    and the array to fill.
+    """
+
+    code: str
+    bits: int
+    row_bytes: int
+    is_yuv: bool
+    read: Callable[[Bytes, Pixels], None]
+
+    def luma_bytes(self, height_px: int, stride: int) -> int:
+        """How many bytes of a buffer hold luma; fewer have come short. 0 where that is not known beforehand."""
+        return height_px * stride if self.row_bytes else 0
+
+    def fill(self, buffer: Bytes, stride: int, is_full_range: bool, out: Pixels) -> None:
+        """Fill ``out``, (height, width) uint8 or uint16, with the buffer's luma. Raises ValueError on damage."""
+        if not self.row_bytes:
+            self.read(buffer, out)
+            return
+        height, width = out.shape
+        rows = buffer[: height * stride].reshape(height, stride)[:, : width * self.row_bytes]
+        self.read(rows, out)
+        if self.is_yuv and not is_full_range:
+            cv2.LUT(out, full_range_table(8), dst=out)
+
+
+def _plain(rows: Bytes, out: Pixels) -> None:
+    np.copyto(out, rows)
+
+
+def _words(rows: Bytes, out: Pixels) -> None:
+    np.copyto(out, rows.view("<u2"))
+
+
+def _every_other(first: int) -> Callable[[Bytes, Pixels], None]:
+    def read(rows: Bytes, out: Pixels) -> None:
+        cv2.extractChannel(rows.reshape(*out.shape, 2) if rows.flags.c_contiguous else _pairs(rows), first, dst=out)
+
+    return read
+
+
+def _pairs(rows: Bytes) -> NDArray[Any]:
+    """Rows of byte pairs as (height, width, 2), without a copy although rows are padded."""
+    height, width = rows.shape[0], rows.shape[1] // 2
+    return np.lib.stride_tricks.as_strided(rows, (height, width, 2), (rows.strides[0], 2, 1), writeable=False)
+
+
+def _colour(order: int) -> Callable[[Bytes, Pixels], None]:
+    def read(rows: Bytes, out: Pixels) -> None:
+        cv2.cvtColor(np.ascontiguousarray(rows).reshape(*out.shape, 3), order, dst=out)
+
+    return read
+
+
+def _jpeg(data: Bytes, out: Pixels) -> None:
+    try:
+        luma, bits = luma_of(decode_picture(data.tobytes(), "mjpeg"))
+    except av.FFmpegError as error:
+        raise ValueError(str(error)) from error
+    if luma.shape != out.shape or bits != 8:
+        raise ValueError(
+            f"a picture of {luma.shape[1]}x{luma.shape[0]} pixels in the place of {out.shape[1]}x{out.shape[0]}"
+        )
+    np.copyto(out, luma)
+
+
+PIXEL_FORMATS: Final = {
+    form.code: form
+    for form in (
+        PixelFormat("GREY", 8, 1, False, _plain),
+        PixelFormat("NV12", 8, 1, True, _plain),
+        PixelFormat("UYVY", 8, 2, True, _every_other(1)),
+        PixelFormat("YUYV", 8, 2, True, _every_other(0)),
+        PixelFormat("Y16", 16, 2, False, _words),
+        PixelFormat("Y12", 12, 2, False, _words),
+        PixelFormat("Y10", 10, 2, False, _words),
+        PixelFormat("BGR3", 8, 3, False, _colour(cv2.COLOR_BGR2GRAY)),
+        PixelFormat("RGB3", 8, 3, False, _colour(cv2.COLOR_RGB2GRAY)),
+        PixelFormat("MJPG", 8, 0, False, _jpeg),
+    )
+}
+"""In the order in which they are chosen: luma that only needs to be copied first, what has lost detail last."""

@@ -1,0 +1,76 @@
+"""What a live source says of its input, beside its frames."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, cast
+
+from drivers.frame import FrameSource
+
+
+class Signal(StrEnum):
+    """The state of a live source's input; each has its own cause and its own remedy."""
+
+    LIVE = "live"
+    NO_SIGNAL = "no_signal"
+    NO_LOCK = "no_lock"
+    OUT_OF_RANGE = "out_of_range"
+    TIMINGS_CHANGED = "timings_changed"
+    STALLED = "stalled"
+    STREAM_ERROR = "stream_error"
+    UNPLUGGED = "unplugged"
+
+    @property
+    def words(self) -> str:
+        """What a person beside the machine is told."""
+        return _WORDS[self]
+
+
+_WORDS = {
+    Signal.LIVE: "live",
+    Signal.NO_SIGNAL: "no signal at the input: is the cable in and the C-arm's video on?",
+    Signal.NO_LOCK: "a signal that the grabber cannot lock to: is the cable damaged or too long?",
+    Signal.OUT_OF_RANGE: "a video format that the grabber cannot take",
+    Signal.TIMINGS_CHANGED: "the video format has changed: starting anew",
+    Signal.STALLED: "the grabber has stopped delivering frames",
+    Signal.STREAM_ERROR: "the grabber reports an error: starting anew",
+    Signal.UNPLUGGED: "the grabber is unplugged",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """How a live source is doing; a snapshot.
+
+    ``since_s``: since when ``signal`` has been so, by the monotonic clock. ``frames``: delivered, bad ones too.
+    ``dropped``: frames that the grabber counted and never delivered, or for which there was no room. ``corrupt``:
+    delivered damaged. ``restarts``: how often the stream was started anew.
+    """
+
+    signal: Signal
+    since_s: float
+    frames: int = 0
+    dropped: int = 0
+    corrupt: int = 0
+    restarts: int = 0
+
+
+class LiveSource(FrameSource, Protocol):
+    """A source whose frames come in their own time, and may fail to.
+
+    Its iteration goes on through every fault; while no frame comes, ``status`` tells why. It ends after ``stop``, or
+    where the picture's size or depth changes: then ``info`` holds the new one and iterating again goes on. Raises
+    SourceError only for what no waiting can mend.
+    """
+
+    @property
+    def status(self) -> SourceStatus:
+        """May be read from any thread."""
+        ...
+
+    def stop(self) -> None:
+        """Iteration ends within a tenth of a second. May be called from any thread, and again."""
+
+
+def as_live(source: FrameSource) -> LiveSource | None:
+    """The opened source, where its frames come in their own time; None for one that is read as fast as one likes."""
+    return cast(LiveSource, source) if source.info.live else None

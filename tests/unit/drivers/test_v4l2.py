@@ -1,0 +1,458 @@
+"""The grabber driver against a simulated card; against the kernel's own it is tested in tests/v4l2."""
+
+import ctypes
+import errno
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from drivers import v4l2_kernel as v4l2
+from drivers.errors import SourceError
+from drivers.frame import Frame, FrameFlag
+from drivers.signal import LiveSource, Signal
+from drivers.v4l2 import DEAD_S, RING_FRAMES, GrabberOptions, V4L2Grabber, open_grabber
+from drivers.v4l2_devices import devices
+from drivers.v4l2_kernel import BufferFlag, Identity, InputStatus
+from tests.unit.drivers.fake_v4l2 import Card, FakeKernel, timings
+
+PATIENCE_S = 10.0
+PICTURE: NDArray[np.uint8] = (np.arange(48 * 70).reshape(48, 70) % 199 + 20).astype(np.uint8)
+
+
+def grabber(card: Card, *others: Card, **options: object) -> V4L2Grabber:
+    return V4L2Grabber(GrabberOptions(card.path, **options), FakeKernel(card, *others))  # type: ignore[arg-type]
+
+
+class Reader:
+    """A grabber's frames, read by a thread; goes on through changes of format."""
+
+    def __init__(self, source: LiveSource) -> None:
+        self.source = source
+        self.frames: list[Frame] = []
+        self.runs = 0
+        self.failure: BaseException | None = None
+        self.stopping = False
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        try:
+            while not self.stopping:
+                self.runs += 1
+                self.frames.extend(self.source)
+        except BaseException as error:  # noqa: BLE001 - told by whoever waits
+            self.failure = error
+
+    def stop(self) -> None:
+        self.stopping = True
+        self.source.stop()
+        self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive()
+
+
+@contextmanager
+def read(source: LiveSource) -> Iterator[Reader]:
+    with source:
+        reader = Reader(source)
+        try:
+            yield reader
+        finally:
+            reader.stop()
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    until_s = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < until_s, "never came"
+        time.sleep(0.002)
+
+
+def deliver(card: Card, reader: Reader, pixels: bytes | NDArray[np.uint8] = PICTURE, flags: int = 0) -> Frame:
+    """A frame delivered and read."""
+    before = len(reader.frames)
+    eventually(lambda: card.deliver(pixels, flags))
+    eventually(lambda: len(reader.frames) > before)
+    return reader.frames[-1]
+
+
+@pytest.mark.parametrize(
+    ("structure", "size"),
+    [
+        (v4l2.Capability, 104),
+        (v4l2.FormatDescription, 64),
+        (v4l2.Format, 208),
+        (v4l2.RequestBuffers, 20),
+        (v4l2.Buffer, 88),
+        (v4l2.StreamParameters, 204),
+        (v4l2.Input, 80),
+        (v4l2.Edid, 40),
+        (v4l2.FrameInterval, 52),
+        (v4l2.FrameSize, 44),
+        (v4l2.DvTimings, 132),
+        (v4l2.Event, 136),
+        (v4l2.EventSubscription, 32),
+    ],
+)
+def test_the_kernels_structures_have_the_kernels_sizes(structure: type[ctypes.Structure], size: int) -> None:
+    assert ctypes.sizeof(structure) == size
+
+
+def _limited(luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.rint(np.clip((luma.astype(float) - 16) / 219, 0, 1) * 255).astype(np.uint8)
+
+
+def _packed(first: int) -> NDArray[np.uint8]:
+    pairs = np.full((48, 70, 2), 128, np.uint8)
+    pairs[..., first] = PICTURE
+    return pairs.reshape(48, 140)
+
+
+FORMATS = {
+    "GREY": (PICTURE, PICTURE),
+    "UYVY": (_packed(1), _limited(PICTURE)),
+    "YUYV": (_packed(0), _limited(PICTURE)),
+    "NV12": (np.vstack([PICTURE, np.full((24, 70), 128, np.uint8)]), _limited(PICTURE)),
+    "Y10": ((PICTURE.astype("<u2") * 4).view(np.uint8), PICTURE.astype(np.uint16) * 4),
+    "Y12": ((PICTURE.astype("<u2") * 16).view(np.uint8), PICTURE.astype(np.uint16) * 16),
+    "Y16": ((PICTURE.astype("<u2") * 256).view(np.uint8), PICTURE.astype(np.uint16) * 256),
+    "RGB3": (np.repeat(PICTURE, 3, axis=1), PICTURE),
+    "BGR3": (np.repeat(PICTURE, 3, axis=1), PICTURE),
+}
+
+
+@pytest.mark.parametrize("padding", [0, 26])
+@pytest.mark.parametrize("code", FORMATS)
+def test_the_luma_that_comes_out_is_the_luma_that_went_in(code: str, padding: int) -> None:
+    raw, expected = FORMATS[code]
+    card = Card(formats=(code,), padding=padding)
+    with read(grabber(card)) as reader:
+        frame = deliver(card, reader, np.pad(raw, ((0, 0), (0, padding))))
+
+    assert np.array_equal(frame.pixels, expected)
+    assert frame.pixels.flags.c_contiguous
+    assert not frame.pixels.flags.writeable
+    assert frame.bits == {"Y10": 10, "Y12": 12, "Y16": 16}.get(code, 8)
+
+
+def test_a_compressed_picture_is_decoded_and_a_torn_one_is_corrupt() -> None:
+    card = Card(formats=("MJPG",))
+    jpeg = cv2.imencode(".jpg", PICTURE, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+    with read(grabber(card)) as reader:
+        whole, torn = deliver(card, reader, jpeg), deliver(card, reader, jpeg[: len(jpeg) // 2])
+
+    assert abs(whole.pixels.astype(int) - PICTURE).mean() < 3
+    assert whole.flags is FrameFlag.NONE
+    assert torn.flags is FrameFlag.CORRUPT
+
+
+def test_a_frames_time_is_the_kernels_and_never_falls() -> None:
+    card = Card()
+    now_s = time.monotonic() + 1
+    with read(grabber(card)) as reader:
+        for t_s in (now_s, now_s + 0.04, now_s - 5, now_s + 0.08):
+            before = len(reader.frames)
+            eventually(lambda t_s=t_s: card.deliver(PICTURE, t_s=t_s))  # type: ignore[misc]
+            eventually(lambda before=before: len(reader.frames) > before)  # type: ignore[misc]
+        times = [frame.t_s for frame in reader.frames]
+
+    assert times == pytest.approx([now_s, now_s + 0.04, now_s + 0.04, now_s + 0.08], abs=1e-5)
+
+
+def test_a_gap_in_the_kernels_count_is_counted_to_the_frame() -> None:
+    card = Card(sequence=0xFFFF_FFFE)
+    with read(grabber(card)) as reader:
+        card.sequence = 0xFFFF_FFFE
+        for lost in (0, 3, 0, 0, 1):
+            card.sequence = (card.sequence + lost) & 0xFFFF_FFFF
+            deliver(card, reader)
+
+    assert [frame.sequence for frame in reader.frames] == [0, 4, 5, 6, 8]
+    assert reader.source.status.dropped == 4
+
+
+@pytest.mark.parametrize(("pixels", "flags"), [(PICTURE, int(BufferFlag.ERROR)), (PICTURE[:20], 0)])
+def test_a_damaged_or_short_buffer_is_flagged_counted_and_shows_nothing_of_an_earlier_frame(
+    pixels: NDArray[np.uint8], flags: int
+) -> None:
+    card = Card(formats=("GREY",))
+    with read(grabber(card)) as reader:
+        deliver(card, reader)
+        bad, after = deliver(card, reader, pixels, flags), deliver(card, reader)
+
+    assert bad.flags is FrameFlag.CORRUPT
+    assert not bad.pixels.any()
+    assert after.flags is FrameFlag.NONE
+    assert reader.source.status.corrupt == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "timings_errno", "signal"),
+    [
+        (int(InputStatus.NO_SIGNAL), errno.ENOLINK, Signal.NO_SIGNAL),
+        (int(InputStatus.NO_H_LOCK), errno.ENOLCK, Signal.NO_LOCK),
+        (int(InputStatus.NO_H_LOCK), errno.ERANGE, Signal.OUT_OF_RANGE),
+    ],
+)
+def test_noise_of_an_input_without_a_usable_signal_is_never_live(
+    status: int, timings_errno: int, signal: Signal
+) -> None:
+    card = Card(has_timings=True)
+    with read(grabber(card, format="GREY")) as reader:
+        deliver(card, reader)
+        card.change(status=status, timings_errno=timings_errno)
+        noise = deliver(card, reader)
+        assert reader.source.status.signal is signal
+        begun_before_s = time.monotonic()
+        card.change(status=0, timings_errno=0)
+        eventually(lambda: reader.source.status.signal is Signal.LIVE)
+        eventually(lambda: card.deliver(PICTURE, t_s=begun_before_s))
+        eventually(lambda: len(reader.frames) == 3)
+        good = deliver(card, reader)
+
+    assert [frame.flags for frame in reader.frames[:1]] == [FrameFlag.NONE]
+    assert noise.flags is FrameFlag.NO_SIGNAL
+    assert reader.frames[2].flags is FrameFlag.NO_SIGNAL
+    assert good.flags is FrameFlag.NONE
+
+
+def test_a_camera_without_timings_tells_a_lost_signal_too() -> None:
+    card = Card()
+    with read(grabber(card)) as reader:
+        card.status = int(InputStatus.NO_SIGNAL)
+        eventually(lambda: reader.source.status.signal is Signal.NO_SIGNAL)
+        card.status = 0
+        eventually(lambda: reader.source.status.signal is Signal.LIVE)
+
+
+def test_other_timings_are_taken_up_and_reading_goes_on() -> None:
+    card = Card(has_timings=True)
+    other = PICTURE[:40, :60]
+    with read(grabber(card, format="GREY")) as reader:
+        deliver(card, reader)
+        card.change(source=timings(60, 40, 25))
+        eventually(lambda: reader.runs == 2)
+        frame = deliver(card, reader, other)
+        info = reader.source.info
+
+    assert (info.width_px, info.height_px, info.rate_hz) == (60, 40, pytest.approx(25))
+    assert np.array_equal(frame.pixels, other)
+    assert [frame.sequence for frame in reader.frames] == [0, 1]
+
+
+def test_another_rate_of_the_same_size_goes_on_without_a_break() -> None:
+    card = Card(has_timings=True)
+    with read(grabber(card, format="GREY")) as reader:
+        deliver(card, reader)
+        card.change(source=timings(70, 48, 60))
+        eventually(lambda: reader.source.status.restarts == 1)
+        deliver(card, reader)
+
+    assert reader.runs == 1
+    assert reader.source.info.rate_hz == pytest.approx(60)
+
+
+def test_timings_that_the_card_cannot_take_are_out_of_range() -> None:
+    card = Card(has_timings=True)
+    card.fail(v4l2.S_DV_TIMINGS, errno.EINVAL)
+    card.set_timings, card.source = timings(70, 48, 30), timings(70, 24, 60)
+    with read(grabber(card, format="GREY")) as reader:
+        eventually(lambda: reader.source.status.signal is Signal.OUT_OF_RANGE)
+        assert reader.source.info.height_px == 48
+        card.change(source=timings(70, 48, 30))
+        eventually(lambda: reader.source.status.signal is Signal.LIVE)
+
+
+def test_a_card_that_stops_delivering_is_told_and_started_anew() -> None:
+    card = Card(formats=("GREY",))
+    with read(grabber(card)) as reader:
+        deliver(card, reader)
+        eventually(lambda: reader.source.status.signal is Signal.STALLED)
+        stalled_s = reader.source.status.since_s
+        eventually(lambda: reader.source.status.restarts == 1)
+        assert time.monotonic() - stalled_s >= 0.5 * DEAD_S
+        assert reader.source.status.signal is Signal.STALLED
+        deliver(card, reader)
+        assert reader.source.status.signal is Signal.LIVE
+
+
+@pytest.mark.parametrize("request_of", ["DQBUF", "QBUF", "STREAMON"])
+def test_a_stream_that_fails_is_started_anew_until_it_runs(request_of: str) -> None:
+    card = Card(formats=("GREY",))
+    with read(grabber(card)) as reader:
+        deliver(card, reader)
+        card.fail(v4l2.STREAMON, *([errno.EIO] * 2 if request_of == "STREAMON" else []))
+        card.fail(getattr(v4l2, "DQBUF" if request_of == "STREAMON" else request_of), errno.EIO)
+        eventually(lambda: card.deliver(PICTURE))
+        eventually(lambda: reader.source.status.restarts >= (3 if request_of == "STREAMON" else 1))
+        eventually(lambda: reader.source.status.signal is Signal.LIVE)
+        frame = deliver(card, reader)
+
+    sequences = [frame.sequence for frame in reader.frames]
+    assert frame.flags is FrameFlag.NONE
+    assert sequences == sorted(set(sequences))
+
+
+def test_a_poll_error_starts_the_stream_anew() -> None:
+    card = Card(formats=("GREY",))
+    with read(grabber(card)) as reader:
+        deliver(card, reader)
+        card.poll_error = True
+        eventually(lambda: reader.source.status.restarts == 1)
+        deliver(card, reader)
+
+
+def test_a_device_that_returns_under_another_number_is_known_by_its_serial_number() -> None:
+    card = Card(formats=("GREY",))
+    other = Card(formats=("GREY",), identity=Identity("Card", "1234:5678", "S2", "1-1", 0), path="/dev/video1")
+    back = Card(formats=("GREY",), identity=Identity("Card", "1234:5678", "S1", "1-4", 0), path="/dev/video7")
+    back.is_there = False
+    with read(grabber(card, other, back)) as reader:
+        deliver(card, reader)
+        card.unplug()
+        eventually(lambda: reader.source.status.signal is Signal.UNPLUGGED)
+        eventually(lambda: card.open_nodes == 0)
+        time.sleep(0.2)
+        assert other.open_nodes == 0
+        back.is_there = True
+        deliver(back, reader)
+
+    assert reader.source.status.signal is Signal.LIVE
+    assert reader.runs == 1
+    assert [frame.sequence for frame in reader.frames] == [0, 1]
+    assert back.open_nodes == 0
+
+
+def test_without_a_serial_number_a_device_is_known_by_its_port() -> None:
+    here = Identity("Card", "1:2", "", "1-1", 0)
+
+    assert here.is_same_device(Identity("Card", "1:2", "", "1-1", 0))
+    assert not here.is_same_device(Identity("Card", "1:2", "", "1-2", 0))
+    assert not here.is_same_device(Identity("Card", "1:2", "", "1-1", 1))
+
+
+def test_who_holds_every_picture_loses_the_next_and_none_is_overwritten() -> None:
+    card = Card(formats=("GREY",))
+    with read(grabber(card)) as reader:
+        for i in range(RING_FRAMES):
+            deliver(card, reader, np.full_like(PICTURE, i))
+        eventually(lambda: card.deliver(PICTURE))
+        eventually(lambda: reader.source.status.dropped == 1)
+        assert [int(frame.pixels[0, 0]) for frame in reader.frames] == list(range(RING_FRAMES))
+        part = reader.frames[3].pixels[5:9]
+        del reader.frames[3:]
+        for i in range(RING_FRAMES - 4):
+            deliver(card, reader, np.full_like(PICTURE, 100 + i))
+
+    assert (part == 3).all()
+    assert reader.source.status.dropped == 1
+
+
+def test_stopping_from_another_thread_ends_a_silent_card_and_leaves_nothing_open() -> None:
+    card = Card()
+    with read(grabber(card)):
+        pass
+
+    assert card.open_nodes == 0
+    assert not card.is_streaming
+
+
+def test_opening_and_closing_twice_leaves_nothing_open() -> None:
+    card = Card(formats=("GREY",))
+    source: LiveSource = grabber(card)
+    with pytest.raises(RuntimeError, match="not opened yet"):
+        _ = source.info
+    for _ in range(2):
+        with read(source) as reader:
+            assert deliver(card, reader).flags is FrameFlag.NONE
+        source.__exit__(None, None, None)
+
+    assert list(source) == []
+    assert card.open_nodes == 0
+
+
+def test_the_largest_picture_that_comes_fast_enough_is_chosen() -> None:
+    card = Card(formats=("YUYV", "GREY"), sizes=((70, 48), (140, 96)), rates=(30.0,))
+    with grabber(card) as source:
+        assert (source.info.width_px, source.info.height_px) == (140, 96)
+        assert v4l2.letters(card.format.pixelformat) == "GREY"
+        assert source.info.rate_hz == pytest.approx(30)
+        assert source.info.live
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"input": 5}, "input=5: no such input; expected one of 0, 1"),
+        ({"format": "Y16"}, "format=Y16: not offered; the grabber's formats are GREY, UYVY"),
+        ({"size_px": (640, 480)}, "size=640x480: not offered"),
+        ({"edid": "/none"}, "edid=/none"),
+    ],
+)
+def test_what_a_grabber_has_not_is_one_clear_error(options: dict[str, object], complaint: str) -> None:
+    card = Card()
+    with pytest.raises(SourceError, match=complaint) as told, grabber(card, **options):
+        pass
+
+    assert "\n" not in str(told.value)
+    assert card.open_nodes == 0
+
+
+@pytest.mark.parametrize(
+    ("request_number", "number", "complaint"),
+    [
+        (v4l2.REQBUFS, errno.EBUSY, "in use by another program"),
+        (v4l2.QUERYCAP, errno.ENOTTY, "no grabber"),
+        (v4l2.STREAMON, errno.EIO, "expected a grabber that streams"),
+    ],
+)
+def test_a_grabber_that_cannot_be_opened_is_one_clear_error(request_number: int, number: int, complaint: str) -> None:
+    card = Card()
+    card.fail(request_number, number)
+    with pytest.raises(SourceError, match=complaint), grabber(card):
+        pass
+
+    assert card.open_nodes == 0
+
+
+def test_a_grabber_that_is_not_there_is_one_clear_error() -> None:
+    with (
+        pytest.raises(SourceError, match="/dev/video9: no such device"),
+        grabber(Card(path="/dev/video9", is_there=False)),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("v4l2:///dev/video0?colour=1", "option colour: expected one of input"),
+        ("v4l2:///dev/video0?input=a", "option input=a: expected a number"),
+        ("v4l2:///dev/video0?size=10", "expected WIDTHxHEIGHT"),
+        ("v4l2:///dev/video0?rate=0", "expected frames a second"),
+        ("v4l2:///dev/video0?format=H264", "expected one of GREY"),
+        ("v4l2://video0", "expected v4l2:///dev/videoN"),
+    ],
+)
+def test_a_url_that_says_what_cannot_be_is_refused(url: str, complaint: str) -> None:
+    with pytest.raises(SourceError, match=complaint):
+        open_grabber(url)
+
+
+def test_devices_tell_cards_inputs_signal_formats_and_rates() -> None:
+    hdmi = Card(has_timings=True, timings_errno=errno.ENOLCK, status=int(InputStatus.NO_H_LOCK))
+    camera = Card(identity=Identity("Camera", "1:2", "", "1-2", 0), path="/dev/video2")
+    first, second = devices(FakeKernel(hdmi, camera))
+
+    assert (first.url, first.serial) == ("v4l2:///dev/video0", "S1")
+    assert first.inputs[0].signal is Signal.NO_LOCK
+    assert first.inputs[0].edid_bytes == 0
+    assert [(mode.format, mode.width_px, mode.rate_hz) for mode in second.modes] == [("UYVY", 70, 30), ("GREY", 70, 30)]
+    assert "GREY  70x48  to 30/s" in "\n".join(second.as_lines())
+    assert first.as_json()["inputs"][0]["signal"] == "no_lock"
+    assert (hdmi.open_nodes, camera.open_nodes) == (0, 0)
