@@ -4,19 +4,14 @@ Writes one JSON object a fault to /mnt/results.jsonl. Expectations stand in the 
 https://docs.kernel.org/admin-guide/media/vivid.html
 """
 
-import json
-import threading
 import time
-from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
 from drivers import v4l2_kernel as v4l2
 from drivers.frame import FrameFlag
 from drivers.signal import Signal, SourceStatus
-from drivers.v4l2 import open_grabber
 from drivers.v4l2_kernel import DeviceNode
+from tests.v4l2.watched import Watched, nothing_leaked, tell
 
 CONTROLS = 0x00F0F000
 DV_SIGNAL, DV_TIMINGS = CONTROLS + 0x3E, CONTROLS + 0x3F
@@ -36,72 +31,6 @@ def turn(control: int, value: int = 1) -> None:
         node.call(v4l2.S_CTRL, v4l2.Control(id=control, value=value))
     finally:
         node.close()
-
-
-class Watched:
-    """A grabber read by a thread, with all that it told."""
-
-    def __init__(self, url: str) -> None:
-        self.grabber = open_grabber(url)
-        self.frames: list[tuple[float, int, FrameFlag, tuple[int, ...], float]] = []
-        self.said: list[tuple[float, Signal]] = []
-        self._thread = threading.Thread(target=self._read)
-        self.failure: BaseException | None = None
-
-    def __enter__(self) -> "Watched":
-        self.grabber.__enter__()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.grabber.stop()
-        self._thread.join(5)
-        assert not self._thread.is_alive(), "the iteration did not end"
-        self.grabber.__exit__(None, None, None)
-        if self.failure is not None:
-            raise self.failure
-
-    def _read(self) -> None:
-        try:
-            while not self.grabber._stopped:
-                for frame in self.grabber:
-                    now_s = time.monotonic()
-                    self.frames.append((now_s, frame.sequence, frame.flags, frame.pixels.shape, frame.t_s))
-        except BaseException as error:  # noqa: BLE001 - told by whoever joins
-            self.failure = error
-
-    def until(self, holds: Callable[[], bool], timeout_s: float = 10.0) -> float | None:
-        """Milliseconds until it holds; None where it does not in time."""
-        start_s = time.monotonic()
-        while time.monotonic() - start_s < timeout_s:
-            if holds():
-                return (time.monotonic() - start_s) * 1000
-            if self.failure is not None:
-                raise self.failure
-            time.sleep(0.002)
-        return None
-
-    def says(self, *signals: Signal) -> Callable[[], bool]:
-        return lambda: self.grabber.status.signal in signals
-
-    def good_after(self, since_s: float) -> Callable[[], bool]:
-        return lambda: bool(self.frames) and self.frames[-1][0] > since_s and self.frames[-1][2] is FrameFlag.NONE
-
-    def settled(self) -> tuple[SourceStatus, list[int]]:
-        """Status and the sequence numbers of all frames, of one moment."""
-        while True:
-            status, frames = self.grabber.status, list(self.frames)
-            if status.frames == len(frames) and status is self.grabber.status:
-                return status, [sequence for _, sequence, _, _, _ in frames]
-
-    def flags_after(self, since_s: float) -> list[FrameFlag]:
-        return [flags for at_s, _, flags, _, _ in self.frames if at_s > since_s]
-
-
-def tell(**result: Any) -> None:
-    with Path("/mnt/results.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(result, default=str) + "\n")
-    print(result, flush=True)
 
 
 def input_faults(watched: Watched) -> None:
@@ -129,7 +58,7 @@ def timings_change(watched: Watched) -> None:
     told_ms = watched.until(lambda: watched.grabber.info != before)
     good_ms = watched.until(watched.good_after(since_s))
     after = watched.grabber.info
-    shapes = sorted({shape for at_s, _, _, shape, _ in watched.frames if at_s > since_s + (told_ms or 0) / 1000})
+    shapes = sorted({frame.shape for frame in watched.frames if frame.at_s > since_s + (told_ms or 0) / 1000})
     tell(
         fault="timings change",
         told_ms=told_ms,
@@ -229,7 +158,7 @@ def wraps() -> None:
         with Watched(f"v4l2://{DEVICE}?input=0&format=GREY") as watched:
             watched.until(lambda watched=watched: len(watched.frames) >= 200, 30)
             status, sequences = watched.settled()
-        times = [t_s for _, _, _, _, t_s in watched.frames]
+        times = [frame.t_s for frame in watched.frames]
         tell(
             fault=fault,
             frames=len(sequences),
@@ -240,10 +169,6 @@ def wraps() -> None:
             last=sequences[-1],
         )
         turn(control, 0)
-
-
-def nothing_leaked() -> None:
-    tell(fault="leaks", threads=threading.active_count(), descriptors=len(list(Path("/proc/self/fd").iterdir())))
 
 
 def main() -> None:

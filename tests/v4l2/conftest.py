@@ -1,0 +1,40 @@
+"""Guest scripts run in a virtual machine, once for all tests; each result is found by its fault."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.v4l2 import machine
+
+TIMEOUT_S = 480
+
+Results = dict[str, dict[str, Any]]
+
+
+def run_guest(script: str, modules: tuple[str, ...], factory: pytest.TempPathFactory) -> Results:
+    """What a guest script measured, by fault; "before" is what was open before the first."""
+    if (words := machine.missing()) is not None:
+        if os.environ.get("FLUOROGUIDE_REQUIRE_GRABBER") == "1":
+            pytest.fail(words)
+        pytest.skip(words)
+    out = factory.mktemp("guest")
+    console = machine.run(Path(__file__).with_name(script), [], modules, out, TIMEOUT_S)
+    status = out / "status"
+    ended = status.read_text().strip() if status.exists() else "the machine ended before its script"
+    assert ended == "0", console + (out / "stderr").read_text()
+    lines = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    before = next(line for line in lines if line["fault"] == "leaks")
+    return {line["fault"]: line for line in lines} | {"before": before}
+
+
+@pytest.fixture(scope="session")
+def vivid(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    return run_guest("guest_vivid.py", ("vivid n_devs=1 num_inputs=2 input_types=0x3",), tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def usb(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    return run_guest("guest_usb.py", ("vhci-hcd", "uvcvideo"), tmp_path_factory)
