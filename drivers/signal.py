@@ -1,6 +1,8 @@
 """What a live source says of its input, beside its frames."""
 
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol, cast
 
@@ -52,6 +54,30 @@ class SourceStatus:
     dropped: int = 0
     corrupt: int = 0
     restarts: int = 0
+
+
+class StatusNote:
+    """Where a live source notes how it is doing; one thread writes, any reads a whole snapshot."""
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
+        self.status = SourceStatus(Signal.UNPLUGGED, now_s())
+
+    def say(self, signal: Signal) -> None:
+        """The input's state, told anew only where it has changed."""
+        if signal is not self.status.signal:
+            self.status = replace(self.status, signal=signal, since_s=self._now_s())
+
+    def count(self, frames: int = 0, dropped: int = 0, corrupt: int = 0, restarts: int = 0) -> None:
+        """Add to the counts, all at once."""
+        now = self.status
+        self.status = replace(
+            now,
+            frames=now.frames + frames,
+            dropped=now.dropped + dropped,
+            corrupt=now.corrupt + corrupt,
+            restarts=now.restarts + restarts,
+        )
 
 
 class LiveSource(FrameSource, Protocol):

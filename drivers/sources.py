@@ -4,6 +4,7 @@ import glob
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from drivers.decklink import open_decklink
 from drivers.dicom import DicomFile, DicomFolder, is_dicom
 from drivers.errors import SourceError
 from drivers.frame import FrameSource
@@ -11,7 +12,7 @@ from drivers.images import IMAGE_SUFFIXES, ImageFolder
 from drivers.recording import NpzFile, VideoFile
 from drivers.v4l2 import open_grabber
 
-OWN_SCHEMES: Mapping[str, Callable[[str], FrameSource]] = {"v4l2": open_grabber}
+OWN_SCHEMES: Mapping[str, Callable[[str], FrameSource]] = {"v4l2": open_grabber, "decklink": open_decklink}
 
 
 def open_source(spec: str, schemes: Mapping[str, Callable[[str], FrameSource]] = {}) -> FrameSource:
@@ -43,8 +44,6 @@ def _open_url(scheme: str, spec: str, schemes: Mapping[str, Callable[[str], Fram
     readers = {**OWN_SCHEMES, **schemes}
     if scheme in readers:
         return readers[scheme](spec)
-    if scheme == "decklink":
-        raise SourceError(f"{spec}: this build has no driver for DeckLink cards yet; expected v4l2:// or a recording")
     known = ", ".join(f"{name}://" for name in sorted(readers))
     raise SourceError(f"{spec}: unknown scheme {scheme}://; expected a path or one of {known}")
 

@@ -30,7 +30,7 @@ from drivers.errors import SourceError
 from drivers.frame import Frame, FrameFlag, Pixels, SourceInfo
 from drivers.pixel_formats import PIXEL_FORMATS, PixelFormat
 from drivers.ring import FrameRing
-from drivers.signal import Signal, SourceStatus
+from drivers.signal import Signal, SourceStatus, StatusNote
 from drivers.v4l2_devices import TIMINGS_SAY, Mode, ask, inputs_of, is_grabber, modes_of, status_says, write_edid
 from drivers.v4l2_kernel import BufferFlag, Identity, InputCaps, Kernel, Node, Ready, RunningKernel
 
@@ -98,7 +98,7 @@ class V4L2Grabber:
         self._node: Node | None = None
         self._identity: Identity | None = None
         self._info: SourceInfo | None = None
-        self._status = SourceStatus(Signal.UNPLUGGED, now_s())
+        self._note = StatusNote(now_s)
         self._stopped = False
         self._buffers: list[mmap.mmap] = []
         self._ring: FrameRing | None = None
@@ -127,7 +127,7 @@ class V4L2Grabber:
 
     @property
     def status(self) -> SourceStatus:
-        return self._status
+        return self._note.status
 
     def stop(self) -> None:
         self._stopped = True
@@ -380,7 +380,7 @@ class V4L2Grabber:
             return None
         try:
             self._heard_s = self._now_s()
-            if self._status.signal is Signal.STALLED:
+            if self._note.status.signal is Signal.STALLED:
                 self._is_good_again()
             return self._frame(buffer, self._missing_before(int(buffer.sequence)))
         finally:
@@ -392,12 +392,12 @@ class V4L2Grabber:
         assert self._ring is not None
         pixels = self._ring.take()
         if pixels is None:
-            self._note(dropped=missing + 1)
+            self._note.count(dropped=missing + 1)
             return None
         taken_s = buffer.t_s if buffer.flags & BufferFlag.TIMESTAMP_KINDS == BufferFlag.MONOTONIC else self._heard_s
         self.timestamp_is = _meaning(buffer.flags)
         flags = FrameFlag.NONE
-        if self._status.signal is not Signal.LIVE or taken_s < self._good_from_s:
+        if self._note.status.signal is not Signal.LIVE or taken_s < self._good_from_s:
             flags |= FrameFlag.NO_SIGNAL
         if not self._fill(pixels, buffer):
             # What an earlier frame has left in the array is never to be seen again.
@@ -405,7 +405,7 @@ class V4L2Grabber:
             flags |= FrameFlag.CORRUPT
         pixels.flags.writeable = False
         self._last_t_s = max(self._last_t_s, taken_s)
-        self._note(frames=1, dropped=missing, corrupt=int(bool(flags & FrameFlag.CORRUPT)))
+        self._note.count(frames=1, dropped=missing, corrupt=int(bool(flags & FrameFlag.CORRUPT)))
         return Frame(pixels, self._last_t_s, self._sequence, self._form.bits, flags)
 
     def _fill(self, pixels: Pixels, buffer: v4l2.Buffer) -> bool:
@@ -434,9 +434,9 @@ class V4L2Grabber:
         self._ask()
         if silent_s < max(LEAST_STALL_S, STALL_INTERVALS * (self._interval_s or 0.0)):
             return
-        if self._status.signal is Signal.LIVE:
-            self._say(Signal.STALLED)
-        if self._status.signal is Signal.STALLED and silent_s >= DEAD_S:
+        if self._note.status.signal is Signal.LIVE:
+            self._note.say(Signal.STALLED)
+        if self._note.status.signal is Signal.STALLED and silent_s >= DEAD_S:
             self._restart()
 
     # ---- the input's state
@@ -451,14 +451,14 @@ class V4L2Grabber:
         if entry is None:
             self._opened.call(v4l2.QUERYCAP, v4l2.Capability())  # ENODEV where it has gone
         bad = status_says(entry.status) if entry is not None else None
-        was = self._status.signal
+        was = self._note.status.signal
         if self._has_timings and (has_changed or bad is not None or was is not Signal.LIVE):
             bad = self._ask_timings() or bad
         self._asked_s = self._now_s()
         self._question_s = self._asked_s - asked_s
         if bad is not None:
-            self._say(bad)
-        elif self._status.signal not in (Signal.LIVE, Signal.STALLED):
+            self._note.say(bad)
+        elif self._note.status.signal not in (Signal.LIVE, Signal.STALLED):
             self._is_good_again()
 
     def _ask_timings(self) -> Signal | None:
@@ -473,30 +473,30 @@ class V4L2Grabber:
         if seen.same_as == self._refused:
             return Signal.OUT_OF_RANGE
         if self._timings is not None and seen.same_as != self._timings.same_as:
-            self._say(Signal.TIMINGS_CHANGED)
+            self._note.say(Signal.TIMINGS_CHANGED)
             self._restart()
         return None
 
     def _is_good_again(self) -> None:
         # What the grabber began before may hold the fault.
         self._good_from_s = self._now_s()
-        self._say(Signal.LIVE)
+        self._note.say(Signal.LIVE)
 
     # ---- faults
 
     def _restart(self) -> None:
         self._halt()
-        self._note(restarts=1)
+        self._note.count(restarts=1)
         self._start()
 
     def _recover(self, error: OSError) -> None:
         """After an error of the device: start the stream anew, or wait until the device is back."""
         if error.errno in _GONE:
-            self._say(Signal.UNPLUGGED)
+            self._note.say(Signal.UNPLUGGED)
             self._close()
             self._await_return()
             return
-        self._say(Signal.STREAM_ERROR)
+        self._note.say(Signal.STREAM_ERROR)
         while not self._stopped:
             try:
                 self._restart()
@@ -515,7 +515,7 @@ class V4L2Grabber:
             if path is not None:
                 try:
                     self._open(path)
-                    self._note(restarts=1)
+                    self._note.count(restarts=1)
                     self._start()
                 except (OSError, SourceError):
                     # It is still being set up, or another program was quicker; next time, then.
@@ -535,21 +535,6 @@ class V4L2Grabber:
         if self._node is not None:
             self._node.wait(0.0)
         time.sleep(RETRY_S)
-
-    def _say(self, signal: Signal) -> None:
-        if signal is not self._status.signal:
-            self._status = replace(self._status, signal=signal, since_s=self._now_s())
-
-    def _note(self, frames: int = 0, dropped: int = 0, corrupt: int = 0, restarts: int = 0) -> None:
-        now = self._status
-        if frames or dropped or corrupt or restarts:
-            self._status = replace(
-                now,
-                frames=now.frames + frames,
-                dropped=now.dropped + dropped,
-                corrupt=now.corrupt + corrupt,
-                restarts=now.restarts + restarts,
-            )
 
 
 def open_grabber(url: str) -> V4L2Grabber:
