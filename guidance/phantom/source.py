@@ -46,7 +46,7 @@ class PhantomSource:
     def info(self) -> SourceInfo:
         """Known from the first opening on, also after closing."""
         if self._info is None:
-            raise SourceError(f"phantom {self._name}: not open; expected to be used in a with block")
+            raise RuntimeError(f"phantom {self._name}: not opened yet; use it in a `with` statement")
         return self._info
 
     @property
@@ -87,10 +87,12 @@ class PhantomSource:
 
     def __iter__(self) -> Iterator[Frame]:
         if self._procedure is None:
-            raise SourceError(f"phantom {self._name}: not open; expected to be used in a with block")
+            raise RuntimeError(f"phantom {self._name}: not opened yet; use it in a `with` statement")
         procedure = self._play(self._procedure.scenario)
         self._truths.clear()
         for moment, pixels in procedure.frames():
+            if self._procedure is None:
+                return  # closed meanwhile
             if self._keep_truth:
                 self._truths.append(procedure.truth(moment))
             lost = moment.state is FrameState.NO_SIGNAL

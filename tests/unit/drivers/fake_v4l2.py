@@ -51,6 +51,9 @@ class Card:
     poll_error: bool = False
     open_nodes: int = 0
     streams: int = 0
+    pictures: np.ndarray[Any, Any] | None = None
+    """Delivered in turn, whenever the driver waits and has given a buffer."""
+    delivered: int = 0
 
     def __post_init__(self) -> None:
         self.lock = threading.Condition()
@@ -146,6 +149,9 @@ class FakeNode:
             said |= Ready.ERROR if card.poll_error or not card.is_streaming else Ready(0)
             return said
 
+        if card.pictures is not None and card.free and not card.waiting and card.is_streaming:
+            card.deliver(card.pictures[card.delivered % len(card.pictures)])
+            card.delivered += 1
         with card.lock:
             card.lock.wait_for(lambda: bool(ready()) or self.is_woken, timeout_s)
             self.is_woken = False

@@ -1,9 +1,10 @@
 """What every source promises, whatever it reads."""
 
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import cv2
@@ -11,18 +12,45 @@ import numpy as np
 import pytest
 import tifffile
 
+from drivers.decklink import DeckLinkCard
 from drivers.frame import Frame, FrameSource
 from drivers.sources import open_source
+from drivers.v4l2 import GrabberOptions, V4L2Grabber
+from guidance.phantom.source import PhantomSource
+from tests.unit.drivers import fake_gstreamer
+from tests.unit.drivers.fake_v4l2 import Card, FakeKernel
 from tests.unit.drivers.written import pictures, recode, write_dicom, write_video
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of recording: ``write`` makes one of six frames in a folder and tells what to open."""
+    """A kind of source. ``open_in``: one with six frames or more, made in an empty folder."""
 
     name: str
-    write: Callable[[Path], str]
+    open_in: Callable[[Path], FrameSource]
     bits: int = 8
+    shape: tuple[int, int] = (48, 70)
+    rate_hz: float = 15
+    live: bool = False
+
+
+def recorded(name: str, write: Callable[[Path], str], bits: int = 8) -> Kind:
+    """A recording; ``write`` tells what to open."""
+    return Kind(name, lambda folder: open_source(write(folder)), bits)
+
+
+def _grabber(folder: Path) -> FrameSource:
+    card = Card(formats=("GREY",), rates=(15.0,), pictures=pictures())
+    return V4L2Grabber(GrabberOptions(card.path), FakeKernel(card))
+
+
+def _decklink(folder: Path) -> FrameSource:
+    steps = ";".join(["caps 70 48", *(f"frame {i} {16 + i}" for i in range(12))])
+    return DeckLinkCard("DeckLink 0", [], [sys.executable, str(fake_gstreamer.__file__), steps])
+
+
+def _phantom(folder: Path) -> FrameSource:
+    return PhantomSource("epidurogram_only", seed=1, size_px=128)
 
 
 def _images(folder: Path, suffix: str) -> str:
@@ -58,18 +86,23 @@ def _case(folder: Path) -> str:
 
 
 KINDS = [
-    Kind("FFV1 in Matroska", lambda at: str(write_video(at / "v.mkv", pictures()))),
-    Kind("H.264 in MP4", lambda at: str(write_video(at / "v.mp4", pictures(), "libx264", "yuv420p"))),
-    Kind("MJPEG in AVI", lambda at: str(write_video(at / "v.avi", pictures(), "mjpeg", "yuvj420p"))),
-    Kind("VP9 in WebM", lambda at: str(write_video(at / "v.webm", pictures(), "libvpx-vp9", "yuv420p"))),
-    Kind("a case's video", _case),
-    Kind("PNG folder", lambda at: _images(at, ".png")),
-    Kind("JPEG glob", lambda at: _images(at, ".jpg") + "/shot*.jpg"),
-    Kind("TIFF stack", _tiff_stack, bits=16),
-    Kind("npz", _npz),
-    Kind("multi-frame DICOM", lambda at: str(write_dicom(at / "r.dcm", pictures(dtype=np.uint16, top=4095), 12)), 12),
-    Kind("JPEG-LS DICOM", lambda at: str(recode(write_dicom(at / "r.dcm", pictures()), "JPEGLSLossless"))),
-    Kind("folder of single DICOM frames", _single_dicom_frames),
+    recorded("FFV1 in Matroska", lambda at: str(write_video(at / "v.mkv", pictures()))),
+    recorded("H.264 in MP4", lambda at: str(write_video(at / "v.mp4", pictures(), "libx264", "yuv420p"))),
+    recorded("MJPEG in AVI", lambda at: str(write_video(at / "v.avi", pictures(), "mjpeg", "yuvj420p"))),
+    recorded("VP9 in WebM", lambda at: str(write_video(at / "v.webm", pictures(), "libvpx-vp9", "yuv420p"))),
+    recorded("a case's video", _case),
+    recorded("PNG folder", lambda at: _images(at, ".png")),
+    recorded("JPEG glob", lambda at: _images(at, ".jpg") + "/shot*.jpg"),
+    recorded("TIFF stack", _tiff_stack, bits=16),
+    recorded("npz", _npz),
+    recorded(
+        "multi-frame DICOM", lambda at: str(write_dicom(at / "r.dcm", pictures(dtype=np.uint16, top=4095), 12)), 12
+    ),
+    recorded("JPEG-LS DICOM", lambda at: str(recode(write_dicom(at / "r.dcm", pictures()), "JPEGLSLossless"))),
+    recorded("folder of single DICOM frames", _single_dicom_frames),
+    Kind("V4L2 grabber", _grabber, live=True),
+    Kind("DeckLink card", _decklink, rate_hz=30, live=True),
+    Kind("phantom", _phantom, shape=(128, 128), rate_hz=7.5),
 ]
 
 
@@ -82,12 +115,13 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 @pytest.fixture
 def source(kind: Kind, tmp_path: Path) -> FrameSource:
-    return open_source(kind.write(tmp_path))
+    return kind.open_in(tmp_path)
 
 
 def _read(source: FrameSource) -> list[Frame]:
+    """The first six frames; of a recording there are no more."""
     with source:
-        return list(source)
+        return list(islice(source, 6))
 
 
 def test_every_frame_comes_in_order_and_time_never_decreases(source: FrameSource) -> None:
@@ -110,14 +144,23 @@ def test_the_first_frame_is_what_the_info_says(source: FrameSource, kind: Kind) 
         info = source.info
         first = next(iter(source))
 
-    assert first.pixels.shape == (info.height_px, info.width_px) == (48, 70)
+    assert first.pixels.shape == (info.height_px, info.width_px) == kind.shape
     assert first.bits == info.bits == kind.bits
-    assert info.frame_count in (6, None)
-    assert info.rate_hz == pytest.approx(15)
-    assert not info.live
+    assert info.rate_hz == pytest.approx(kind.rate_hz)
+    assert info.live is kind.live
 
 
-def test_reading_again_gives_the_same_bytes(source: FrameSource) -> None:
+def test_a_recording_ends_and_tells_its_length_where_it_knows_it(source: FrameSource, kind: Kind) -> None:
+    if kind.live or kind.name == "phantom":
+        return
+    with source:
+        assert len(list(source)) == 6
+        assert source.info.frame_count in (6, None)
+
+
+def test_reading_a_recording_again_gives_the_same_bytes(source: FrameSource, kind: Kind) -> None:
+    if kind.live:
+        return
     once, again = _read(source), _read(source)
 
     assert [frame.pixels.tobytes() for frame in once] == [frame.pixels.tobytes() for frame in again]
@@ -126,7 +169,7 @@ def test_reading_again_gives_the_same_bytes(source: FrameSource) -> None:
 
 def test_a_frame_outlives_those_after_it(source: FrameSource) -> None:
     with source:
-        kept = [(frame, frame.pixels.copy()) for frame in source]
+        kept = [(frame, frame.pixels.copy()) for frame in islice(source, 6)]
 
     assert all(np.array_equal(frame.pixels, copy) for frame, copy in kept)
 
