@@ -373,6 +373,9 @@ class DeviceNode:
         self._poll.register(self._fd, select.POLLIN | select.POLLPRI)
         self._poll.register(self._woken, select.POLLIN)
 
+    def fileno(self) -> int:
+        return self._fd
+
     def call(self, request: int, argument: ctypes.Structure | ctypes.c_int32) -> None:
         fcntl.ioctl(self._fd, request, argument)
 

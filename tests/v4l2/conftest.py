@@ -36,5 +36,11 @@ def vivid(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 
 @pytest.fixture(scope="session")
+def loop(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    vivid = "vivid n_devs=1 num_inputs=2 input_types=0x3 num_outputs=1 output_types=0x1"
+    return run_guest("guest_loop.py", (vivid,), tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
 def usb(tmp_path_factory: pytest.TempPathFactory) -> Results:
     return run_guest("guest_usb.py", ("vhci-hcd", "uvcvideo"), tmp_path_factory)

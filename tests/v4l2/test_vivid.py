@@ -50,3 +50,11 @@ def test_a_thousand_faults_in_a_row_are_all_told_and_leave_nothing_behind(vivid:
     assert vivid["many in a row"]["count"] == 1000
     assert vivid["many in a row"]["missed"] == []
     assert vivid["leaks"] == vivid["before"]
+
+
+@pytest.mark.parametrize("code", ["GREY", "UYVY"])
+def test_the_pixels_that_come_out_are_the_pixels_that_went_in(code: str, loop: Results) -> None:
+    result = loop[f"loop {code}"]
+
+    assert (result["frames"], result["unknown"]) == (60, 0)
+    assert result["different"] > 8
