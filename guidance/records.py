@@ -211,6 +211,8 @@ class Findings:
     pulse: int = 0
     """How many distinct x-ray pulses have been analysed so far; does not advance on a repeated picture."""
     latency_ms: float | None = None
+    input_fault: str | None = None
+    """What a live source says is wrong with its input, in words; None while nothing is, and in a replay."""
 
 
 class Priority(StrEnum):
@@ -289,5 +291,3 @@ class Health:
     latency_ms: float | None
     rate_hz: float | None
     corrupt: int = 0
-    input: str | None = None
-    """What a live source says is wrong with its input, in words; None while nothing is."""

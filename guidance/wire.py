@@ -110,6 +110,7 @@ class FindingsMessage(WireModel):
     cement: list[CementMessage]
     pulse: int
     latency_ms: Rounded | None
+    input_fault: str | None = None
 
 
 class AlertMessage(WireModel):
@@ -157,6 +158,7 @@ def findings_message(findings: Findings) -> FindingsMessage:
         cement=[_cement(deposit) for deposit in findings.cement],
         pulse=findings.pulse,
         latency_ms=findings.latency_ms,
+        input_fault=findings.input_fault,
     )
 
 

@@ -48,8 +48,7 @@ class HealthBody(WireModel):
     """How the service is doing, and all that a late joiner must know at once.
 
     ``alerts``: every alert that is raised or acknowledged and not over, worst first. A reader that missed
-    changes takes this list. ``findings_t_s``: the time of the last findings, None before the first. ``input``: what
-    a live source says is wrong with its input, in words.
+    changes takes this list. ``findings_t_s``: the time of the last findings, None before the first.
     """
 
     source: str
@@ -58,7 +57,6 @@ class HealthBody(WireModel):
     pulses: Count
     dropped: Count
     corrupt: Count = 0
-    input: str | None = None
     latency_ms: Rounded | None
     rate_hz: Rounded | None
     findings_t_s: Seconds | None

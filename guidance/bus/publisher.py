@@ -103,7 +103,6 @@ class Publisher(_Bound):
             pulses=health.pulses,
             dropped=health.dropped,
             corrupt=health.corrupt,
-            input=health.input,
             latency_ms=health.latency_ms,
             rate_hz=health.rate_hz,
             findings_t_s=findings_t_s,

@@ -300,7 +300,8 @@ def _technical(findings: Findings, limits: Limits, timing: AlarmTiming, history:
     for state, kind, grace_s, words in troubles:
         lasted_s = _lasted_s(state, findings.state is state, findings.t_s, history)
         if lasted_s is not None and lasted_s >= grace_s:
-            yield Condition(kind, Priority.HIGH, lasted_s, "s", f"{words} for {lasted_s:.1f} s")
+            why = "" if findings.input_fault is None else f": {findings.input_fault}"
+            yield Condition(kind, Priority.HIGH, lasted_s, "s", f"{words} for {lasted_s:.1f} s{why}")
     lost = findings.registration is not None and not findings.registration.ok
     lasted_s = _lasted_s("reference", lost, findings.t_s, history)
     if lasted_s is not None and lasted_s >= timing.reference_grace_s:

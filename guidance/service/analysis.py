@@ -141,6 +141,9 @@ class Analysis:
 
     def _tell(self, findings: Findings, captured_s: float | None) -> None:
         """``captured_s`` None: no frame stands behind the findings."""
+        status = self._capture.status
+        if status is not None and status.signal is not Signal.LIVE:
+            findings = replace(findings, input_fault=status.signal.words)
         if captured_s is not None:
             findings = replace(findings, latency_ms=_ms_since(captured_s))
         for change in self._watch.step(findings):
@@ -189,7 +192,6 @@ class Analysis:
             latency_ms=self._latency_ms,
             rate_hz=self._rate_hz(),
             corrupt=0 if status is None else status.corrupt,
-            input=None if status is None or status.signal is Signal.LIVE else status.signal.words,
         )
         active = [alert_message(alert) for alert in self._watch.active]
         self._publisher.tell_health(self._case.id, health, active, None if last is None else last.findings.t_s)

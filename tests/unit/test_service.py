@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from drivers.errors import SourceError
 from drivers.frame import Frame, FrameFlag, FrameSource, SourceInfo, freeze
 from drivers.signal import Signal, SourceStatus
+from drivers.v4l2 import GrabberOptions, V4L2Grabber
 from guidance.bus.messages import (
     HEARTBEAT_S,
     AlertEnvelope,
@@ -39,6 +40,7 @@ from guidance.records import AlertKind, AlertState, CasePlan, Findings, FrameSta
 from guidance.service import Service, listen, read_ahead, run_until_asked
 from guidance.service.analysis import gray_jpeg
 from guidance.settings import Settings
+from tests.unit.drivers.fake_v4l2 import Card, FakeKernel
 
 SMALL_DASHBOARD = """
 import argparse, http.server, os, socket, threading
@@ -301,6 +303,28 @@ def test_a_live_source_that_is_lost_raises_video_lost_and_clears_it_when_it_is_b
     assert raised.body.kind is cleared.body.kind is AlertKind.VIDEO_LOST
     assert raised.case == cleared.case
     assert after.body.t_s > cleared.body.t_s - 1e-6 > raised.body.t_s
+
+
+def test_a_grabber_that_is_unplugged_is_told_in_words_and_its_case_goes_on_when_it_is_back() -> None:
+    pictures = np.random.default_rng(1).integers(60, 200, (8, 32, 48), np.uint8)
+    card = Card(formats=("GREY",), sizes=((48, 32),), pictures=pictures)
+    back = Card(formats=("GREY",), sizes=((48, 32),), pictures=pictures, path="/dev/video5", is_there=False)
+    kernel = FakeKernel(card, back)
+    opened = lambda: V4L2Grabber(GrabberOptions(card.path), kernel)  # noqa: E731
+    with small_service(opened) as service, Subscriber(service.bus_endpoint) as reader:
+        first = hear(reader, lambda m: isinstance(m, FindingsEnvelope) and m.body.state is FrameState.LIVE)
+        card.unplug()
+        raised = hear(reader, lambda m: isinstance(m, AlertEnvelope))
+        back.is_there = True
+        cleared = hear(reader, lambda m: isinstance(m, AlertEnvelope) and m.body.state is AlertState.CLEARED)
+        after = hear(reader, lambda m: isinstance(m, FindingsEnvelope) and m.body.state is FrameState.LIVE)
+    assert isinstance(raised, AlertEnvelope)
+    assert isinstance(after, FindingsEnvelope)
+    assert raised.body.kind is AlertKind.VIDEO_LOST
+    assert raised.body.text.endswith("the grabber is unplugged")
+    assert first.case == raised.case == cleared.case == after.case
+    assert after.body.input_fault is None
+    assert back.open_nodes == 0
 
 
 def test_a_live_source_that_never_gives_a_frame_is_no_signal_and_not_silence() -> None:

@@ -49,16 +49,16 @@ export class Freshness {
 /**
  * What stands over the picture, or null while it is live.
  * @param {{silenceMs: number, deaf: boolean, state: string | null, late: boolean, ageMs: number,
- *          states: Record<string, {word: string, detail: string}>, input: string | null}} seen
+ *          states: Record<string, {word: string, detail: string}>, inputFault: string | null}} seen
  * @returns {{word: string, detail: string} | null}
  */
 export function coverOf(seen) {
   if (seen.silenceMs > 1000) return { word: "CONNECTION LOST", detail: "the dashboard's server does not answer" };
   if (seen.deaf) return { word: "CONNECTION LOST", detail: "the dashboard does not hear the analysis" };
-  if (seen.state === null) return { word: "NO PICTURE", detail: seen.input ?? "none has come yet" };
+  if (seen.state === null) return { word: "NO PICTURE", detail: seen.inputFault ?? "none has come yet" };
   if (seen.state !== "live") {
     const known = seen.states[seen.state] ?? { word: seen.state.toUpperCase(), detail: "" };
-    return seen.input === null ? known : { word: known.word, detail: seen.input };
+    return seen.inputFault === null ? known : { word: known.word, detail: seen.inputFault };
   }
   if (seen.late) return { word: "NO NEW PICTURE", detail: `for ${(seen.ageMs / 1000).toFixed(1)} s` };
   return null;

@@ -100,7 +100,7 @@ function watch() {
         late,
         ageMs: freshness.ageMs,
         states: look.states,
-        input: health?.input ?? null,
+        inputFault: shown?.findings.input_fault ?? null,
       });
   document.body.classList.toggle("stale", cover !== null);
   document.body.dataset.word = cover?.word ?? "LIVE";
