@@ -208,3 +208,12 @@ def test_the_page_logs_no_error_and_loads_nothing_from_elsewhere(page: Chrome, d
     loaded = page.execute_script("return performance.getEntriesByType('resource').map((entry) => entry.name)")
     assert loaded
     assert all(name.startswith(dashboard.address) for name in loaded)
+
+
+def test_what_is_wrong_with_the_grabber_stands_over_the_picture_in_words(page: Chrome, service: FakeService):
+    wait_for(page, "state", "LIVE")
+    unplugged = replace(FINDINGS, state=FrameState.NO_SIGNAL, input_fault="the grabber is unplugged")
+    service.scene = replace(service.scene, findings=unplugged)
+
+    wait_for(page, "cover-detail", "the grabber is unplugged")
+    assert "stale" in page.find_element(By.TAG_NAME, "body").get_attribute("class")
