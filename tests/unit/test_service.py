@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from drivers.errors import SourceError
 from drivers.frame import Frame, FrameFlag, FrameSource, SourceInfo, freeze
 from drivers.signal import Signal, SourceStatus
-from drivers.v4l2 import GrabberOptions, V4L2Grabber
+from drivers.v4l2 import V4L2Grabber
+from drivers.v4l2_card import GrabberOptions
 from guidance.bus.messages import (
     HEARTBEAT_S,
     AlertEnvelope,

@@ -15,7 +15,8 @@ import tifffile
 from drivers.decklink import DeckLinkCard
 from drivers.frame import Frame, FrameSource
 from drivers.sources import open_source
-from drivers.v4l2 import GrabberOptions, V4L2Grabber
+from drivers.v4l2 import V4L2Grabber
+from drivers.v4l2_card import GrabberOptions
 from guidance.phantom.source import PhantomSource
 from tests.unit.drivers import fake_gstreamer
 from tests.unit.drivers.fake_v4l2 import Card, FakeKernel

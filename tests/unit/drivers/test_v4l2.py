@@ -16,7 +16,8 @@ from drivers import v4l2_kernel as v4l2
 from drivers.errors import SourceError
 from drivers.frame import Frame, FrameFlag
 from drivers.signal import LiveSource, Signal
-from drivers.v4l2 import DEAD_S, RING_FRAMES, GrabberOptions, V4L2Grabber, open_grabber
+from drivers.v4l2 import DEAD_S, RING_FRAMES, V4L2Grabber, open_grabber
+from drivers.v4l2_card import GrabberOptions
 from drivers.v4l2_devices import devices
 from drivers.v4l2_kernel import BufferFlag, Identity, InputStatus
 from tests.unit.drivers.fake_v4l2 import Card, FakeKernel, timings
