@@ -76,7 +76,7 @@ def test_truth_is_kept_where_it_was_asked_for(scenario: Path) -> None:
 
 
 def test_it_is_not_read_before_it_is_open() -> None:
-    with pytest.raises(SourceError, match="not open"):
+    with pytest.raises(RuntimeError, match="not opened yet"):
         next(iter(PhantomSource("demo")))
 
 
