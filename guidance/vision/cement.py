@@ -114,6 +114,7 @@ class CementWatch:
         self._grid: ReferenceGrid | None = None
         self._change: Change | None = None
         self._started = False
+        self._is_interrupted = False
         self._late_pulses = 0
         self._candidates: dict[int, _Candidate] = {}
         self._labels: Mask = np.zeros((0, 0), np.uint8)
@@ -198,6 +199,7 @@ class CementWatch:
                 self._take(change, placed, phase, tips, stirred, work_mm, t_s)
                 return self._deposits(grid, motion, mm_per_px)
             self._renew(change, placed, work_mm)
+        self._is_interrupted = True
         return tuple(replace(deposit, is_held=True) for deposit in self._deposits(grid, motion, mm_per_px))
 
     @property
@@ -224,6 +226,8 @@ class CementWatch:
             if not self._started:
                 self._millimetre = millimetre_density(change)
             change.compare(placed, work_mm, self._known(work_mm), watched=self._watched(tips, work_mm))
+            if self._is_interrupted:
+                self._take_steel_as_it_is(change, placed, work_mm)
             self._find(change, placed, self._resting(tips, work_mm), work_mm, t_s)
             if self._wash_out is not None:
                 self._wash_out.take(change, self._known(work_mm), self._labels, work_mm)
@@ -248,6 +252,15 @@ class CementWatch:
         self._candidates = {}
         self._foreign[:] = 0
         self._regions[:] = 0
+
+    def _take_steel_as_it_is(self, change: Change, placed: Placed, work_mm: float) -> None:
+        """After an interruption a shaft may be shown darker than before: with shutters closed there is less scatter,
+        and nothing else is as dark as to tell how much. Where no deposit lies it goes into the baseline so.
+        """
+        self._is_interrupted = False
+        around = cv2.dilate(self._labels, square(round(KEPT_MM / work_mm)))
+        steel = cv2.bitwise_or(placed.steel, change.base_steel)
+        change.fill(cv2.bitwise_and(steel, cv2.compare(around, 0, cv2.CMP_EQ)))
 
     def _note_shafts(self, steel: Mask, ends: list[PointPx], work_mm: float, t_s: float) -> None:
         """Number the shafts along which cement may have run unseen, and mark where their hubs lately were."""

@@ -106,7 +106,7 @@ def off_shafts(
     for x, y in tips:
         cv2.circle(reach, (round(x), round(y)), round(TIP_REACH_MM / work_mm), 255, -1)
     flanks = np.where(reach == 0, beside, 0).astype(np.uint8)
-    return outlines ^ _slipped(flanks, outlines, shafts, change, millimetre, work_mm)
+    return outlines ^ _slipped(flanks, outlines, cv2.bitwise_and(shafts, placed.valid), change, millimetre, work_mm)
 
 
 def without_threads(outline: Mask, hidden: Mask, z: Density) -> Mask:
@@ -122,7 +122,8 @@ def without_threads(outline: Mask, hidden: Mask, z: Density) -> Mask:
 def _slipped(flanks: Mask, outlines: Mask, shafts: Mask, change: Change, millimetre: float, work_mm: float) -> Mask:
     """What of the outlines on shafts, ``flanks``, may be no more than a shaft that has slipped.
 
-    That is all but what hangs together with outlines beside shafts and has run along one from there.
+    That is all but what hangs together with outlines beside shafts and has run along one from there. ``shafts``: as
+    far as they are in sight.
     """
     if not flanks.any():
         return flanks
@@ -153,8 +154,9 @@ def _has_run_along(
 ) -> bool:
     """Whether a piece of an outline that lies on a shaft is cement and not the shaft itself, slipped.
 
-    A slip makes the other flank lighter by as much, and the shaft beyond the piece as dense. Only the flanks tell:
-    the steel's own shadow has no equal in the picture that its tone could be matched by.
+    A slip makes the other flank lighter by as much, and the shaft beyond the piece as dense; so does a shutter that
+    closes, because less scatter makes steel darker. Only the flanks tell: the steel's own shadow has no equal in the
+    picture that its tone could be matched by. What is beyond must be in sight.
     """
     broad, on_shaft, mark = change.broad[box], shafts[box] > 0, piece.astype(np.uint8)
     flank = piece & (cv2.erode(shafts[box], square(STEEL_MARGIN_PX + round(FLANK_MM / work_mm))) == 0)
@@ -168,7 +170,7 @@ def _has_run_along(
     return (
         thick > millimetre
         and -float(broad[lighter].sum()) < 0.5 * float(broad[flank].sum())
-        and beyond.any()
+        and int(beyond.sum()) * work_mm**2 >= SHAFT_MM**2
         and float(np.percentile(broad[beyond], 90)) < 0.5 * thick
     )
 
