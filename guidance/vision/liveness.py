@@ -93,6 +93,9 @@ class LivenessWatch:
         if self._no_picture:
             return self._without_picture(FrameState.NO_SIGNAL)
         is_new = before is None or self._is_new(_noise_between(before, self._sample), t_s)
+        if is_new and self._pulse_t_s is not None and self._ticks.have_stopped(self._pulse_t_s, self._frame_period_s()):
+            # Pulses have gone on without it: whatever it was, it was no clock.
+            self._ticks.interrupt()
         if previous is not None:
             self._ticks.see(self._sampler.outside_differs(previous, pixels, frame.bits), is_new, t_s)
         return self._new_pulse(t_s) if is_new else self._repeated()
@@ -179,7 +182,7 @@ class _Ticks:
             self._times_s.append(t_s)
 
     def interrupt(self) -> None:
-        """The picture was away: what comes next is not one tick later."""
+        """The picture was away, or nothing ticks: what comes next is not one tick later."""
         self._times_s.clear()
 
     def have_stopped(self, t_s: float, frame_period_s: float) -> bool:

@@ -113,6 +113,12 @@ def flagged(flag: FrameFlag) -> Iterator[tuple[Grey, FrameFlag]]:
         yield pulse(99), flag
 
 
+def status_rewritten_twice_a_second_apart() -> Iterator[tuple[Grey, FrameFlag]]:
+    for i, (shown, flags) in enumerate(pulsed(200, 4)):
+        yield clocked(shown, min(i / 30, 2.0)), flags
+    yield from still(90, clocked(pulse(49), 2.0))
+
+
 @dataclass(frozen=True)
 class Story:
     """``ends``: the state of the last frames; ``pulses``: how many new ones the video has, None where not exact."""
@@ -135,6 +141,9 @@ STORIES = {
         FROZEN,
         35,
         (LIVE, HELD, FROZEN),
+    ),
+    "what ticked stopped long before the pedal was released": Story(
+        status_rewritten_twice_a_second_apart, HELD, 50, (LIVE, HELD)
     ),
     "held, then live again": Story(held_then_live_again, LIVE, 20, (LIVE, HELD)),
     "repeats are compressed anew each time": Story(recompressed_and_held, HELD, None, (LIVE, HELD)),
