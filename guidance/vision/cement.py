@@ -87,12 +87,15 @@ SUDDEN_MM2_PER_S: Final = 400.0
 BENEATH_MM: Final = 3.0
 """So far a deposit may have grown beneath metal: what shows there when it has gone has not come at once. Before the
 first deposit is told it may do so anywhere."""
+TIP_STANDS_OUT: Final = 2.0
 METAL_S: Final = 0.7
 """What has been called cement no longer ago came with the metal that is seen there now."""
 PAUSE_S: Final = 1.0
 """After so long without a pulse of this view a deposit may rightly have grown by any amount."""
 GAS_YOUNG_S: Final = 0.5
 """So long what has been taken for growth may yet turn out to be what gas has left."""
+GAS_PASSES_S: Final = 1.0
+"""So long a bubble's trailing edge, a few mm wide, takes to leave a place that it has begun to leave."""
 RATE_WINDOW_S: Final = 2.0
 
 
@@ -135,6 +138,7 @@ class CementWatch:
         self._ends: list[tuple[float, PointPx]] = []
         self._shafts: NDArray[np.uint16] = np.zeros((0, 0), np.uint16)
         self._since_s: NDArray[np.float32] = np.zeros((0, 0), np.float32)
+        self._vacated_s: NDArray[np.float32] = np.zeros((0, 0), np.float32)
         self._areas: dict[int, list[tuple[float, float]]] = {}
         self._next_id = 1
         self._begun_s: dict[int, float] = {}
@@ -178,6 +182,7 @@ class CementWatch:
             self._covered = np.zeros(self._grid.shape, np.uint8)
             self._regions = np.zeros(self._grid.shape, np.int32)
             self._since_s = np.full(self._grid.shape, inf, np.float32)
+            self._vacated_s = np.full(self._grid.shape, -inf, np.float32)
             if contrast_on is not None:
                 self._wash_out = WashOut(contrast_on(self._grid))
             self._run_watch = RunWatch(self._grid.shape)
@@ -334,7 +339,7 @@ class CementWatch:
         pause_s, self._last_t_s = t_s - self._last_t_s, t_s
         if self._foreign.any():
             self._foreign[change.z < GROW_SIGMA] = 0
-        metal, passing = self._metal(change, placed, pause_s, work_mm, t_s)
+        metal, passing = self._metal(change, placed, tips, pause_s, work_mm, t_s)
         broad = self._own(change.broad, passing)
         found = self._regions_of(change, broad)
         if gas_moves(change, placed, work_mm) and self._fill_gaps(change, placed, tips, work_mm, t_s):
@@ -351,7 +356,7 @@ class CementWatch:
         self._follow_runs(change, placed, broad, work_mm, t_s)
 
     def _metal(
-        self, change: Change, placed: Placed, pause_s: float, work_mm: float, t_s: float
+        self, change: Change, placed: Placed, tips: list[PointPx], pause_s: float, work_mm: float, t_s: float
     ) -> tuple[Mask | None, Mask | None]:
         """255 on thick metal that passes, and on all that does, wires too; None where there is none."""
         if pause_s > PAUSE_S:
@@ -359,6 +364,8 @@ class CementWatch:
         steel = placed.steel | change.base_steel | change.hidden
         metal = self._passing.seen(change, self._labels, steel, self._millimetre, work_mm)
         wires = self._wires.seen(change, self._labels, steel | cv2.bitwise_not(placed.valid), work_mm)
+        if wires is not None:
+            wires = _without_cement_at_tips(wires, change.broad, tips, work_mm)
         passing = wires if metal is None else metal if wires is None else cv2.bitwise_or(metal, wires)
         may_have_grown = self._covered
         if self._labels.any():
@@ -433,9 +440,11 @@ class CementWatch:
     def _fill_gaps(self, change: Change, placed: Placed, tips: list[PointPx], work_mm: float, t_s: float) -> bool:
         """Take into the baseline what gas has left there; True where there was any."""
         old = np.where(self._since_s > t_s - GAS_YOUNG_S, np.uint8(0), self._labels)
-        filled = gaps(change, placed, self._regions, old, tips, work_mm)
+        lately = np.where(self._vacated_s > t_s - GAS_PASSES_S, np.uint8(255), np.uint8(0))
+        filled = gaps(change, placed, self._regions, old, lately, tips, work_mm)
         if not filled.any():
             return False
+        self._vacated_s[filled > 0] = t_s
         change.fill(filled)
         self._unlabel(filled)
         return True
@@ -619,6 +628,19 @@ class CementWatch:
         x, y = offset_xy
         front = edge_of(mask, self._since_s[y : y + mask.shape[0], x : x + mask.shape[1]], self._pulses_s, work_mm)
         return None if front is None else replace(front, xy=(x + front.xy[0], y + front.xy[1]))
+
+
+def _without_cement_at_tips(wires: Mask, broad: Density, tips: list[PointPx], work_mm: float) -> Mask:
+    """The mask of lines without the resting tips at which more has been added than a line adds elsewhere.
+
+    A bone's edge that breath moves makes a line too, and it must not hide what is awaited there.
+    """
+    for x, y in tips:
+        at_tip = cv2.circle(np.zeros_like(wires), (round(x), round(y)), round(TIP_REACH_MM / work_mm), 255, -1)
+        elsewhere = broad[(wires > 0) & (at_tip == 0)]
+        if len(elsewhere) and float(broad[at_tip > 0].max()) > TIP_STANDS_OUT * float(np.percentile(elsewhere, 90)):
+            wires = np.where(at_tip > 0, np.uint8(0), wires)
+    return wires
 
 
 def _to_nearest_mm(box: tuple[slice, slice], part: NDArray[np.bool_], points: list[PointPx], work_mm: float) -> float:

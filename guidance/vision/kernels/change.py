@@ -176,33 +176,31 @@ def follow(
                     z[r, c] = mean / np.float32(sqrt(settled + (one - settled) * share + steep[r, c]))
 
 
-@kernel(f"void({_PLANE}, {_PLANE}, {_PLANE}, {_BYTES}, {_BYTES}, {_LINE}, float32, float32, {_OUT}, {_OUT})")
-def learn(
-    delta: Plane,
-    coarse: Plane,
-    steep: Plane,
-    valid: Bytes,
-    hold: Bytes,
-    sigma: NDArray[np.float32],
-    top: float,
-    longest: float,
-    base: Plane,
-    count: Plane,
+@kernel(f"void({_PLANE}, {_PLANE}, {_PLANE}, {_LINE}, float32, float32, uint8[:, ::1])")
+def departed(
+    base: Plane, coarse: Plane, steep: Plane, sigma: NDArray[np.float32], top: float, sigmas: float, out: Bytes
 ) -> None:
-    """Take one pulse into the baseline, in place, where valid and not held: a mean over ``longest`` pulses.
-
-    Where the smoothed difference ``coarse`` exceeds five standard deviations the picture has changed (an
-    instrument has moved): the pixel's mean starts anew with this pulse.
-    """
+    """255 in ``out`` where the smoothed difference ``coarse`` exceeds so many standard deviations, else 0."""
     bins = sigma.shape[0]
     per_bin = np.float32(bins) / top
     for r in range(base.shape[0]):
         for c in range(base.shape[1]):
+            s = sigma[min(max(int(base[r, c] * per_bin), 0), bins - 1)]
+            is_far = coarse[r, c] * coarse[r, c] > sigmas * sigmas * (s * s + steep[r, c])
+            out[r, c] = np.uint8(255) if is_far else np.uint8(0)
+
+
+@kernel(f"void({_PLANE}, {_BYTES}, {_BYTES}, {_BYTES}, float32, {_OUT}, {_OUT})")
+def learn(delta: Plane, valid: Bytes, hold: Bytes, anew: Bytes, longest: float, base: Plane, count: Plane) -> None:
+    """Take one pulse into the baseline, in place, where valid and not held: a mean over ``longest`` pulses.
+
+    Where ``anew`` is not 0 the mean begins with this pulse.
+    """
+    for r in range(base.shape[0]):
+        for c in range(base.shape[1]):
             if valid[r, c] and not hold[r, c]:
-                s = sigma[min(max(int(base[r, c] * per_bin), 0), bins - 1)]
-                if coarse[r, c] * coarse[r, c] > np.float32(25.0) * (s * s + steep[r, c]):
-                    count[r, c] = np.float32(0.0)
-                n = min(count[r, c] + np.float32(1.0), longest)
+                before = np.float32(0.0) if anew[r, c] else count[r, c]
+                n = min(before + np.float32(1.0), longest)
                 base[r, c] += delta[r, c] / n
                 count[r, c] = n
 

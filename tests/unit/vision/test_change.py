@@ -297,17 +297,27 @@ def test_the_average_over_time_equals_its_definition(data: st.DataObject) -> Non
 @settings(max_examples=40, deadline=None)
 def test_the_baseline_mean_equals_its_definition(data: st.DataObject) -> None:
     shape = data.draw(SHAPES)
-    delta, coarse, steep = data.draw(planes(shape)), data.draw(planes(shape)), data.draw(planes(shape, 0.0, 0.5))
-    valid, hold = data.draw(flags(shape)), data.draw(flags(shape))
-    sigma = np.full(4, 0.25, np.float32)
+    delta, valid, hold, anew = data.draw(planes(shape)), *(data.draw(flags(shape)) for _ in range(3))
     base, count = data.draw(planes(shape, 0.0, 4.0)), data.draw(planes(shape, 0.0, 40.0))
     new_base, new_count = base.copy(), count.copy()
-    kernels.learn(delta, coarse, steep, valid, hold, sigma, TOP, np.float32(32), new_base, new_count)
-    changed = coarse**2 > np.float32(25) * (np.float32(0.0625) + steep)
-    n = np.minimum(np.where(changed, 0, count) + 1, 32)
+    kernels.learn(delta, valid, hold, anew, np.float32(32), new_base, new_count)
+    n = np.minimum(np.where(anew > 0, 0, count) + 1, 32)
     use = (valid > 0) & (hold == 0)
     np.testing.assert_allclose(new_base, np.where(use, base + delta / n, base), atol=1e-5)
     np.testing.assert_allclose(new_count, np.where(use, n, count))
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_what_has_departed_equals_its_definition(data: st.DataObject) -> None:
+    shape = data.draw(SHAPES)
+    base = data.draw(planes(shape, 0.0, 4.0))
+    coarse, steep = data.draw(planes(shape, -3.0, 3.0)), data.draw(planes(shape, 0.0, 0.5))
+    sigma = np.array([0.1, 0.2, 0.3, 0.4], np.float32)
+    out = np.full(shape, 7, np.uint8)
+    kernels.departed(base, coarse, steep, sigma, TOP, np.float32(5), out)
+    deviation = sigma[np.clip(base * np.float32(4 / TOP), 0, 3).astype(int)] ** 2 + steep
+    assert np.array_equal(out, np.where(coarse**2 > np.float32(25) * deviation, 255, 0))
 
 
 @given(st.data())
