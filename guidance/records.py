@@ -164,6 +164,8 @@ class CementDeposit:
     front_px: PointPx | None = None
     run_mm: float | None = None
     """Length of a thin, fast run leaving the deposit at ``front_px``; None when there is none."""
+    run_log_ratio: float = 0.0
+    """How much likelier a front that advances makes the last pulses than anything else, as a natural logarithm."""
     needle: int | None = None
     """The needle that feeds it: at whose tip it was first seen to lie; None where it came up away from all."""
     is_held: bool = False

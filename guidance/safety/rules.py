@@ -43,6 +43,10 @@ FORESEEN_MM = 6.0
 ESCAPE_PULSES = 2
 """A run seen on so many pulses in a row has been there, whatever noise hides of it later. One pulse is never enough."""
 
+ESCAPE_LOG_RATIO = 4.0
+"""So likely, 55 times on a pulse on average, runs are from their second pulse on, faint ones too; specks of noise that
+chance to line up ahead of a deposit's lobe stay at about 20 times."""
+
 TIP_ERROR_MM = 0.75
 """One tip in twenty lies farther than this from where it is told, and in a stroke the picture trails the needle: what
 is told so near a zone may be in it."""
@@ -72,11 +76,22 @@ class _Gap:
 
 @dataclass(frozen=True, slots=True)
 class _Escape:
-    """A run since it was fast: on how many pulses it has been seen, and its greatest length and speed."""
+    """A run since it was fast: on how many pulses it has been seen, how surely, and its greatest length and speed."""
 
     pulses: int
     run_mm: float
     mm_per_s: float
+    log_ratios: float
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether its pulses together speak for it."""
+        return self.pulses >= ESCAPE_PULSES and self.log_ratios >= ESCAPE_LOG_RATIO * self.pulses
+
+    @property
+    def may_alarm(self) -> bool:
+        """Whether it is a condition; a first pulse is one, because an alert waits for the second."""
+        return self.is_sure or self.pulses < ESCAPE_PULSES
 
 
 @dataclass(slots=True)
@@ -234,7 +249,8 @@ def _cement_escapes(findings: Findings, limits: Limits, history: History) -> Ite
         escape = _escape_of(deposit, history.escapes.pop(key, None), limits)
         if escape is not None:
             history.escapes[key] = escape
-            escapes.append(escape)
+            if escape.may_alarm:
+                escapes.append(escape)
     if escapes:
         worst = max(escapes, key=lambda escape: escape.run_mm)
         text = f"Cement escapes in a thin run of {worst.run_mm:.0f} mm, {worst.mm_per_s:.0f} mm/s"
@@ -245,10 +261,17 @@ def _escape_of(deposit: CementDeposit, before: _Escape | None, limits: Limits) -
     """The escape from a deposit with what this pulse shows of it; None where there is none, or none any more."""
     speed = deposit.front_mm_per_s or 0.0
     if deposit.run_mm is None or deposit.is_held:
-        return before if before is not None and before.pulses >= ESCAPE_PULSES else None
+        return before if before is not None and before.is_sure else None
     if before is None:
-        return _Escape(1, deposit.run_mm, speed) if speed >= limits.cement_escape_mm_per_s else None
-    return _Escape(before.pulses + 1, max(before.run_mm, deposit.run_mm), max(before.mm_per_s, speed))
+        is_fast = speed >= limits.cement_escape_mm_per_s
+        return _Escape(1, deposit.run_mm, speed, deposit.run_log_ratio) if is_fast else None
+    return _Escape(
+        before.pulses + 1,
+        max(before.run_mm, deposit.run_mm),
+        max(before.mm_per_s, speed),
+        # A run that has once been sure and comes to rest has been there all the same.
+        before.log_ratios + max(deposit.run_log_ratio, ESCAPE_LOG_RATIO if before.is_sure else 0.0),
+    )
 
 
 def _cement_and_roots(findings: Findings, limits: Limits, history: History) -> Iterator[Condition]:

@@ -12,7 +12,7 @@ What it misses: cement that was there before the baseline (a view first seen dur
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import hypot, inf
+from math import ceil, hypot, inf
 from typing import Final
 
 import cv2
@@ -50,6 +50,7 @@ from guidance.vision.change import (
     ReferenceGrid,
     box_of,
     grown,
+    opened,
     square,
 )
 from guidance.vision.geometry import RigidMotion
@@ -87,12 +88,19 @@ SUDDEN_MM2_PER_S: Final = 400.0
 BENEATH_MM: Final = 3.0
 """So far a deposit may have grown beneath metal: what shows there when it has gone has not come at once. Before the
 first deposit is told it may do so anywhere."""
+MOVED_MM2: Final = 6.0
+LEFT_RADIUS_MM: Final = 0.75
+MOVES_S: Final = 1.0
+MOVES_MM: Final = 2.0
+"""What is foreign has moved where it has left a strip so large and so wide within so long: at 1.5 mm/s and more. Noise
+at its rim leaves none. From pulse to pulse it moves by no more than the last, at 15 mm/s."""
+PASSED_S: Final = 1.5
 TIP_STANDS_OUT: Final = 2.0
 METAL_S: Final = 0.7
 """What has been called cement no longer ago came with the metal that is seen there now."""
 PAUSE_S: Final = 1.0
 """After so long without a pulse of this view a deposit may rightly have grown by any amount."""
-GAS_YOUNG_S: Final = 0.5
+GAS_YOUNG_S: Final = 4.0
 """So long what has been taken for growth may yet turn out to be what gas has left."""
 GAS_PASSES_S: Final = 1.0
 """So long a bubble's trailing edge, a few mm wide, takes to leave a place that it has begun to leave."""
@@ -122,6 +130,9 @@ class CementWatch:
         self._candidates: dict[int, _Candidate] = {}
         self._labels: Mask = np.zeros((0, 0), np.uint8)
         self._foreign: Mask = np.zeros((0, 0), np.uint8)
+        self._laid: Mask = np.zeros((0, 0), np.uint8)
+        self._taken_s: NDArray[np.float32] = np.zeros((0, 0), np.float32)
+        self._left_s: NDArray[np.float32] = np.zeros((0, 0), np.float32)
         self._passing = PassingMetal()
         self._wires = WireWatch()
         self._covered: Mask = np.zeros((0, 0), np.uint8)
@@ -179,6 +190,9 @@ class CementWatch:
             self._solid = np.zeros(self._grid.shape, np.uint8)
             self._hubs = np.zeros(self._grid.shape, np.uint8)
             self._foreign = np.zeros(self._grid.shape, np.uint8)
+            self._laid = np.zeros(self._grid.shape, np.uint8)
+            self._taken_s = np.full(self._grid.shape, -inf, np.float32)
+            self._left_s = np.full(self._grid.shape, -inf, np.float32)
             self._covered = np.zeros(self._grid.shape, np.uint8)
             self._regions = np.zeros(self._grid.shape, np.int32)
             self._since_s = np.full(self._grid.shape, inf, np.float32)
@@ -256,6 +270,8 @@ class CementWatch:
         self._runs = {}
         self._candidates = {}
         self._foreign[:] = 0
+        self._laid[:] = 0
+        self._taken_s[:] = self._left_s[:] = -inf
         self._regions[:] = 0
 
     def _take_steel_as_it_is(self, change: Change, placed: Placed, work_mm: float) -> None:
@@ -337,8 +353,7 @@ class CementWatch:
         """Update what is cement with one pulse."""
         before = self._regions.copy()
         pause_s, self._last_t_s = t_s - self._last_t_s, t_s
-        if self._foreign.any():
-            self._foreign[change.z < GROW_SIGMA] = 0
+        self._follow_foreign(change, work_mm, t_s)
         metal, passing = self._metal(change, placed, tips, pause_s, work_mm, t_s)
         broad = self._own(change.broad, passing)
         found = self._regions_of(change, broad)
@@ -354,6 +369,37 @@ class CementWatch:
             outlines = np.where(metal > 0, np.where(self._labels > 0, np.uint8(255), np.uint8(0)), outlines)
         self._relabel(outlines, work_mm, t_s)
         self._follow_runs(change, placed, broad, work_mm, t_s)
+
+    def _follow_foreign(self, change: Change, work_mm: float, t_s: float) -> None:
+        """Release what is foreign where it has gone; one that goes has moved, and takes what is new at its edge along.
+
+        Cement never leaves a place, so an object that loses some of its own is where it seems to grow.
+        """
+        if not self._foreign.any():
+            return
+        self._left_s[(self._laid > 0) & (change.z < GROW_SIGMA)] = t_s
+        self._foreign[change.z < GROW_SIGMA] = 0
+        strip = opened(cv2.compare(self._left_s, t_s - MOVES_S, cv2.CMP_GT), LEFT_RADIUS_MM / work_mm)
+        if strip.sum() * work_mm**2 >= MOVED_MM2:
+            young = (self._labels == 0) | (self._since_s > t_s - METAL_S)
+            edge = cv2.dilate(self._near_to(strip, work_mm), square(ceil(MOVES_MM / work_mm)))
+            edge[(change.z < GROW_SIGMA) | ~young] = 0
+            self._foreign |= edge
+            self._taken_s[edge > 0] = t_s
+            self._unlabel(edge)
+        # What it took along and has long left behind may have grown meanwhile.
+        behind = (self._foreign > 0) & (self._taken_s > -inf) & (self._taken_s < t_s - PASSED_S)
+        self._foreign[behind] = 0
+        self._taken_s[behind] = -inf
+        self._covered[behind] = 255
+        self._laid = self._foreign.copy()
+
+    def _near_to(self, strip: NDArray[np.bool_], work_mm: float) -> Mask:
+        """The foreign objects at whose border a strip lies that they have left."""
+        around = cv2.dilate(strip.astype(np.uint8), square(ceil(MOVES_MM / work_mm)))
+        _, objects = cv2.connectedComponents(self._foreign, connectivity=8)
+        names = np.unique(objects[around > 0])
+        return np.where(np.isin(objects, names[names > 0]), np.uint8(255), np.uint8(0))
 
     def _metal(
         self, change: Change, placed: Placed, tips: list[PointPx], pause_s: float, work_mm: float, t_s: float
@@ -614,6 +660,7 @@ class CementWatch:
                     front_mm_per_s=front.mm_per_s if front is not None and known else None,
                     front_px=_moved(grid, motion, front.xy) if front is not None else None,
                     run_mm=front.run_mm if front is not None and known else None,
+                    run_log_ratio=front.log_ratio if front is not None else 0.0,
                 )
             )
         return tuple(out)

@@ -87,11 +87,16 @@ _APART_MM: Final = (4 * pi) ** 0.5 * COARSE_MM
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """Where a deposit advances fastest, on the grid. ``run_mm``: the length of the run that it ends, if it does."""
+    """Where a deposit advances fastest, on the grid.
+
+    ``run_mm``: the length of the run that it ends, if it does. ``log_ratio``: how much likelier that is than anything
+    else.
+    """
 
     xy: PointPx
     mm_per_s: float
     run_mm: float | None = None
+    log_ratio: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -265,7 +270,7 @@ def _advance(arm_mm: NDArray[np.float32], scene: _Scene, pulses: list[_Pulse]) -
     if ratio < LEAST_LOG_RATIO or mm_per_s < LEAST_MM_PER_S or not _stands_out(ridge, places, scene, pulses[-1]):
         return None
     x, y = scene.corner_xy
-    return Front((float(x + c), float(y + r)), mm_per_s, float(length) * PLACE_MM)
+    return Front((float(x + c), float(y + r)), mm_per_s, float(length) * PLACE_MM, float(ratio))
 
 
 def _ridge(arm_mm: NDArray[np.float32], evidence: Density) -> tuple[_Pixels, NDArray[np.int64]]:

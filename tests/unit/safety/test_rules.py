@@ -107,10 +107,12 @@ def test_a_thin_fast_run_is_an_escape_without_any_zone() -> None:
 
 def test_an_escape_stays_a_condition_when_its_front_has_come_to_rest() -> None:
     running = [
-        findings(pulse, cement=(deposit(0, 0, 10, 10, front_mm_per_s=speed, run_mm=11.0),), zones=())
-        for pulse, speed in ((1, 12.0), (2, 3.0))
+        findings(
+            pulse, cement=(deposit(0, 0, 10, 10, front_mm_per_s=speed, run_mm=11.0, run_log_ratio=ratio),), zones=()
+        )
+        for pulse, speed, ratio in ((1, 12.0, 3.0), (2, 8.0, 9.0), (3, 3.0, 2.5))
     ]
-    resting = findings(3, cement=(deposit(0, 0, 10, 10, front_mm_per_s=1.0),), zones=())
+    resting = findings(4, cement=(deposit(0, 0, 10, 10, front_mm_per_s=1.0),), zones=())
     (escape,) = conditions(*running, resting)
     assert (escape.kind, escape.value) == (AlertKind.CEMENT_ESCAPE, 12.0)
 
@@ -118,6 +120,16 @@ def test_an_escape_stays_a_condition_when_its_front_has_come_to_rest() -> None:
 def test_a_run_that_only_one_pulse_shows_is_no_escape_on_the_next() -> None:
     running = findings(1, cement=(deposit(0, 0, 10, 10, front_mm_per_s=12.0, run_mm=11.0),), zones=())
     assert not conditions(running, findings(2, cement=(deposit(0, 0, 10, 10),), zones=()))
+
+
+def test_a_run_that_its_pulses_do_not_bear_out_is_no_escape_until_they_do() -> None:
+    def running(pulse: int, ratio: float) -> Findings:
+        run = deposit(0, 0, 10, 10, front_mm_per_s=12.0, run_mm=11.0, run_log_ratio=ratio)
+        return findings(pulse, cement=(run,), zones=())
+
+    unlikely = [running(pulse, 3.0) for pulse in (1, 2, 3)]
+    assert not conditions(*unlikely)
+    assert conditions(*unlikely, running(4, 8.0))
 
 
 def test_a_thin_arm_that_grows_slowly_is_no_escape() -> None:

@@ -195,6 +195,31 @@ def test_most_of_what_gas_leaves_behind_does_not_join_the_deposit_beside_it(away
     assert (told & left).sum() < left.sum() / 3
 
 
+@pytest.mark.parametrize("share", [0.1, 0.2])
+def test_the_trail_of_gas_beside_a_deposit_does_not_join_it_step_by_step(share: float) -> None:
+    """At 0.6 µR, a bubble that covered the tip's surroundings in the baseline goes off at 2 mm/s."""
+
+    def with_gas(k: int) -> Plane:
+        return growing(k) - share * ball_cm(TIP[0] + 14.0 + k, TIP[1] - 10.0, 7.0)
+
+    *_, deposits = watch(with_gas, noise=lambda k: 0.3)
+    told = filled(sum((d.polygons_px for d in deposits), ())) > 0
+    assert told[ball_cm(*TIP, 6.5) == 0].sum() * MM_PER_PX**2 < 4.0
+
+
+def test_thick_metal_that_moves_off_from_where_it_was_laid_beside_a_deposit_is_not_told() -> None:
+    def with_metal(k: int) -> Plane:
+        if k < 20:
+            return growing(k)
+        x = 125.0 + 0.5 * (k - 20)
+        return np.maximum(growing(k), 0.9 * (tube_cm([(x, 80), (x, 170)], 5.0) > 0))
+
+    for k, deposits in enumerate(watch(with_metal, 60)):
+        told = filled(sum((d.polygons_px for d in deposits), ())) > 0
+        beyond = told & (ball_cm(*TIP, 7.0) == 0)
+        assert beyond.sum() * MM_PER_PX**2 < 4.0, k
+
+
 @pytest.mark.parametrize("y", [30.0, 105.0], ids=["far from the needle", "across its tip"])
 def test_an_instrument_laid_into_the_field_is_not_cement(y: float) -> None:
     clamp = tube_cm([(40, y), (150, y)], 5.0)
@@ -412,6 +437,28 @@ def test_a_shaft_that_slips_below_its_deposit_is_no_run() -> None:
 
     for deposits in watch(lambda k: growing(k) + shaft(k), steel=shaft_of):
         assert all(not filled(d.polygons_px)[:80, 120:].any() for d in deposits)
+
+
+def test_a_shaft_that_a_closing_shutter_shows_darker_is_not_cement_along_it() -> None:
+    def scene(k: int) -> Plane:
+        darker = 1.0 if k < 28 else 1.35
+        core = np.zeros((SIDE_PX, SIDE_PX), np.uint8)
+        cv2.line(core, (100, 110), (160, 50), 255, 10)
+        return growing(k) + np.where(core > 0, 0.6 * darker, 0.0)
+
+    for deposits in watch(scene, ok=lambda k: not 28 <= k < 31, steel=shaft_of):
+        told = filled(sum((d.polygons_px for d in deposits), ())) > 0
+        assert told[ball_cm(*TIP, 9.0) == 0].sum() * MM_PER_PX**2 < 2.0
+
+
+def test_a_bone_s_edge_that_looks_like_a_line_does_not_hide_what_grows_at_a_tip() -> None:
+    def scene(k: int) -> Plane:
+        return growing(k) + (0.03 * (tube_cm([(60, 108), (150, 112)], 1.0) > 0) if k >= BEGINS else 0.0)
+
+    def first(absorber_cm: Callable[[int], Plane]) -> int:
+        return next(k for k, deposits in enumerate(watch(absorber_cm)) if deposits)
+
+    assert first(scene) <= first(growing) + 2
 
 
 def test_a_machine_that_shows_little_contrast_has_its_cement_outlined_alike() -> None:
