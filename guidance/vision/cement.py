@@ -12,7 +12,7 @@ What it misses: cement that was there before the baseline (a view first seen dur
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import ceil, hypot, inf
+from math import hypot, inf
 from typing import Final
 
 import cv2
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from guidance.records import CementDeposit, Needle, Phase, PointPx
 from guidance.vision.cement_gas import fills_a_gap, gaps, gas_moves
+from guidance.vision.cement_laid import LaidObjects
 from guidance.vision.cement_outline import (
     APART_MM,
     DEPOSIT_REACH_MM,
@@ -50,7 +51,6 @@ from guidance.vision.change import (
     ReferenceGrid,
     box_of,
     grown,
-    opened,
     square,
 )
 from guidance.vision.geometry import RigidMotion
@@ -88,13 +88,6 @@ SUDDEN_MM2_PER_S: Final = 400.0
 BENEATH_MM: Final = 3.0
 """So far a deposit may have grown beneath metal: what shows there when it has gone has not come at once. Before the
 first deposit is told it may do so anywhere."""
-MOVED_MM2: Final = 6.0
-LEFT_RADIUS_MM: Final = 0.75
-MOVES_S: Final = 1.0
-MOVES_MM: Final = 2.0
-"""What is foreign has moved where it has left a strip so large and so wide within so long: at 1.5 mm/s and more. Noise
-at its rim leaves none. From pulse to pulse it moves by no more than the last, at 15 mm/s."""
-PASSED_S: Final = 1.5
 TIP_STANDS_OUT: Final = 2.0
 METAL_S: Final = 0.7
 """What has been called cement no longer ago came with the metal that is seen there now."""
@@ -129,10 +122,7 @@ class CementWatch:
         self._late_pulses = 0
         self._candidates: dict[int, _Candidate] = {}
         self._labels: Mask = np.zeros((0, 0), np.uint8)
-        self._foreign: Mask = np.zeros((0, 0), np.uint8)
-        self._laid: Mask = np.zeros((0, 0), np.uint8)
-        self._taken_s: NDArray[np.float32] = np.zeros((0, 0), np.float32)
-        self._left_s: NDArray[np.float32] = np.zeros((0, 0), np.float32)
+        self._laid = LaidObjects((0, 0))
         self._passing = PassingMetal()
         self._wires = WireWatch()
         self._covered: Mask = np.zeros((0, 0), np.uint8)
@@ -189,10 +179,7 @@ class CementWatch:
             self._labels = np.zeros(self._grid.shape, np.uint8)
             self._solid = np.zeros(self._grid.shape, np.uint8)
             self._hubs = np.zeros(self._grid.shape, np.uint8)
-            self._foreign = np.zeros(self._grid.shape, np.uint8)
-            self._laid = np.zeros(self._grid.shape, np.uint8)
-            self._taken_s = np.full(self._grid.shape, -inf, np.float32)
-            self._left_s = np.full(self._grid.shape, -inf, np.float32)
+            self._laid = LaidObjects(self._grid.shape)
             self._covered = np.zeros(self._grid.shape, np.uint8)
             self._regions = np.zeros(self._grid.shape, np.int32)
             self._since_s = np.full(self._grid.shape, inf, np.float32)
@@ -269,9 +256,7 @@ class CementWatch:
         self._wires.forget()
         self._runs = {}
         self._candidates = {}
-        self._foreign[:] = 0
-        self._laid[:] = 0
-        self._taken_s[:] = self._left_s[:] = -inf
+        self._laid.forget()
         self._regions[:] = 0
 
     def _take_steel_as_it_is(self, change: Change, placed: Placed, work_mm: float) -> None:
@@ -353,7 +338,8 @@ class CementWatch:
         """Update what is cement with one pulse."""
         before = self._regions.copy()
         pause_s, self._last_t_s = t_s - self._last_t_s, t_s
-        self._follow_foreign(change, work_mm, t_s)
+        if self._laid.mask.any():
+            self._follow_laid(change, work_mm, t_s)
         metal, passing = self._metal(change, placed, tips, pause_s, work_mm, t_s)
         broad = self._own(change.broad, passing)
         found = self._regions_of(change, broad)
@@ -370,36 +356,12 @@ class CementWatch:
         self._relabel(outlines, work_mm, t_s)
         self._follow_runs(change, placed, broad, work_mm, t_s)
 
-    def _follow_foreign(self, change: Change, work_mm: float, t_s: float) -> None:
-        """Release what is foreign where it has gone; one that goes has moved, and takes what is new at its edge along.
-
-        Cement never leaves a place, so an object that loses some of its own is where it seems to grow.
-        """
-        if not self._foreign.any():
-            return
-        self._left_s[(self._laid > 0) & (change.z < GROW_SIGMA)] = t_s
-        self._foreign[change.z < GROW_SIGMA] = 0
-        strip = opened(cv2.compare(self._left_s, t_s - MOVES_S, cv2.CMP_GT), LEFT_RADIUS_MM / work_mm)
-        if strip.sum() * work_mm**2 >= MOVED_MM2:
-            young = (self._labels == 0) | (self._since_s > t_s - METAL_S)
-            edge = cv2.dilate(self._near_to(strip, work_mm), square(ceil(MOVES_MM / work_mm)))
-            edge[(change.z < GROW_SIGMA) | ~young] = 0
-            self._foreign |= edge
-            self._taken_s[edge > 0] = t_s
-            self._unlabel(edge)
-        # What it took along and has long left behind may have grown meanwhile.
-        behind = (self._foreign > 0) & (self._taken_s > -inf) & (self._taken_s < t_s - PASSED_S)
-        self._foreign[behind] = 0
-        self._taken_s[behind] = -inf
-        self._covered[behind] = 255
-        self._laid = self._foreign.copy()
-
-    def _near_to(self, strip: NDArray[np.bool_], work_mm: float) -> Mask:
-        """The foreign objects at whose border a strip lies that they have left."""
-        around = cv2.dilate(strip.astype(np.uint8), square(ceil(MOVES_MM / work_mm)))
-        _, objects = cv2.connectedComponents(self._foreign, connectivity=8)
-        names = np.unique(objects[around > 0])
-        return np.where(np.isin(objects, names[names > 0]), np.uint8(255), np.uint8(0))
+    def _follow_laid(self, change: Change, work_mm: float, t_s: float) -> None:
+        """Let what was laid in go where it goes, and take from deposits what they have had of it."""
+        is_young = (self._labels == 0) | (self._since_s > t_s - METAL_S)
+        taken, left_behind = self._laid.follow(change, is_young, work_mm, t_s)
+        self._unlabel(taken)
+        self._covered = cv2.bitwise_or(self._covered, left_behind)
 
     def _metal(
         self, change: Change, placed: Placed, tips: list[PointPx], pause_s: float, work_mm: float, t_s: float
@@ -465,7 +427,8 @@ class CementWatch:
         """What has been added without what is foreign; a deposit that metal passes keeps what it had."""
         if passing is not None:
             broad = np.where((passing > 0) & (self._labels == 0), np.float32(0.0), broad)
-        return np.where(self._foreign > 0, np.float32(0.0), broad) if self._foreign.any() else broad
+        laid = self._laid.mask
+        return np.where(laid > 0, np.float32(0.0), broad) if laid.any() else broad
 
     def _follow_runs(self, change: Change, placed: Placed, broad: Density, work_mm: float, t_s: float) -> None:
         """The fastest run of each deposit. ``broad``: what has been added, without what is foreign."""
@@ -524,14 +487,14 @@ class CementWatch:
         rim = max(1, round(1.0 / work_mm))
         rows, cols = box
         wide = box_of(cols.start - rim, rows.start - rim, cols.stop + rim, rows.stop + rim)
-        mark = np.zeros(self._foreign[wide].shape, np.uint8)
+        mark = np.zeros(self._laid.mask[wide].shape, np.uint8)
         inner = mark[rows.start - wide[0].start :, cols.start - wide[1].start :][: part.shape[0], : part.shape[1]]
         comes_at_once = 2 * int(fresh.sum()) > int(part.sum())
         if int(fresh.sum()) > most_px or (is_laid_in and comes_at_once and not (part & standing).any()):
             laid = fresh
         elif not (part & standing).any():
             inner[part] = 255
-            if not (cv2.dilate(mark, square(rim)) & self._foreign[wide]).any():
+            if not (cv2.dilate(mark, square(rim)) & self._laid.mask[wide]).any():
                 return np.zeros(part.shape, np.bool_)
             laid = part
         else:
@@ -539,7 +502,7 @@ class CementWatch:
         inner[laid] = 255
         rimmed = cv2.dilate(mark, square(rim))
         rimmed[self._labels[wide] > 0] = 0
-        self._foreign[wide] |= rimmed
+        self._laid.mask[wide] |= rimmed
         return np.asarray(laid, dtype=np.bool_)
 
     def _followed(self, before: NDArray[np.int32], area_px: int) -> _Candidate:
