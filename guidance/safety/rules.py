@@ -47,6 +47,9 @@ ESCAPE_LOG_RATIO = 4.0
 """So likely, 55 times on a pulse on average, runs are from their second pulse on, faint ones too; specks of noise that
 chance to line up ahead of a deposit's lobe stay at about 20 times."""
 
+RUN_WIDTH_MM = 1.0
+"""Veins and fracture lines are 1 to 4 mm wide: as much of a zone a run covers at least for each millimetre in it."""
+
 TIP_ERROR_MM = 0.75
 """One tip in twenty lies farther than this from where it is told, and in a stroke the picture trails the needle: what
 is told so near a zone may be in it."""
@@ -124,6 +127,8 @@ class History:
     """For each view, deposit and zone, how it lately lay to it."""
     escapes: dict[tuple[int, int], "_Escape"] = field(default_factory=dict)
     """For each view and deposit, the run through which cement seems to escape, or has."""
+    run_depths_mm: dict[tuple[int, int, str], float] = field(default_factory=dict)
+    """For each view, deposit and zone, how deep the front of its run has come into the zone; negative: still before."""
     since_s: dict[FrameState | str, float] = field(default_factory=dict)
     """Since when each technical trouble has lasted."""
     clinical: tuple[Condition, ...] = ()
@@ -150,6 +155,7 @@ def assess(findings: Findings, limits: Limits, timing: AlarmTiming, history: His
     if new_pulse:
         history.pulse = findings.pulse
         _note_needles(findings, history)
+        _note_runs(findings, limits, history)
         history.clinical = tuple(condition for rule in RULES for condition in rule(findings, limits, history))
     technical = tuple(_technical(findings, limits, timing, history))
     return Assessment(history.clinical + technical, new_pulse, watched)
@@ -173,6 +179,7 @@ def _cement_and_zones(findings: Findings, limits: Limits, history: History) -> I
     mm = _mm_per_px(findings)
     for zone in _watched_zones(findings, ZoneKind.FORBIDDEN, ZoneKind.CAUTION):
         inside_mm2 = sum(overlap_px2(deposit.polygons_px, zone.polygon_px) for deposit in findings.cement) * mm**2
+        inside_mm2 = max(inside_mm2, RUN_WIDTH_MM * _deepest_run_mm(findings, zone, history))
         if zone.kind is ZoneKind.FORBIDDEN and inside_mm2 >= limits.cement_in_zone_mm2:
             yield Condition(
                 AlertKind.CEMENT_IN_ZONE,
@@ -198,7 +205,14 @@ def _nearest_cement_mm(findings: Findings, zone: Zone, limits: Limits, history: 
         arrives = _arrives(deposit, zone, gap_mm, findings, limits, history) or arrives
     if zone.kind is ZoneKind.CAUTION:
         return nearest_mm if nearest_mm == 0 else None
+    nearest_mm = min(nearest_mm, max(0.0, -_deepest_run_mm(findings, zone, history)))
     return nearest_mm if arrives or nearest_mm <= limits.cement_near_zone_mm else None
+
+
+def _deepest_run_mm(findings: Findings, zone: Zone, history: History) -> float:
+    """How deep the front of a run has come into the zone; negative: how far it is from it."""
+    names = ((findings.view_id, deposit.id, zone.id) for deposit in findings.cement)
+    return max((history.run_depths_mm.get(name, -inf) for name in names), default=-inf)
 
 
 def _arrives(
@@ -243,18 +257,31 @@ def _cement_escapes(findings: Findings, limits: Limits, history: History) -> Ite
 
     It stays a condition once a second pulse has shown it: cement that has left the bone does not come back.
     """
-    escapes = []
-    for deposit in findings.cement:
-        key = (findings.view_id, deposit.id)
-        escape = _escape_of(deposit, history.escapes.pop(key, None), limits)
-        if escape is not None:
-            history.escapes[key] = escape
-            if escape.may_alarm:
-                escapes.append(escape)
+    of_deposits = (history.escapes.get((findings.view_id, deposit.id)) for deposit in findings.cement)
+    escapes = [escape for escape in of_deposits if escape is not None and escape.may_alarm]
     if escapes:
         worst = max(escapes, key=lambda escape: escape.run_mm)
         text = f"Cement escapes in a thin run of {worst.run_mm:.0f} mm, {worst.mm_per_s:.0f} mm/s"
         yield Condition(AlertKind.CEMENT_ESCAPE, Priority.HIGH, worst.mm_per_s, "mm/s", text)
+
+
+def _note_runs(findings: Findings, limits: Limits, history: History) -> None:
+    """Bring up to date which runs there are and how their fronts lie to the zones.
+
+    A run is followed through noise in which it cannot be outlined yet, so its front tells of a zone first.
+    """
+    for deposit in findings.cement:
+        name = (findings.view_id, deposit.id)
+        escape = _escape_of(deposit, history.escapes.pop(name, None), limits)
+        if escape is None:
+            history.run_depths_mm = {key: mm for key, mm in history.run_depths_mm.items() if key[:2] != name}
+            continue
+        history.escapes[name] = escape
+        if deposit.run_mm is None or deposit.front_px is None or not escape.may_alarm:
+            continue
+        for zone in _watched_zones(findings, ZoneKind.FORBIDDEN):
+            depth_mm = depth_in_px(deposit.front_px, zone.polygon_px) * _mm_per_px(findings)
+            history.run_depths_mm[*name, zone.id] = max(depth_mm, history.run_depths_mm.get((*name, zone.id), -inf))
 
 
 def _escape_of(deposit: CementDeposit, before: _Escape | None, limits: Limits) -> _Escape | None:
