@@ -132,6 +132,30 @@ def test_a_run_that_its_pulses_do_not_bear_out_is_no_escape_until_they_do() -> N
     assert conditions(*unlikely, running(4, 8.0))
 
 
+def running_to(x: float, pulse: int, ratio: float = 9.0) -> Findings:
+    """A deposit far from the zone, which begins at 100, with a run whose front lies at ``x``."""
+    run = deposit(20, 115, 20, 10, front_mm_per_s=12.0, run_mm=11.0, run_log_ratio=ratio, front_px=(x, 120.0))
+    return findings(pulse, cement=(run,))
+
+
+def test_a_run_that_is_followed_into_a_zone_breaches_it_before_it_can_be_outlined_there() -> None:
+    frames = [running_to(110, 1), running_to(117, 2)]
+    assert AlertKind.CEMENT_NEAR_ZONE in kinds(frames[0])
+    (breach,) = (c for c in conditions(*frames) if c.kind is AlertKind.CEMENT_IN_ZONE)
+    # 17 px of 0.25 mm, taken to be 1 mm wide
+    assert breach.value == pytest.approx(4.25)
+
+
+def test_a_run_that_has_come_to_rest_in_a_zone_is_there_still() -> None:
+    resting = findings(4, cement=(deposit(20, 115, 20, 10),))
+    assert AlertKind.CEMENT_IN_ZONE in kinds(running_to(110, 1), running_to(117, 2), running_to(120, 3), resting)
+
+
+def test_a_run_that_its_pulses_do_not_bear_out_breaches_no_zone() -> None:
+    frames = [running_to(117, pulse, ratio=3.0) for pulse in (1, 2, 3)]
+    assert AlertKind.CEMENT_IN_ZONE not in kinds(*frames[1:], findings(4, cement=(deposit(20, 115, 20, 10),)))
+
+
 def test_a_thin_arm_that_grows_slowly_is_no_escape() -> None:
     assert not conditions(findings(cement=(deposit(0, 0, 10, 10, front_mm_per_s=1.0, run_mm=11.0),), zones=()))
 
@@ -169,6 +193,31 @@ def test_a_tip_that_rests_beside_a_zone_does_not_warn() -> None:
 def test_a_tip_that_withdraws_from_a_zone_does_not_warn() -> None:
     frames = [findings(pulse, needles=(needle(98 - pulse, 120),)) for pulse in range(1, 8)]
     assert AlertKind.NEEDLE_NEAR_ZONE not in kinds(*frames)
+
+
+def seen_on(pulses: str) -> list[Findings]:
+    """A needle in the zone from the tenth pulse of its view on: on pulses marked with a hash, predicted on others."""
+    empty = [findings(pulse) for pulse in range(1, 10)]
+    told = [
+        findings(pulse, needles=(needle(110, 110, predicted=mark != "#"),))
+        for pulse, mark in enumerate(pulses, start=10)
+    ]
+    return [*empty, *told]
+
+
+@pytest.mark.parametrize(
+    ("pulses", "alarms"),
+    [
+        ("##########", True),
+        ("#########", False),
+        ("#-##-#######-#-###-#-####-####", False),
+        ("###############-#", True),
+        ("##########---#", False),
+    ],
+    ids=["ten pulses in a row", "nine", "as a bone's edge", "missed once after long", "lost too soon"],
+)
+def test_a_needle_that_comes_into_sight_alarms_once_it_has_been_seen_steadily(pulses: str, alarms: bool) -> None:
+    assert (kinds(*seen_on(pulses)) == {AlertKind.NEEDLE_IN_ZONE}) is alarms
 
 
 def test_a_predicted_tip_never_alarms() -> None:
