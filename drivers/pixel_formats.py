@@ -10,7 +10,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from drivers.frame import Pixels
-from drivers.luma import full_range_table
+from drivers.luma import full_range_table, look_up
 
 Bytes = NDArray[np.uint8]
 
@@ -20,8 +20,8 @@ class PixelFormat:
     """A format that a grabber may deliver, by the kernel's four letters.
 
     ``bits``: of luma. ``row_bytes``: a pixel's bytes in a row of the plane that holds luma, 0 where rows are
-    compressed. ``is_yuv``: limited range unless the driver says full. ``read``: (height, bytes per row) of that plane
-    and the array to fill.
+    compressed. ``is_yuv``: of limited range where the driver does not say; gray and RGB are of full range then.
+    ``read``: (height, bytes per row) of that plane and the array to fill.
     """
 
     code: str
@@ -42,8 +42,12 @@ class PixelFormat:
         height, width = out.shape
         rows = buffer[: height * stride].reshape(height, stride)[:, : width * self.row_bytes]
         self.read(rows, out)
-        if self.is_yuv and not is_full_range:
-            cv2.LUT(out, full_range_table(8), dst=out)
+        if not is_full_range:
+            table = full_range_table(self.bits)
+            if self.bits == 8:
+                cv2.LUT(out, table, dst=out)
+            else:
+                np.copyto(out, look_up(out, table))
 
 
 def _plain(rows: Bytes, out: Pixels) -> None:

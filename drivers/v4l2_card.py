@@ -175,7 +175,7 @@ class Card:
             int(pix.width),
             int(pix.height),
             int(pix.bytesperline) or int(pix.width) * max(1, form.row_bytes),
-            _is_full_range(pix),
+            _is_full_range(pix, form),
             self._set_rate(form, int(pix.width), int(pix.height)),
         )
 
@@ -312,8 +312,8 @@ def _is_ranged(mode: Mode) -> bool:
     return mode.width_px is None
 
 
-def _is_full_range(pix: v4l2.PixFormat) -> bool:
-    """Whether black is 0 and white the greatest code. YUV is of limited range unless the driver says otherwise."""
+def _is_full_range(pix: v4l2.PixFormat, form: PixelFormat) -> bool:
+    """Whether black is 0 and white the greatest code: as the driver says, else as the format usually has it."""
     if pix.quantization in (v4l2.QUANTIZATION_FULL, v4l2.QUANTIZATION_LIMITED):
         return bool(pix.quantization == v4l2.QUANTIZATION_FULL)
-    return bool(pix.colorspace == v4l2.COLORSPACE_JPEG)
+    return not form.is_yuv or bool(pix.colorspace == v4l2.COLORSPACE_JPEG)

@@ -45,6 +45,7 @@ class Card:
     """For each request, the errors that its next calls come to."""
     sequence: int = 0
     padding: int = 0
+    quantization: int = 0
     flags: int = MONOTONIC
     waiting: deque[tuple[int, int, int, float]] = field(default_factory=deque)
     events: int = 0
@@ -222,6 +223,7 @@ def _set_format(card: Card, told: Any) -> None:
     wide = {"GREY": 1, "NV12": 1, "BGR3": 3, "RGB3": 3, "MJPG": 0}.get(code, 2)
     pix.bytesperline = pix.width * wide + card.padding if wide else 0
     pix.sizeimage = max(pix.bytesperline, pix.width) * pix.height * (3 if code == "NV12" else 2) // 2
+    pix.quantization = card.quantization
     card.format = v4l2.PixFormat.from_buffer_copy(pix)
 
 

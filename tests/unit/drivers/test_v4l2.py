@@ -149,6 +149,35 @@ def test_the_luma_that_comes_out_is_the_luma_that_went_in(code: str, padding: in
     assert frame.bits == {"Y10": 10, "Y12": 12, "Y16": 16}.get(code, 8)
 
 
+@pytest.mark.parametrize(
+    ("code", "quantization", "black_and_white"),
+    [
+        ("GREY", v4l2.QUANTIZATION_LIMITED, [0, 255]),
+        ("GREY", 0, [16, 235]),
+        ("Y10", v4l2.QUANTIZATION_LIMITED, [0, 1023]),
+        ("RGB3", v4l2.QUANTIZATION_LIMITED, [0, 255]),
+        ("UYVY", 0, [0, 255]),
+        ("UYVY", v4l2.QUANTIZATION_FULL, [16, 235]),
+    ],
+)
+def test_the_range_is_the_one_that_the_driver_says_or_else_the_formats_usual_one(
+    code: str, quantization: int, black_and_white: list[int]
+) -> None:
+    picture = np.full((48, 70), 16, np.uint8)
+    picture[:, 35:] = 235
+    raw = {
+        "GREY": picture,
+        "Y10": (picture.astype("<u2") * 4).view(np.uint8),
+        "RGB3": np.repeat(picture, 3, axis=1),
+        "UYVY": np.stack([np.full_like(picture, 128), picture], axis=2),
+    }[code]
+    card = Card(formats=(code,), quantization=quantization)
+    with read(grabber(card)) as reader:
+        pixels = deliver(card, reader, raw).pixels
+
+    assert [pixels[0, 0], pixels[0, -1]] == black_and_white
+
+
 JPEG: bytes = cv2.imencode(".jpg", cv2.merge([PICTURE] * 3), [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
 
 
