@@ -13,10 +13,10 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+from numpy.typing import NDArray
 
 from drivers import v4l2_kernel as v4l2
 from drivers.frame import FrameFlag
-from drivers.luma import full_range_table
 from drivers.signal import Signal
 from drivers.v4l2 import open_grabber
 from drivers.v4l2_devices import devices
@@ -211,20 +211,20 @@ def wraps() -> None:
 
 
 def formats() -> None:
-    """The grabber's still test picture in every format, against GREY's; mean difference in 8-bit levels.
+    """The grabber's still test picture (bars, white to black) in every format: how far it is from its kin's at most.
 
-    vivid takes the luma of limited range for GREY and its kin alike, and says nothing of it.
+    In 8-bit levels; colours are weighed otherwise for gray (ITU-R BT.709) than for YUV (BT.601), white and black alike.
     """
     turn(OSD_TEXT, 2)
-    grey = None
+    white, black = slice(10, 70), slice(570, 630)
+    kin: dict[str, NDArray[np.int16]] = {}
     for code in ("GREY", "Y10", "Y12", "Y16", "YUYV", "UYVY", "NV12", "RGB3", "BGR3"):
         with open_grabber(f"v4l2://{DEVICE}?input=0&format={code}") as grabber:
             frame = next(frame for frame in grabber if frame.flags is FrameFlag.NONE)
-        eight_bits = (frame.pixels >> (frame.bits - 8)).astype(np.uint8)
-        grey = eight_bits if grey is None else grey
-        same = grey if code in ("GREY", "Y10", "Y12", "Y16") else full_range_table(8)[grey]
-        away = float(abs(eight_bits.astype(int) - same).mean())
-        tell(fault=f"format {code}", bits=frame.bits, away=away, levels=len(np.unique(eight_bits)))
+        picture = (frame.pixels >> (frame.bits - 8)).astype(np.int16)
+        like = kin.setdefault("gray" if code in ("GREY", "Y10", "Y12", "Y16") else "colour", picture)
+        ends = [abs(picture[:, bar] - kin["gray"][:, bar]).max() for bar in (white, black)]
+        tell(fault=f"format {code}", bits=frame.bits, away=abs(picture - like).max(), ends_away=max(ends))
     turn(OSD_TEXT, 0)
 
 

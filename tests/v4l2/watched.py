@@ -108,9 +108,14 @@ class Watched:
                 return status, [frame.sequence for frame in frames]
 
 
+def _plain(value: Any) -> Any:
+    """What numpy counts, as JSON's own number."""
+    return value.item()
+
+
 def tell(**result: Any) -> None:
     with Path("/mnt/results.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(result, default=str) + "\n")
+        file.write(json.dumps(result, default=_plain) + "\n")
     print(result, flush=True)
 
 
