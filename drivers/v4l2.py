@@ -27,7 +27,7 @@ from drivers.frame import Frame, FrameFlag, SourceInfo
 from drivers.pixel_formats import PIXEL_FORMATS
 from drivers.ring import FrameRing
 from drivers.signal import Signal, SourceStatus, StatusNote
-from drivers.v4l2_card import Card, GrabberOptions
+from drivers.v4l2_card import BUFFERS, Card, GrabberOptions
 from drivers.v4l2_kernel import BufferFlag, Identity, Kernel, Ready, RunningKernel
 
 RING_FRAMES: Final = 32
@@ -75,7 +75,7 @@ class V4L2Grabber:
         self._note = StatusNote(now_s)
         self._card: Card | None = None
         self._identity: Identity | None = None
-        self._others: frozenset[Identity] = frozenset()
+        self._others: set[Identity] = set()
         self._info: SourceInfo | None = None
         self._ring: FrameRing | None = None
         self._stopped = False
@@ -108,16 +108,15 @@ class V4L2Grabber:
 
     def __enter__(self) -> Self:
         self._close()
-        self._stopped = False
+        self._stopped, self._info = False, None
         self._note.say(Signal.STARTING)
         try:
             self._open(self._options.path)
             self._start()
-        except OSError as error:
+        except BaseException as error:
             self._close()
-            raise SourceError(f"{self._options.path}: {_why(error)}") from error
-        except SourceError:
-            self._close()
+            if isinstance(error, OSError):
+                raise SourceError(f"{self._options.path}: {_why(error)}") from error
             raise
         return self
 
@@ -177,6 +176,8 @@ class V4L2Grabber:
             return None
 
     def _next(self) -> Frame | None:
+        if self._fault is Signal.TIMINGS_CHANGED:
+            self._restart()
         if self._now_s() - self._looked_s > STALE_S:
             self._give_back_unread()
         ready = self._opened.wait(self._tick_s())
@@ -195,8 +196,9 @@ class V4L2Grabber:
 
     def _give_back_unread(self) -> None:
         """Nobody has looked for long: what waits is old, and the gap that it leaves is counted with the next frame."""
-        while (buffer := self._opened.dequeue()) is not None:
-            self._opened.enqueue(buffer)
+        for _ in range(BUFFERS):
+            if (buffer := self._opened.dequeue()) is not None:
+                self._opened.enqueue(buffer)
 
     def _take(self) -> Frame | None:
         """The frame that waits, copied once; None where there was no room or nothing waits after all."""
@@ -288,7 +290,7 @@ class V4L2Grabber:
         return self._question_s < SLOW_QUESTION_S or self._now_s() - self._asked_s >= ASK_EVERY_S
 
     def _ask(self, in_full: bool = False) -> None:
-        """Ask the card how its input is. Raises OSError, and _FormatChanged after it has changed."""
+        """Ask the card how its input is. Raises OSError."""
         asked_s = self._now_s()
         fault = self._opened.input_fault(in_full or self._note.status.signal is not Signal.LIVE)
         self._asked_s = self._now_s()
@@ -299,8 +301,6 @@ class V4L2Grabber:
             # What the card began before may hold the fault.
             self._good_from_s = self._asked_s
         self._fault = fault
-        if fault is Signal.TIMINGS_CHANGED:
-            self._restart()
 
     # ---- faults
 
@@ -332,7 +332,7 @@ class V4L2Grabber:
         """Until the device is back, under whatever number, or ``stop`` was called."""
         self._expected = None
         # What is there at this moment is another device, also where it has the same serial number, as copies have.
-        self._others = frozenset(identity for _, identity in self._kernel.nodes() if identity != self._identity)
+        self._others = {identity for _, identity in self._kernel.nodes() if identity != self._identity}
         while not self._stopped:
             path = self._path_now()
             if path is not None:
@@ -352,9 +352,10 @@ class V4L2Grabber:
         """Where the device is now; None while it is not there."""
         if self._identity is None:
             return self._options.path
-        known = self._identity
-        there = ((path, identity) for path, identity in self._kernel.nodes() if identity not in self._others)
-        return next((path for path, identity in there if known.is_same_device(identity)), None)
+        there = {identity: path for path, identity in self._kernel.nodes()}
+        self._others &= there.keys()
+        known, others = self._identity, self._others
+        return next((path for one, path in there.items() if known.is_same_device(one) and one not in others), None)
 
 
 def open_grabber(url: str) -> V4L2Grabber:

@@ -216,14 +216,14 @@ def formats() -> None:
     In 8-bit levels; colours are weighed otherwise for gray (ITU-R BT.709) than for YUV (BT.601), white and black alike.
     """
     turn(OSD_TEXT, 2)
-    white, black = slice(10, 70), slice(570, 630)
     kin: dict[str, NDArray[np.int16]] = {}
     for code in ("GREY", "Y10", "Y12", "Y16", "YUYV", "UYVY", "NV12", "RGB3", "BGR3"):
         with open_grabber(f"v4l2://{DEVICE}?input=0&format={code}") as grabber:
             frame = next(frame for frame in grabber if frame.flags is FrameFlag.NONE)
         picture = (frame.pixels >> (frame.bits - 8)).astype(np.int16)
         like = kin.setdefault("gray" if code in ("GREY", "Y10", "Y12", "Y16") else "colour", picture)
-        ends = [abs(picture[:, bar] - kin["gray"][:, bar]).max() for bar in (white, black)]
+        away_from_gray, bar = abs(picture - kin["gray"]), picture.shape[1] // 8
+        ends = [away_from_gray[:, 8 : bar - 8].max(), away_from_gray[:, 8 - bar : -8].max()]
         tell(fault=f"format {code}", bits=frame.bits, away=abs(picture - like).max(), ends_away=max(ends))
     turn(OSD_TEXT, 0)
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -404,6 +405,20 @@ def test_a_measured_pixel_clock_that_wanders_is_no_change() -> None:
     assert reader.source.status.restarts == 0
 
 
+def test_timings_that_change_at_every_question_are_never_live_and_the_iteration_can_be_stopped() -> None:
+    card = Card(has_timings=True)
+    rates_hz = itertools.cycle((30.0, 60.0))
+    with read(grabber(card, format="GREY")) as reader:
+        deliver(card, reader)
+        card.query_timings = lambda: timings(70, 48, next(rates_hz))
+        card.change()
+        eventually(lambda: reader.source.status.restarts >= 30)
+        assert reader.source.status.signal is not Signal.LIVE
+        frames_then = [frame.flags for frame in reader.frames[1:]]
+
+    assert FrameFlag.NONE not in frames_then
+
+
 def test_interlaced_video_is_out_of_range_as_a_buffer_may_hold_half_a_picture() -> None:
     card = Card(has_timings=True)
     with read(grabber(card, format="GREY")) as reader:
@@ -516,8 +531,14 @@ def test_a_copy_with_the_same_serial_number_that_was_there_before_is_not_taken_f
         assert copy.open_nodes == 0
         back.is_there = True
         deliver(back, reader)
+        assert copy.streams == 0
 
-    assert copy.streams == 0
+        back.unplug()
+        eventually(lambda: back.open_nodes == 0)
+        copy.unplug()
+        time.sleep(3 * RETRY_S)
+        copy.is_there = True
+        deliver(copy, reader)
 
 
 def test_without_a_serial_number_a_device_is_known_by_its_port() -> None:
@@ -576,6 +597,16 @@ def test_opening_and_closing_twice_leaves_nothing_open() -> None:
 
     assert list(source) == []
     assert card.open_nodes == 0
+
+
+def test_a_grabber_that_is_opened_again_takes_what_its_input_brings_then() -> None:
+    card = Card(has_timings=True)
+    source = grabber(card, format="GREY")
+    with source:
+        assert source.info.height_px == 48
+    card.source = timings(60, 40, 25)
+    with source:
+        assert source.info.height_px == 40
 
 
 def test_the_largest_picture_that_comes_fast_enough_is_chosen() -> None:
