@@ -12,7 +12,7 @@ from drivers.frame import FrameSource
 class Signal(StrEnum):
     """The state of a live source's input; each has its own cause and its own remedy.
 
-    LIVE is told with a good frame only.
+    LIVE is told with a frame that was begun without a fault of the input, not before one.
     """
 
     LIVE = "live"

@@ -156,6 +156,8 @@ class V4L2Grabber:
         if is_other:
             self._ring = FrameRing(RING_FRAMES, (now.height_px, now.width_px), np.uint8 if bits == 8 else np.uint16)
         self._heard_s = self._looked_s = self._now_s()
+        if self._note.status.signal is Signal.UNPLUGGED:
+            self._note.say(Signal.STARTING)
         self._ask()
         if before is not None and is_other:
             raise _FormatChanged
@@ -338,7 +340,6 @@ class V4L2Grabber:
             if path is not None:
                 try:
                     self._open(path)
-                    self._note.say(Signal.STARTING)
                     self._note.count(restarts=1)
                     self._start()
                 except (OSError, SourceError):

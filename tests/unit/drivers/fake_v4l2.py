@@ -92,7 +92,10 @@ class Card:
 
     def unplug(self) -> None:
         with self.lock:
-            self.is_there = False
+            self.is_there = self.is_streaming = False
+            self.free.clear()
+            self.waiting.clear()
+            self.memory = []
             self.lock.notify_all()
 
 
