@@ -98,7 +98,12 @@ class V4L2Grabber:
 
     @property
     def status(self) -> SourceStatus:
-        return self._note.status
+        status = self._note.status
+        # Whoever reads may hang in the kernel; then nobody else would say so.
+        hung_s = self._heard_s + 2 * self._stall_s()
+        if status.signal is Signal.LIVE and self._now_s() > hung_s:
+            return replace(status, signal=Signal.STALLED, since_s=hung_s)
+        return status
 
     def stop(self) -> None:
         self._stopped = True
@@ -271,7 +276,8 @@ class V4L2Grabber:
         return min(TICK_S, left_s) if left_s > 0 else TICK_S
 
     def _stall_s(self) -> float:
-        rate_hz = self.info.rate_hz
+        """How late a frame must be so as not to come any more."""
+        rate_hz = None if self._info is None else self._info.rate_hz
         return max(LEAST_STALL_S, STALL_INTERVALS / rate_hz if rate_hz else 0.0)
 
     def _look_up(self) -> None:

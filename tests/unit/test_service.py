@@ -350,6 +350,23 @@ def test_the_heartbeat_carries_what_the_grabber_counts_and_the_state_of_its_inpu
     assert good.body.input.dropped >= 7
 
 
+def test_a_grabber_that_hangs_in_the_kernel_is_told_as_no_signal_and_does_not_keep_the_service_from_ending() -> None:
+    pictures = np.random.default_rng(1).integers(60, 200, (8, 32, 48), np.uint8)
+    card = Card(formats=("GREY",), sizes=((48, 32),), pictures=pictures)
+    opened = lambda: V4L2Grabber(GrabberOptions(card.path), FakeKernel(card))  # noqa: E731
+    try:
+        with small_service(opened) as service, Subscriber(service.bus_endpoint) as reader:
+            hear(reader, lambda m: isinstance(m, FindingsEnvelope) and m.body.state is FrameState.LIVE)
+            card.answers.clear()
+            hear(reader, lambda m: isinstance(m, AlertEnvelope) and m.body.kind is AlertKind.VIDEO_LOST)
+            told = hear(reader, lambda m: isinstance(m, FindingsEnvelope) and m.body.input_fault is not None)
+    finally:
+        card.answers.set()
+    assert isinstance(told, FindingsEnvelope)
+    assert told.body.state is FrameState.NO_SIGNAL
+    assert told.body.input_fault == Signal.STALLED.words
+
+
 def test_every_frame_goes_to_the_recorder_in_order_whatever_the_analysis_skips() -> None:
     recorded: list[int] = []
     service = small_service(

@@ -58,6 +58,9 @@ class Card:
 
     def __post_init__(self) -> None:
         self.lock = threading.Condition()
+        self.answers = threading.Event()
+        """Cleared, questions about the input hang as they may in a driver that waits for its hardware."""
+        self.answers.set()
         self.free: deque[int] = deque()
         self.memory: list[mmap.mmap] = []
         self.format = v4l2.PixFormat(width=self.sizes[0][0], height=self.sizes[0][1])
@@ -164,6 +167,8 @@ class FakeNode:
 
     def call(self, request: int, argument: ctypes.Structure | ctypes.c_int32) -> None:
         card = self.card
+        if request == v4l2.ENUMINPUT:
+            card.answers.wait()
         with card.lock:
             if not card.is_there or not self.is_open:
                 raise OSError(errno.ENODEV, "No such device")

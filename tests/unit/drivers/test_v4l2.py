@@ -456,6 +456,21 @@ def test_a_card_that_stops_delivering_is_told_and_started_anew() -> None:
         assert reader.source.status.signal is Signal.LIVE
 
 
+def test_a_driver_that_hangs_in_the_kernel_is_told_as_stalled_and_its_frames_are_not_taken_for_new_ones() -> None:
+    card = Card(formats=("GREY",))
+    with read(grabber(card)) as reader:
+        deliver(card, reader)
+        card.answers.clear()
+        eventually(lambda: card.deliver(np.full_like(PICTURE, 1)))
+        eventually(lambda: reader.source.status.signal is Signal.STALLED)
+        card.answers.set()
+        eventually(lambda: not card.waiting)
+        eventually(lambda: deliver(card, reader, np.full_like(PICTURE, 2)).flags is FrameFlag.NONE)
+
+    assert [int(frame.pixels[0, 0]) for frame in reader.frames if 1 in frame.pixels] == []
+    assert reader.source.status.dropped == 1
+
+
 @pytest.mark.parametrize("request_of", ["DQBUF", "QBUF", "STREAMON"])
 def test_a_stream_that_fails_is_started_anew_until_it_runs(request_of: str) -> None:
     card = Card(formats=("GREY",))
