@@ -390,6 +390,8 @@ def test_a_card_that_tells_of_no_changes_is_asked_for_its_timings() -> None:
     card.fail(v4l2.SUBSCRIBE_EVENT, errno.ENOTTY)
     with read(grabber(card, format="GREY")) as reader:
         deliver(card, reader)
+        # Frames go on, whatever they hold, so that nothing else makes the driver ask.
+        card.pictures = PICTURE[np.newaxis, :40, :60]
         card.source = timings(60, 40, 25)
         eventually(lambda: reader.runs == 2)
 
@@ -461,9 +463,11 @@ def test_a_driver_that_hangs_in_the_kernel_is_told_as_stalled_and_its_frames_are
     with read(grabber(card)) as reader:
         deliver(card, reader)
         card.answers.clear()
-        eventually(lambda: card.deliver(np.full_like(PICTURE, 1)))
-        eventually(lambda: reader.source.status.signal is Signal.STALLED)
-        card.answers.set()
+        try:
+            eventually(lambda: card.deliver(np.full_like(PICTURE, 1)))
+            eventually(lambda: reader.source.status.signal is Signal.STALLED)
+        finally:
+            card.answers.set()
         eventually(lambda: not card.waiting)
         eventually(lambda: deliver(card, reader, np.full_like(PICTURE, 2)).flags is FrameFlag.NONE)
 
