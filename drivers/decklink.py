@@ -251,12 +251,17 @@ class DeckLinkCard:
         return _Packet(kind, _seconds(pts), _seconds(duration), flags, payload)
 
     def _read(self, count: int) -> bytearray:
-        """Exactly so many bytes. Raises _Ended where they do not come."""
+        """Exactly so many bytes. Raises _Ended where they do not come, or ``stop`` was called meanwhile."""
         data = bytearray(count)
-        view, until_s = memoryview(data), time.monotonic() + DEAD_S
+        view, began_s = memoryview(data), time.monotonic()
         while view:
-            if not select.select([self._frames_fd], [], [], max(0.0, until_s - time.monotonic()))[0]:
-                raise _Ended("half a packet")
+            if not select.select([self._frames_fd], [], [], TICK_S)[0]:
+                silent_s = time.monotonic() - began_s
+                if self._stopped or silent_s >= DEAD_S:
+                    raise _Ended("half a packet")
+                if silent_s >= LEAST_STALL_S:
+                    self._note.say(Signal.STALLED)
+                continue
             got = os.readv(self._frames_fd, [view])
             if not got:
                 raise _Ended("GStreamer has ended")

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-import av
 import cv2
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 
 from drivers.frame import Pixels
-from drivers.luma import decode_picture, full_range_table, luma_of
+from drivers.luma import full_range_table, look_up
 
 Bytes = NDArray[np.uint8]
 
@@ -20,8 +20,8 @@ class PixelFormat:
     """A format that a grabber may deliver, by the kernel's four letters.
 
     ``bits``: of luma. ``row_bytes``: a pixel's bytes in a row of the plane that holds luma, 0 where rows are
-    compressed. ``is_yuv``: limited range unless the driver says full. ``read``: (height, bytes per row) of that plane
-    and the array to fill.
+    compressed. ``is_yuv``: of limited range where the driver does not say; gray and RGB are of full range then.
+    ``read``: (height, bytes per row) of that plane and the array to fill.
     """
 
     code: str
@@ -42,8 +42,12 @@ class PixelFormat:
         height, width = out.shape
         rows = buffer[: height * stride].reshape(height, stride)[:, : width * self.row_bytes]
         self.read(rows, out)
-        if self.is_yuv and not is_full_range:
-            cv2.LUT(out, full_range_table(8), dst=out)
+        if not is_full_range:
+            table = full_range_table(self.bits)
+            if self.bits == 8:
+                cv2.LUT(out, table, dst=out)
+            else:
+                np.copyto(out, look_up(out, table))
 
 
 def _plain(rows: Bytes, out: Pixels) -> None:
@@ -75,15 +79,12 @@ def _colour(order: int) -> Callable[[Bytes, Pixels], None]:
 
 
 def _jpeg(data: Bytes, out: Pixels) -> None:
-    try:
-        luma, bits = luma_of(decode_picture(data.tobytes(), "mjpeg"))
-    except av.FFmpegError as error:
-        raise ValueError(str(error)) from error
-    if luma.shape != out.shape or bits != 8:
-        raise ValueError(
-            f"a picture of {luma.shape[1]}x{luma.shape[0]} pixels in the place of {out.shape[1]}x{out.shape[0]}"
-        )
-    np.copyto(out, luma)
+    # Some grabbers leave the mark of the end away; a picture that is cut is refused all the same.
+    jpeg = data.tobytes() + b"\xff\xd9"
+    height, width, _, _ = simplejpeg.decode_jpeg_header(jpeg)
+    if (height, width) != out.shape:
+        raise ValueError(f"a picture of {width}x{height} pixels in the place of {out.shape[1]}x{out.shape[0]}")
+    simplejpeg.decode_jpeg(jpeg, "GRAY", buffer=out)
 
 
 PIXEL_FORMATS: Final = {

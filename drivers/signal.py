@@ -10,7 +10,10 @@ from drivers.frame import FrameSource
 
 
 class Signal(StrEnum):
-    """The state of a live source's input; each has its own cause and its own remedy."""
+    """The state of a live source's input; each has its own cause and its own remedy.
+
+    LIVE is told with a frame that was begun without a fault of the input, not before one.
+    """
 
     LIVE = "live"
     NO_SIGNAL = "no_signal"
@@ -20,6 +23,7 @@ class Signal(StrEnum):
     STALLED = "stalled"
     STREAM_ERROR = "stream_error"
     UNPLUGGED = "unplugged"
+    STARTING = "starting"
 
     @property
     def words(self) -> str:
@@ -36,6 +40,7 @@ _WORDS = {
     Signal.STALLED: "the grabber has stopped delivering frames",
     Signal.STREAM_ERROR: "the grabber reports an error: starting anew",
     Signal.UNPLUGGED: "the grabber is unplugged",
+    Signal.STARTING: "the grabber is starting: no frame yet",
 }
 
 
@@ -61,7 +66,7 @@ class StatusNote:
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         self._now_s = now_s
-        self.status = SourceStatus(Signal.UNPLUGGED, now_s())
+        self.status = SourceStatus(Signal.STARTING, now_s())
 
     def say(self, signal: Signal) -> None:
         """The input's state, told anew only where it has changed."""

@@ -27,7 +27,7 @@ from drivers.frame import Frame, FrameFlag, SourceInfo
 from drivers.pixel_formats import PIXEL_FORMATS
 from drivers.ring import FrameRing
 from drivers.signal import Signal, SourceStatus, StatusNote
-from drivers.v4l2_card import Card, GrabberOptions
+from drivers.v4l2_card import BUFFERS, Card, GrabberOptions
 from drivers.v4l2_kernel import BufferFlag, Identity, Kernel, Ready, RunningKernel
 
 RING_FRAMES: Final = 32
@@ -37,6 +37,10 @@ TICK_S: Final = 0.05
 LEAST_STALL_S: Final = 0.25
 STALL_INTERVALS: Final = 2.5
 """A frame this late is not coming."""
+STALE_S: Final = 0.25
+"""What has waited for so long is given back unread: an old frame is never delivered as new."""
+BELIEVED_S: Final = 1.0
+"""A timestamp further from this machine's own clock is the driver's mistake (a wrap, another clock)."""
 DEAD_S: Final = 1.0
 """A stream that has delivered nothing for so long is started anew, and again after each such time."""
 RETRY_S: Final = 0.1
@@ -58,7 +62,8 @@ class V4L2Grabber:
 
     Frames: ``t_s`` is the kernel's CLOCK_MONOTONIC, of the moment that ``timestamp_is`` names. ``sequence`` counts on
     through wraps and restarts; a gap is a frame that was lost. Damaged buffers come flagged CORRUPT, those of an input
-    without a signal NO_SIGNAL, as do frames that were begun before the signal came back.
+    without a signal NO_SIGNAL, as do frames that were begun before the signal came back. Where the iteration was left
+    alone for a quarter of a second, what waited in the meantime is lost, and counted.
     """
 
     def __init__(
@@ -70,15 +75,17 @@ class V4L2Grabber:
         self._note = StatusNote(now_s)
         self._card: Card | None = None
         self._identity: Identity | None = None
+        self._others: set[Identity] = set()
         self._info: SourceInfo | None = None
         self._ring: FrameRing | None = None
         self._stopped = False
         self._expected: int | None = None
         self._sequence = -1
         self._last_t_s = 0.0
+        self._fault: Signal | None = None
         self._good_from_s = 0.0
         self._asked_s = self._question_s = 0.0
-        self._heard_s = 0.0
+        self._heard_s = self._looked_s = 0.0
         self.timestamp_is = "unknown"
 
     # ---- what every source has
@@ -91,7 +98,12 @@ class V4L2Grabber:
 
     @property
     def status(self) -> SourceStatus:
-        return self._note.status
+        status = self._note.status
+        # Whoever reads may hang in the kernel; then nobody else would say so.
+        hung_s = self._heard_s + 2 * self._stall_s()
+        if status.signal is Signal.LIVE and self._now_s() > hung_s:
+            return replace(status, signal=Signal.STALLED, since_s=hung_s)
+        return status
 
     def stop(self) -> None:
         self._stopped = True
@@ -101,15 +113,15 @@ class V4L2Grabber:
 
     def __enter__(self) -> Self:
         self._close()
-        self._stopped = False
+        self._stopped, self._info = False, None
+        self._note.say(Signal.STARTING)
         try:
             self._open(self._options.path)
             self._start()
-        except OSError as error:
+        except BaseException as error:
             self._close()
-            raise SourceError(f"{self._options.path}: {_why(error)}") from error
-        except SourceError:
-            self._close()
+            if isinstance(error, OSError):
+                raise SourceError(f"{self._options.path}: {_why(error)}") from error
             raise
         return self
 
@@ -120,18 +132,13 @@ class V4L2Grabber:
         self._close()
 
     def __iter__(self) -> Iterator[Frame]:
-        while not self._stopped:
-            try:
-                frame = self._next()
+        try:
+            while not self._stopped:
+                frame = self._next_or_recover()
                 if frame is not None:
                     yield frame
-            except _FormatChanged:
-                return
-            except OSError as error:
-                try:
-                    self._recover(error)
-                except _FormatChanged:
-                    return
+        except _FormatChanged:
+            return
 
     # ---- opening
 
@@ -153,8 +160,9 @@ class V4L2Grabber:
         is_other = before is None or _picture(before) != _picture(self._info)
         if is_other:
             self._ring = FrameRing(RING_FRAMES, (now.height_px, now.width_px), np.uint8 if bits == 8 else np.uint16)
-        self._expected = None
-        self._heard_s = self._now_s()
+        self._heard_s = self._looked_s = self._now_s()
+        if self._note.status.signal is Signal.UNPLUGGED:
+            self._note.say(Signal.STARTING)
         self._ask()
         if before is not None and is_other:
             raise _FormatChanged
@@ -166,10 +174,23 @@ class V4L2Grabber:
 
     # ---- frame by frame
 
+    def _next_or_recover(self) -> Frame | None:
+        """The next frame; None where none came within a tick, or the device had an error. Raises _FormatChanged."""
+        try:
+            return self._next()
+        except OSError as error:
+            self._recover(error)
+            return None
+
     def _next(self) -> Frame | None:
-        """The next frame; None where none came within a tick. Raises OSError, _FormatChanged."""
-        ready = self._opened.wait(TICK_S)
+        if self._fault is Signal.TIMINGS_CHANGED:
+            self._restart()
+        if self._now_s() - self._looked_s > STALE_S:
+            self._give_back_unread()
+        ready = self._opened.wait(self._tick_s())
+        self._looked_s = self._now_s()
         if ready & Ready.EVENT and self._opened.has_changed():
+            self._good_from_s = self._looked_s
             self._ask(in_full=True)
         if ready & Ready.FRAME:
             if self._is_due():
@@ -180,32 +201,43 @@ class V4L2Grabber:
         self._look_up()
         return None
 
+    def _give_back_unread(self) -> None:
+        """Nobody has looked for long: what waits is old, and the gap that it leaves is counted with the next frame."""
+        for _ in range(BUFFERS):
+            if (buffer := self._opened.dequeue()) is not None:
+                self._opened.enqueue(buffer)
+
     def _take(self) -> Frame | None:
         """The frame that waits, copied once; None where there was no room or nothing waits after all."""
         card = self._opened
-        buffer = card.dequeue()
-        if buffer is None:
+        if self._now_s() - self._looked_s > STALE_S or (buffer := card.dequeue()) is None:
             return None
+        self._heard_s = self._now_s()
+        missing = self._missing_before(int(buffer.sequence))
+        frame = self._copy(buffer)
         try:
-            self._heard_s = self._now_s()
-            if self._note.status.signal is Signal.STALLED:
-                self._is_good_again()
-            return self._frame(buffer, self._missing_before(int(buffer.sequence)))
-        finally:
             # Its number and type are all that the kernel reads; what was in it has been copied.
             card.enqueue(buffer)
+        except OSError:
+            self._note.count(dropped=missing + 1)
+            raise
+        if frame is None:
+            self._note.count(dropped=missing + 1)
+            return None
+        self._note.count(frames=1, dropped=missing, corrupt=int(FrameFlag.CORRUPT in frame.flags))
+        if FrameFlag.NO_SIGNAL not in frame.flags:
+            self._note.say(Signal.LIVE)
+        return frame
 
-    def _frame(self, buffer: v4l2.Buffer, missing: int) -> Frame | None:
-        """``missing``: how many frames the kernel has lost before this one."""
+    def _copy(self, buffer: v4l2.Buffer) -> Frame | None:
+        """The frame that the buffer holds; None where there is no room for it."""
         assert self._ring is not None
         pixels = self._ring.take()
         if pixels is None:
-            self._note.count(dropped=missing + 1)
             return None
-        taken_s = buffer.t_s if buffer.flags & BufferFlag.TIMESTAMP_KINDS == BufferFlag.MONOTONIC else self._heard_s
-        self.timestamp_is = _meaning(buffer.flags)
         flags = FrameFlag.NONE
-        if self._note.status.signal is not Signal.LIVE or taken_s < self._good_from_s:
+        taken_s, begun_s = self._times_s(buffer)
+        if self._fault is not None or begun_s < self._good_from_s:
             flags |= FrameFlag.NO_SIGNAL
         if not self._opened.read(buffer, pixels):
             # What an earlier frame has left in the array is never to be seen again.
@@ -213,8 +245,21 @@ class V4L2Grabber:
             flags |= FrameFlag.CORRUPT
         pixels.flags.writeable = False
         self._last_t_s = max(self._last_t_s, taken_s)
-        self._note.count(frames=1, dropped=missing, corrupt=int(bool(flags & FrameFlag.CORRUPT)))
         return Frame(pixels, self._last_t_s, self._sequence, self.info.bits, flags)
+
+    def _times_s(self, buffer: v4l2.Buffer) -> tuple[float, float]:
+        """When a frame was taken, as ``timestamp_is`` says, and when it was begun at the latest."""
+        rate_hz = self.info.rate_hz
+        interval_s = 1 / rate_hz if rate_hz else 0.0
+        is_kernels = buffer.flags & BufferFlag.TIMESTAMP_KINDS == BufferFlag.MONOTONIC
+        if not is_kernels or abs(buffer.t_s - self._heard_s) > BELIEVED_S + interval_s:
+            self.timestamp_is = "arrival here"
+            return self._heard_s, self._heard_s - interval_s
+        if buffer.flags & BufferFlag.TIMESTAMP_SOURCES == BufferFlag.START_OF_EXPOSURE:
+            self.timestamp_is = "start of exposure"
+            return buffer.t_s, buffer.t_s
+        self.timestamp_is = "end of frame"
+        return buffer.t_s, buffer.t_s - interval_s
 
     def _missing_before(self, sequence: int) -> int:
         """How many numbers are missing before this one; the kernel's are 32 bits wide and begin anew with a stream."""
@@ -225,16 +270,26 @@ class V4L2Grabber:
         self._sequence += 1 + gap
         return gap
 
+    def _tick_s(self) -> float:
+        """How long to wait: no longer than until the next frame is late."""
+        left_s = self._heard_s + self._stall_s() - self._now_s()
+        return min(TICK_S, left_s) if left_s > 0 else TICK_S
+
+    def _stall_s(self) -> float:
+        """How late a frame must be so as not to come any more."""
+        rate_hz = None if self._info is None else self._info.rate_hz
+        return max(LEAST_STALL_S, STALL_INTERVALS / rate_hz if rate_hz else 0.0)
+
     def _look_up(self) -> None:
         """No frame has come within a tick: why, and what to do."""
-        silent_s = self._now_s() - self._heard_s
         self._ask()
-        rate_hz = self.info.rate_hz
-        if silent_s < max(LEAST_STALL_S, STALL_INTERVALS / rate_hz if rate_hz else 0.0):
+        silent_s = self._now_s() - self._heard_s
+        if self._fault is not None or silent_s < self._stall_s():
             return
-        if self._note.status.signal is Signal.LIVE:
+        if self._note.status.signal is not Signal.STALLED:
+            self._good_from_s = self._now_s()
             self._note.say(Signal.STALLED)
-        if self._note.status.signal is Signal.STALLED and silent_s >= DEAD_S:
+        if silent_s >= max(DEAD_S, 2 * self._stall_s()):
             self._restart()
 
     # ---- the input's state
@@ -243,51 +298,49 @@ class V4L2Grabber:
         return self._question_s < SLOW_QUESTION_S or self._now_s() - self._asked_s >= ASK_EVERY_S
 
     def _ask(self, in_full: bool = False) -> None:
-        """Ask the card how its input is. Raises OSError, and _FormatChanged after it has changed."""
+        """Ask the card how its input is. Raises OSError."""
         asked_s = self._now_s()
         fault = self._opened.input_fault(in_full or self._note.status.signal is not Signal.LIVE)
         self._asked_s = self._now_s()
         self._question_s = self._asked_s - asked_s
         if fault is not None:
             self._note.say(fault)
-        elif self._note.status.signal not in (Signal.LIVE, Signal.STALLED):
-            self._is_good_again()
-        if fault is Signal.TIMINGS_CHANGED:
-            self._restart()
-
-    def _is_good_again(self) -> None:
-        # What the card began before may hold the fault.
-        self._good_from_s = self._now_s()
-        self._note.say(Signal.LIVE)
+        elif self._fault is not None:
+            # What the card began before may hold the fault.
+            self._good_from_s = self._asked_s
+        self._fault = fault
 
     # ---- faults
 
     def _restart(self) -> None:
+        self._expected = None
         self._opened.halt()
         self._note.count(restarts=1)
         self._start()
 
     def _recover(self, error: OSError) -> None:
         """After an error of the device: start the stream anew, or wait until the device is back."""
-        if error.errno in _GONE:
-            self._note.say(Signal.UNPLUGGED)
-            self._close()
-            self._await_return()
-            return
-        self._note.say(Signal.STREAM_ERROR)
         while not self._stopped:
+            if error.errno in _GONE:
+                self._note.say(Signal.UNPLUGGED)
+                self._close()
+                self._await_return()
+                return
+            self._note.say(Signal.STREAM_ERROR)
+            if self._expected is None:
+                time.sleep(RETRY_S)  # it has failed again before a frame came
             try:
                 self._restart()
             except OSError as again:
-                if again.errno in _GONE:
-                    self._recover(again)
-                    return
-                time.sleep(RETRY_S)
+                error = again
             else:
                 return
 
     def _await_return(self) -> None:
         """Until the device is back, under whatever number, or ``stop`` was called."""
+        self._expected = None
+        # What is there at this moment is another device, also where it has the same serial number, as copies have.
+        self._others = {identity for _, identity in self._kernel.nodes() if identity != self._identity}
         while not self._stopped:
             path = self._path_now()
             if path is not None:
@@ -306,8 +359,10 @@ class V4L2Grabber:
         """Where the device is now; None while it is not there."""
         if self._identity is None:
             return self._options.path
-        known = self._identity
-        return next((path for path, identity in self._kernel.nodes() if known.is_same_device(identity)), None)
+        there = {identity: path for path, identity in self._kernel.nodes()}
+        self._others &= there.keys()
+        known, others = self._identity, self._others
+        return next((path for one, path in there.items() if known.is_same_device(one) and one not in others), None)
 
 
 def open_grabber(url: str) -> V4L2Grabber:
@@ -360,14 +415,6 @@ _OPTIONS: Final[dict[str, tuple[str, Callable[[GrabberOptions, str], GrabberOpti
 
 def _picture(info: SourceInfo) -> tuple[int, int, int]:
     return info.width_px, info.height_px, info.bits
-
-
-def _meaning(flags: int) -> str:
-    """Of which moment a buffer's timestamp is."""
-    if flags & BufferFlag.TIMESTAMP_KINDS != BufferFlag.MONOTONIC:
-        return "arrival here"
-    is_start = flags & BufferFlag.TIMESTAMP_SOURCES == BufferFlag.START_OF_EXPOSURE
-    return "start of exposure" if is_start else "end of frame"
 
 
 def _why(error: OSError) -> str:

@@ -66,17 +66,17 @@ class Card:
         self._node = kernel.open(path)
         self._buffers: list[mmap.mmap] = []
         self._timings: v4l2.DvTimings | None = None
-        self._refused: tuple[int, ...] | None = None
+        self._refused: v4l2.DvTimings | None = None
         try:
             self._check(path)
             self._choose_input()
+            change = v4l2.EventSubscription(type=v4l2.EVENT_SOURCE_CHANGE)
+            self._tells_changes = ask(self._node, v4l2.SUBSCRIBE_EVENT, change) is not None
         except BaseException:
             self._node.close()
             raise
         real = str(Path(path).resolve()) if path.startswith("/dev/") else path
         self.identity = next((identity for name, identity in kernel.nodes() if name == real), None)
-        change = v4l2.EventSubscription(type=v4l2.EVENT_SOURCE_CHANGE)
-        ask(self._node, v4l2.SUBSCRIBE_EVENT, change)  # a card that tells of none is asked
 
     def _check(self, path: str) -> None:
         capability = v4l2.Capability()
@@ -88,9 +88,16 @@ class Card:
     def _choose_input(self) -> None:
         """Switch to the input asked for. Raises SourceError where there is none such."""
         wanted = self._options.input
-        if wanted is not None and ask(self._node, v4l2.S_INPUT, ctypes.c_int32(wanted)) is None:
-            there = ", ".join(str(entry.index) for entry in inputs_of(self._node)) or "none"
-            raise SourceError(f"{self._options.path}: input={wanted}: no such input; expected one of {there}")
+        if wanted is not None:
+            try:
+                self._node.call(v4l2.S_INPUT, ctypes.c_int32(wanted))
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.ENOTTY):
+                    raise
+                there = ", ".join(str(entry.index) for entry in inputs_of(self._node)) or "none"
+                raise SourceError(
+                    f"{self._options.path}: input={wanted}: no such input; expected one of {there}"
+                ) from error
         entry = self._input()
         self._has_timings = entry is not None and bool(entry.capabilities & InputCaps.DV_TIMINGS)
         if self._options.edid is not None:
@@ -139,7 +146,9 @@ class Card:
             if error.errno not in TIMINGS_SAY:
                 raise
         else:
-            self._refused = None if ask(self._node, v4l2.S_DV_TIMINGS, seen) is not None else seen.same_as
+            # Of interlaced video a buffer may hold half a picture.
+            is_taken = not seen.interlaced and ask(self._node, v4l2.S_DV_TIMINGS, seen) is not None
+            self._refused = None if is_taken else seen
         self._timings = v4l2.DvTimings()
         self._node.call(v4l2.G_DV_TIMINGS, self._timings)
 
@@ -166,7 +175,7 @@ class Card:
             int(pix.width),
             int(pix.height),
             int(pix.bytesperline) or int(pix.width) * max(1, form.row_bytes),
-            _is_full_range(pix),
+            _is_full_range(pix, form),
             self._set_rate(form, int(pix.width), int(pix.height)),
         )
 
@@ -190,7 +199,7 @@ class Card:
         wanted_hz = options.rate_hz or GOOD_RATE_HZ
 
         def merit(mode: Mode) -> tuple[float, int, int]:
-            enough = min(1.0, (mode.rate_hz or wanted_hz) / wanted_hz)
+            enough = min(1.0, max(mode.rates_hz, default=wanted_hz) / wanted_hz)
             area_px = 0 if self._has_timings else (mode.width_px or 0) * (mode.height_px or 0)
             return enough, area_px, -order.index(mode.format)
 
@@ -208,8 +217,8 @@ class Card:
             return None
         interval = parameters.parm.capture.timeperframe
         here = (form.code, width_px, height_px)
-        fastest = (m.rate_hz for m in modes_of(self._node) if (m.format, m.width_px, m.height_px) == here)
-        wanted_hz = self._options.rate_hz or next(fastest, None)
+        rates_hz = (m.rates_hz for m in modes_of(self._node) if (m.format, m.width_px, m.height_px) == here)
+        wanted_hz = self._options.rate_hz or max(next(rates_hz, ()), default=None)
         if wanted_hz is not None:
             interval.numerator, interval.denominator = 1000, round(1000 * wanted_hz)
             ask(self._node, v4l2.S_PARM, parameters)
@@ -280,7 +289,7 @@ class Card:
             self._node.call(v4l2.QUERYCAP, v4l2.Capability())  # ENODEV where it has gone
             return None
         fault = status_says(entry.status)
-        if self._has_timings and (in_full or fault is not None):
+        if self._has_timings and (in_full or fault is not None or not self._tells_changes):
             return self._timings_fault() or fault
         return fault
 
@@ -292,9 +301,9 @@ class Card:
             if error.errno in TIMINGS_SAY:
                 return TIMINGS_SAY[error.errno]
             raise
-        if seen.same_as == self._refused:
+        if self._refused is not None and seen.is_same_as(self._refused):
             return Signal.OUT_OF_RANGE
-        is_other = self._timings is not None and seen.same_as != self._timings.same_as
+        is_other = self._timings is not None and not seen.is_same_as(self._timings)
         return Signal.TIMINGS_CHANGED if is_other else None
 
 
@@ -303,8 +312,8 @@ def _is_ranged(mode: Mode) -> bool:
     return mode.width_px is None
 
 
-def _is_full_range(pix: v4l2.PixFormat) -> bool:
-    """Whether black is 0 and white the greatest code. YUV is of limited range unless the driver says otherwise."""
+def _is_full_range(pix: v4l2.PixFormat, form: PixelFormat) -> bool:
+    """Whether black is 0 and white the greatest code: as the driver says, else as the format usually has it."""
     if pix.quantization in (v4l2.QUANTIZATION_FULL, v4l2.QUANTIZATION_LIMITED):
         return bool(pix.quantization == v4l2.QUANTIZATION_FULL)
-    return bool(pix.colorspace == v4l2.COLORSPACE_JPEG)
+    return not form.is_yuv or bool(pix.colorspace == v4l2.COLORSPACE_JPEG)

@@ -38,12 +38,15 @@ class InputOffer:
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """A way to deliver frames; None: the driver does not say, or scales at will."""
+    """A way to deliver frames. Size None: whatever the input brings, or scaled at will.
+
+    ``rates_hz``: those that the driver lists, fastest first; of a range the fastest; none where it does not say.
+    """
 
     format: str
     width_px: int | None
     height_px: int | None
-    rate_hz: float | None
+    rates_hz: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,8 @@ class Device:
             yield f"  {chosen} input={entry.index}  {entry.name}{': ' + said if said else ''}"
         for mode in self.modes:
             size = "" if mode.width_px is None else f"  {mode.width_px}x{mode.height_px}"
-            yield f"    {mode.format}{size}{'' if mode.rate_hz is None else f'  to {mode.rate_hz:g}/s'}"
+            rates = ", ".join(f"{rate_hz:.4g}" for rate_hz in mode.rates_hz)
+            yield f"    {mode.format}{size}{f'  {rates}/s' if rates else ''}"
 
 
 def devices(kernel: Kernel | None = None) -> list[Device]:
@@ -163,9 +167,9 @@ def modes_of(node: Node) -> Iterator[Mode]:
         code = v4l2.letters(form.pixelformat)
         if code in PIXEL_FORMATS:
             sizes = list(_sizes_px(node, code))
-            yield from (Mode(code, *size, _fastest_hz(node, code, *size)) for size in sizes)
+            yield from (Mode(code, *size, _rates_hz(node, code, *size)) for size in sizes)
             if not sizes:
-                yield Mode(code, None, None, None)
+                yield Mode(code, None, None)
 
 
 def _sizes_px(node: Node, code: str) -> Iterator[tuple[int, int]]:
@@ -179,18 +183,18 @@ def _sizes_px(node: Node, code: str) -> Iterator[tuple[int, int]]:
         yield int(size.width), int(size.height)
 
 
-def _fastest_hz(node: Node, code: str, width_px: int, height_px: int) -> float | None:
-    rates = []
+def _rates_hz(node: Node, code: str, width_px: int, height_px: int) -> tuple[float, ...]:
+    rates = set()
     for index in range(_MOST_ENTRIES):
         asked = v4l2.FrameInterval(index=index, pixel_format=v4l2.fourcc(code), width=width_px, height=height_px)
         interval = ask(node, v4l2.ENUM_FRAMEINTERVALS, asked)
         if interval is None:
             break
         if interval.discrete.numerator:
-            rates.append(interval.discrete.denominator / interval.discrete.numerator)
+            rates.add(interval.discrete.denominator / interval.discrete.numerator)
         if interval.type != v4l2.DISCRETE:
             break
-    return max(rates, default=None)
+    return tuple(sorted(rates, reverse=True))
 
 
 def _offer(node: Node, entry: v4l2.Input) -> InputOffer:

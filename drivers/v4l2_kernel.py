@@ -7,9 +7,11 @@ put a simulated one in its place.
 
 import ctypes
 import fcntl
+import math
 import mmap
 import os
 import select
+import threading
 from collections.abc import Iterator
 from ctypes import Structure, Union, c_char, c_int32, c_int64, c_uint8, c_uint32, c_uint64, c_void_p
 from dataclasses import dataclass
@@ -227,10 +229,10 @@ class DvTimings(Structure):
             total_y = (total_y + self.il_vfrontporch + self.il_vsync + self.il_vbackporch) / 2
         return self.pixelclock / (total_x * total_y) if self.pixelclock and total_x * total_y else None
 
-    @property
-    def same_as(self) -> tuple[int, ...]:
-        """What two timings have in common where they are one: a measured pixel clock wanders by some parts in 1000."""
-        return self.width, self.height, self.interlaced, round((self.rate_hz or 0.0) * 2)
+    def is_same_as(self, other: "DvTimings") -> bool:
+        """Whether the two are one: a measured pixel clock wanders by some parts in 1000."""
+        picture = (self.width, self.height, self.interlaced) == (other.width, other.height, other.interlaced)
+        return picture and math.isclose(self.rate_hz or 0.0, other.rate_hz or 0.0, rel_tol=0.005)
 
 
 class _TimeSpec(Structure):
@@ -369,6 +371,7 @@ class DeviceNode:
     def __init__(self, path: str) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self._woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._waking = threading.Lock()
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLIN | select.POLLPRI)
         self._poll.register(self._woken, select.POLLIN)
@@ -377,14 +380,19 @@ class DeviceNode:
         return self._fd
 
     def call(self, request: int, argument: ctypes.Structure | ctypes.c_int32) -> None:
-        fcntl.ioctl(self._fd, request, argument)
+        while True:
+            try:
+                fcntl.ioctl(self._fd, request, argument)
+            except InterruptedError:
+                continue  # a signal came in between, which Python sees to by itself
+            return
 
     def map(self, offset: int, length: int) -> mmap.mmap:
         return mmap.mmap(self._fd, length, mmap.MAP_SHARED, mmap.PROT_READ, offset=offset)
 
     def wait(self, timeout_s: float) -> Ready:
         ready = Ready(0)
-        for descriptor, events in self._poll.poll(max(0, round(timeout_s * 1000))):
+        for descriptor, events in self._poll.poll(max(0, math.ceil(timeout_s * 1000))):
             if descriptor == self._woken:
                 os.eventfd_read(self._woken)
             else:
@@ -392,13 +400,17 @@ class DeviceNode:
         return ready
 
     def wake(self) -> None:
-        os.eventfd_write(self._woken, 1)
+        # Another thread may be closing: what has its descriptor's number next must not be written to.
+        with self._waking:
+            if self._woken >= 0:
+                os.eventfd_write(self._woken, 1)
 
     def close(self) -> None:
-        for descriptor in (self._fd, self._woken):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._fd = self._woken = -1
+        with self._waking:
+            for descriptor in (self._fd, self._woken):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            self._fd = self._woken = -1
 
 
 @dataclass(frozen=True, slots=True)

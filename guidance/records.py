@@ -11,6 +11,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.signal import SourceStatus
+
 PolygonPx = NDArray[np.float64]
 """Vertices, shape (n, 2), columns x and y, in input-frame pixels."""
 
@@ -283,7 +285,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How the service is doing, as told on the bus."""
+    """How the service is doing, as told on the bus. ``input``: what a live source says of itself."""
 
     source: str
     state: FrameState
@@ -293,3 +295,5 @@ class Health:
     latency_ms: float | None
     rate_hz: float | None
     corrupt: int = 0
+    input: SourceStatus | None = None
+    not_recorded: int = 0

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from drivers.signal import Signal
 from guidance.records import FrameState
 from guidance.wire import AlertMessage, FindingsMessage, Rounded, WireModel
 
@@ -44,9 +45,26 @@ class Topic(StrEnum):
     HEALTH = "health"
 
 
+class InputBody(WireModel):
+    """What a grabber says of its input.
+
+    ``since_s``: since when ``signal`` has been so, by the clock of ``sent_s``. ``frames``: delivered, bad ones too.
+    ``dropped``: never delivered. ``restarts``: how often the stream was started anew.
+    """
+
+    signal: Signal
+    since_s: Seconds
+    frames: Count
+    dropped: Count
+    corrupt: Count
+    restarts: Count
+
+
 class HealthBody(WireModel):
     """How the service is doing, and all that a late joiner must know at once.
 
+    ``dropped``: frames that no analysis has seen, because the source lost them or a newer one came before their turn.
+    ``not_recorded``: those that the recorder was too far behind for. ``input``: None where the source is no grabber.
     ``alerts``: every alert that is raised or acknowledged and not over, worst first. A reader that missed
     changes takes this list. ``findings_t_s``: the time of the last findings, None before the first.
     """
@@ -57,6 +75,8 @@ class HealthBody(WireModel):
     pulses: Count
     dropped: Count
     corrupt: Count = 0
+    input: InputBody | None = None
+    not_recorded: Count = 0
     latency_ms: Rounded | None
     rate_hz: Rounded | None
     findings_t_s: Seconds | None

@@ -11,6 +11,7 @@ import ipaddress
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,6 +24,7 @@ from guidance.bus.messages import (
     FrameMessage,
     HealthBody,
     HealthEnvelope,
+    InputBody,
     Message,
     Topic,
     frame_parts,
@@ -103,6 +105,8 @@ class Publisher(_Bound):
             pulses=health.pulses,
             dropped=health.dropped,
             corrupt=health.corrupt,
+            input=None if health.input is None else InputBody(**asdict(health.input)),
+            not_recorded=health.not_recorded,
             latency_ms=health.latency_ms,
             rate_hz=health.rate_hz,
             findings_t_s=findings_t_s,

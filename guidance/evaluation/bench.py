@@ -7,7 +7,7 @@ runs on the same frames in the same process with one thread.
 import platform
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from time import perf_counter_ns
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 
 import guidance
 from drivers.frame import Frame
+from guidance.evaluation.capture_bench import HEIGHT_PX, RATE_HZ, WIDTH_PX, CaptureCost, capture_cost
 from guidance.phantom.source import PhantomSource
 from guidance.safety.alarms import Watch
 from guidance.settings import Settings
@@ -26,16 +27,18 @@ SCENARIO = "leak_foramen"
 """Contrast, a needle and cement within 14 s: all stages have work to do."""
 WARM_UP_FRAMES = 5
 PERCENTILES = (50, 90, 99)
+CAPTURE = f"{WIDTH_PX} x {HEIGHT_PX} at {RATE_HZ}/s"
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Milliseconds by stage, one row a stage, each with p50, p90, p99 and max."""
+    """Milliseconds by stage, one row a stage, each with p50, p90, p99 and max; and what a grabber's frames cost."""
 
     size_px: int
     frames: int
     stages: dict[str, dict[str, float]]
     compared: dict[str, dict[str, float]]
+    capture: dict[str, CaptureCost]
 
     def as_json(self) -> dict[str, Any]:
         """The report with the machine and the versions that it holds for."""
@@ -47,6 +50,7 @@ class Report:
             "frames": self.frames,
             "stages_ms": self.stages,
             "compared_ms": self.compared,
+            "capture": {code: asdict(cost) for code, cost in self.capture.items()},
         }
 
     def as_table(self) -> str:
@@ -56,6 +60,9 @@ class Report:
             lines.append(f"{title:28}" + "".join(f"{name:>9}" for name in ("p50", "p90", "p99", "max")))
             lines += [f"{name:28}" + "".join(f"{value:9.2f}" for value in row.values()) for name, row in rows.items()]
             lines.append("")
+        lines.append(f"{'a grabber of ' + CAPTURE:28}{'KiB':>9}{'p50':>9}{'max':>9}{'% of a core':>13}")
+        for code, cost in self.capture.items():
+            lines.append(f"{code:28}{cost.frame_kib:9}{cost.p50_ms:9.2f}{cost.max_ms:9.2f}{cost.core_percent:13.1f}")
         return "\n".join(lines)
 
 
@@ -84,7 +91,9 @@ def bench(size_px: int, frames: int) -> Report:
         lap("as JSON")
         spent["whole"].append((perf_counter_ns() - begin) / 1e6)
     timed = len(pulses) - WARM_UP_FRAMES
-    return Report(size_px, timed, {stage: _summary(ms) for stage, ms in spent.items()}, _compare(pulses))
+    stages = {stage: _summary(ms) for stage, ms in spent.items()}
+    pictures = [np.asarray(frame.pixels, np.uint8) for frame in pulses]
+    return Report(size_px, timed, stages, _compare(pulses), capture_cost(pictures, timed))
 
 
 def _pulses(size_px: int, count: int) -> tuple[list[Frame], PhantomSource]:

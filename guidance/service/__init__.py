@@ -1,10 +1,12 @@
 """Threads, processes and wiring: the only place that owns them.
 
 capture ──newest frame──> analysis ──findings, alerts, heartbeat──> bus
-                              └──newest result──> pictures ──JPEG and overlay──> bus
+   │                          └──newest result──> pictures ──JPEG and overlay──> bus
+   └──every frame──> recording ──> a recorder, where there is one
 dashboard: a process of its own, one more reader of the bus; restarted when it dies.
 
-Every hand-over holds one thing, the newest, so that nothing lags behind and no stage waits for a later one. The
+Every hand-over holds one thing, the newest, so that nothing lags behind and no stage waits for a later one; but for the
+recording's, which holds some frames and counts those that it has no room for. The
 heartbeat comes from the analysis thread itself: if analysis hangs, readers hear silence and know. If any thread
 fails, everything is stopped: a frozen picture must never pass for a live one.
 """

@@ -18,10 +18,14 @@ from guidance.overlay import draw, strokes_json
 from guidance.records import Alert, CasePlan, Findings, FrameState, Health
 from guidance.safety.alarms import Watch
 from guidance.service.capture import PATIENCE_S, TICK_S, Capture, Captured, Case, Slot
+from guidance.service.recording import Recording
 from guidance.settings import Settings
 from guidance.wire import AlertMessage, FindingsMessage, alert_message, findings_message
 
 JPEG_QUALITY = 85
+
+WATCH_S = 0.025
+"""How often the source's own word on its input is looked at while no frame comes."""
 
 
 class Analyses(Protocol):
@@ -61,6 +65,7 @@ class Analysis:
         shown: Slot[Shown],
         publisher: Publisher,
         stopping: threading.Event,
+        recording: Recording | None = None,
     ) -> None:
         self._plan = plan
         self._settings = settings
@@ -70,6 +75,7 @@ class Analysis:
         self._shown = shown
         self._publisher = publisher
         self._stopping = stopping
+        self._recording = recording
         self._last: Captured | None = None
         self._last_shown: Shown | None = None
         self._told_s = 0.0
@@ -88,12 +94,12 @@ class Analysis:
         self._begin(case)
         self._capture.analysis_is_ready.set()
         while not self._stopping.is_set():
-            captured = self._newest.take(min(TICK_S, max(0.0, self._beat_due_s - time.monotonic())))
+            captured = self._newest.take(min(WATCH_S, max(0.0, self._beat_due_s - time.monotonic())))
             if captured is not None:
                 self._see(captured)
             elif (present := self._capture.case) is not None and present is not self._case:
                 self._begin(present)
-            elif time.monotonic() > self._capture.due_s + PATIENCE_S or self._input_is_down():
+            elif self._is_lost() and _age_s(self._told_s) >= TICK_S:
                 self._see_nothing()
             if time.monotonic() >= self._beat_due_s:
                 self._beat_due_s = time.monotonic() + HEARTBEAT_S
@@ -125,8 +131,10 @@ class Analysis:
             self._picture = captured.frame
         self._tell(findings, captured.at_s)
 
-    def _input_is_down(self) -> bool:
-        """Whether a live source has told of a fault since its last frame: nobody need wait for the next."""
+    def _is_lost(self) -> bool:
+        """Whether a frame is overdue, or a live source has told of a fault since its last one."""
+        if time.monotonic() > self._capture.due_s + PATIENCE_S:
+            return True
         status = self._capture.status
         if status is None or status.signal is Signal.LIVE:
             return False
@@ -192,6 +200,8 @@ class Analysis:
             latency_ms=self._latency_ms,
             rate_hz=self._rate_hz(),
             corrupt=0 if status is None else status.corrupt,
+            input=status,
+            not_recorded=0 if self._recording is None else self._recording.not_recorded,
         )
         active = [alert_message(alert) for alert in self._watch.active]
         self._publisher.tell_health(self._case.id, health, active, None if last is None else last.findings.t_s)

@@ -78,7 +78,7 @@ class Captured:
 
 
 class Capture:
-    """Reads the source and hands over its newest frame.
+    """Reads the source and hands over its newest frame, and every frame to ``every`` where somebody wants them.
 
     A recording is played at the pace of its own timestamps, or with ``pace`` False as fast as analysis takes it,
     without a loss. A live source that is lost is opened again until it is back; if it returns with the same
@@ -86,12 +86,19 @@ class Capture:
     """
 
     def __init__(
-        self, open_source: OpenSource, loop: bool, pace: bool, newest: Slot[Captured], stopping: threading.Event
+        self,
+        open_source: OpenSource,
+        loop: bool,
+        pace: bool,
+        newest: Slot[Captured],
+        stopping: threading.Event,
+        every: Callable[[Captured], None] | None = None,
     ) -> None:
         self._open_source = open_source
         self._loop = loop
         self._pace = pace
         self._newest = newest
+        self._every = every
         self._stopping = stopping
         self._started = datetime.now(UTC)
         self._numbers = itertools.count(1)
@@ -209,6 +216,8 @@ class Capture:
     def _hand_over(self, case: Case, frame: Frame) -> None:
         self._last = Captured(case, frame, time.monotonic())
         self.frames += 1
+        if self._every is not None:
+            self._every(self._last)
         self.dropped += self._newest.put(self._last)
 
     def _case_of(self, info: SourceInfo) -> Case:

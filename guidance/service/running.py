@@ -22,6 +22,7 @@ from guidance.records import CasePlan
 from guidance.service.analysis import Analysis, MakePipeline, Pictures, Shown
 from guidance.service.capture import TICK_S, Capture, Captured, OpenSource, Slot
 from guidance.service.dashboard import Dashboard
+from guidance.service.recording import Record, Recording
 from guidance.settings import Settings
 from guidance.vision.pipeline import Pipeline
 
@@ -42,6 +43,7 @@ class Service:
     are told to stop and ``failure`` holds the error: SourceError where the source could not be opened at all,
     anything else is a bug. ``stop`` may be called twice and leaves no thread, process or socket; a source that
     blocks for longer than 1.5 s in reading a frame is the one thing that it cannot end, and it says so.
+    ``record``: gets every captured frame, see ``Recording``.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Service:
         pace: bool = True,
         make_pipeline: MakePipeline = Pipeline,
         dashboard: Sequence[str] = ("-m", "web"),
+        record: Record | None = None,
     ) -> None:
         self._plan = plan
         self._settings = settings
@@ -69,7 +72,9 @@ class Service:
         self.stopping = threading.Event()
         self.failure: BaseException | None = None
         self._newest: Slot[Captured] = Slot()
-        self._capture = Capture(open_source, loop, pace, self._newest, self.stopping)
+        self._recording = None if record is None else Recording(record, self.stopping)
+        every = None if self._recording is None else self._recording.put
+        self._capture = Capture(open_source, loop, pace, self._newest, self.stopping, every)
 
     def start(self) -> None:
         """Take the ports and start every thread. Raises BusError, with nothing left behind."""
@@ -96,7 +101,10 @@ class Service:
                 shown,
                 bus,
                 self.stopping,
+                self._recording,
             )
+            if self._recording is not None:
+                self._start_thread("recording", self._recording.run)
             self._start_thread("pictures", Pictures(shown, frames, self.stopping).run)
             self._start_thread("analysis", analysis.run)
             self._start_thread("capture", self._capture.run)

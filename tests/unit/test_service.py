@@ -27,6 +27,7 @@ from drivers.frame import Frame, FrameFlag, FrameSource, SourceInfo, freeze
 from drivers.signal import Signal, SourceStatus
 from drivers.v4l2 import V4L2Grabber
 from drivers.v4l2_card import GrabberOptions
+from drivers.v4l2_kernel import InputStatus
 from guidance.bus.messages import (
     HEARTBEAT_S,
     AlertEnvelope,
@@ -40,6 +41,8 @@ from guidance.bus.subscriber import Subscriber
 from guidance.records import AlertKind, AlertState, CasePlan, Findings, FrameState, Health, Phase, Scale, ScaleSource
 from guidance.service import Service, listen, read_ahead, run_until_asked
 from guidance.service.analysis import gray_jpeg
+from guidance.service.capture import Captured
+from guidance.service.recording import ROOM_FRAMES
 from guidance.settings import Settings
 from tests.unit.drivers.fake_v4l2 import Card, FakeKernel
 
@@ -148,6 +151,7 @@ def small_service(
     port: int = 0,
     pipeline: type[SmallPipeline] = SmallPipeline,
     dashboard: str = QUIET_DASHBOARD,
+    record: Callable[[Captured], None] | None = None,
 ) -> Service:
     return Service(
         open_source,
@@ -159,6 +163,7 @@ def small_service(
         pace=pace,
         make_pipeline=pipeline,
         dashboard=("-c", dashboard),
+        record=record,
     )
 
 
@@ -326,6 +331,73 @@ def test_a_grabber_that_is_unplugged_is_told_in_words_and_its_case_goes_on_when_
     assert first.case == raised.case == cleared.case == after.case
     assert after.body.input_fault is None
     assert back.open_nodes == 0
+
+
+def test_the_heartbeat_carries_what_the_grabber_counts_and_the_state_of_its_input() -> None:
+    pictures = np.random.default_rng(1).integers(60, 200, (8, 32, 48), np.uint8)
+    card = Card(formats=("GREY",), sizes=((48, 32),), pictures=pictures)
+    opened = lambda: V4L2Grabber(GrabberOptions(card.path), FakeKernel(card))  # noqa: E731
+    with small_service(opened) as service, Subscriber(service.bus_endpoint) as reader:
+        hear(reader, lambda m: isinstance(m, FindingsEnvelope) and m.body.state is FrameState.LIVE)
+        card.status = int(InputStatus.NO_H_LOCK)
+        # The card's word may be in a heartbeat before the frame that comes with it has been looked at.
+        bad = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.state is FrameState.NO_SIGNAL)
+        with card.lock:
+            card.status, card.sequence = 0, card.sequence + 7
+        good = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.input.signal is Signal.LIVE)
+    assert isinstance(bad, HealthEnvelope)
+    assert isinstance(good, HealthEnvelope)
+    assert good.body.input is not None
+    assert bad.body.input is not None
+    assert bad.body.input.signal is Signal.NO_LOCK
+    assert good.body.input.dropped >= 7
+
+
+def test_a_grabber_that_hangs_in_the_kernel_is_told_as_no_signal_and_does_not_keep_the_service_from_ending() -> None:
+    pictures = np.random.default_rng(1).integers(60, 200, (8, 32, 48), np.uint8)
+    card = Card(formats=("GREY",), sizes=((48, 32),), pictures=pictures)
+    opened = lambda: V4L2Grabber(GrabberOptions(card.path), FakeKernel(card))  # noqa: E731
+    try:
+        with small_service(opened) as service, Subscriber(service.bus_endpoint) as reader:
+            hear(reader, lambda m: isinstance(m, FindingsEnvelope) and m.body.state is FrameState.LIVE)
+            card.answers.clear()
+            hear(reader, lambda m: isinstance(m, AlertEnvelope) and m.body.kind is AlertKind.VIDEO_LOST)
+            told = hear(reader, lambda m: isinstance(m, FindingsEnvelope) and m.body.input_fault is not None)
+    finally:
+        card.answers.set()
+    assert isinstance(told, FindingsEnvelope)
+    assert told.body.state is FrameState.NO_SIGNAL
+    assert told.body.input_fault == Signal.STALLED.words
+
+
+def test_every_frame_goes_to_the_recorder_in_order_whatever_the_analysis_skips() -> None:
+    recorded: list[int] = []
+    service = small_service(
+        source(frames(120), live=True), record=lambda captured: recorded.append(captured.frame.sequence)
+    )
+    with service:
+        wait_until(lambda: len(recorded) >= 100, within_s=10)
+    assert recorded[:100] == list(range(100))
+
+
+def test_what_a_recorder_is_too_far_behind_for_is_counted_and_published_and_holds_nobody_up() -> None:
+    may_go_on = threading.Event()
+    seen: list[int] = []
+
+    def stuck(captured: Captured) -> None:
+        seen.append(captured.frame.sequence)
+        may_go_on.wait(10)
+
+    with (
+        small_service(source(frames(400), live=True), record=stuck) as service,
+        Subscriber(service.bus_endpoint) as reader,
+    ):
+        told = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.not_recorded >= 5, within_s=10)
+        may_go_on.set()
+    assert isinstance(told, HealthEnvelope)
+    assert told.body.frames - 1 >= told.body.not_recorded + ROOM_FRAMES
+    assert told.body.state is FrameState.LIVE
+    assert seen[: ROOM_FRAMES + 1] == list(range(ROOM_FRAMES + 1))
 
 
 def test_a_live_source_that_never_gives_a_frame_is_no_signal_and_not_silence() -> None:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from drivers import v4l2_kernel as v4l2
 from drivers.luma import full_range_table
 from drivers.v4l2_kernel import DeviceNode
-from tests.v4l2.guest_vivid import CONTROLS, DV_SIGNAL, DV_TIMINGS, SMALL_60, turn
+from tests.v4l2.guest_vivid import CONTROLS, DV_SIGNAL, DV_TIMINGS, OSD_TEXT, SELECTED, SMALL_60, turn
 from tests.v4l2.watched import Watched, nothing_leaked, tell
 
-OSD_TEXT, LOOP = CONTROLS + 0x01, CONTROLS + 0x25
+LOOP = CONTROLS + 0x25
 INPUT, OUTPUT = "/dev/video0", "/dev/video1"
 TYPE_OUTPUT = 2
 CROP, COMPOSE = 0x0, 0x100
@@ -135,7 +135,7 @@ def whole(node: DeviceNode, kind: int) -> None:
 
 def main() -> None:
     turn(DV_TIMINGS, SMALL_60)
-    turn(DV_SIGNAL, 4)
+    turn(DV_SIGNAL, SELECTED)
     turn(OSD_TEXT, 2)
     nothing_leaked()
     for code in ("GREY", "UYVY"):

@@ -6,6 +6,7 @@ Writes one JSON object an exercise to /mnt/results.jsonl. Expectations stand in 
 import time
 import zlib
 from itertools import pairwise
+from statistics import median
 
 import numpy as np
 
@@ -13,9 +14,10 @@ from drivers.luma import full_range_table
 from drivers.signal import Signal
 from drivers.v4l2_devices import devices
 from tests.v4l2.usb_grabber import HEIGHT, WIDTH, UsbGrabber
-from tests.v4l2.watched import Watched, nothing_leaked, tell
+from tests.v4l2.watched import Watched, held, nothing_leaked, tell
 
 SERIAL = "FG-1"
+REPLUGS = 10
 
 
 def appears(timeout_s: float = 20.0) -> str | None:
@@ -45,21 +47,51 @@ def content(watched: Watched, count: int = 30) -> None:
     tell(fault="content", frames=count, unknown=len(numbers) - len(known), in_order=rises)
 
 
-def damaged(watched: Watched, usb: UsbGrabber, fault: str) -> None:
+def damaged(watched: Watched, usb: UsbGrabber, fault: str, count: int = 10) -> None:
     """uvcvideo drops what is marked or short without a word: only the missing number tells."""
     before, _ = watched.settled()
-    usb.faults.append(fault)
-    watched.until(lambda: not usb.faults)
-    since_s = time.monotonic()
-    watched.until(lambda: len([frame for frame in watched.frames if frame.at_s > since_s]) >= 5)
+    for _ in range(count):
+        usb.faults.append(fault)
+        watched.until(lambda: not usb.faults)
+        since_s = time.monotonic()
+        watched.until(lambda since_s=since_s: len([f for f in watched.frames if f.at_s > since_s]) >= 3)
     after, _ = watched.settled()
-    tell(fault=fault, dropped=after.dropped - before.dropped, corrupt=after.corrupt - before.corrupt)
+    tell(fault=fault, count=count, dropped=after.dropped - before.dropped, corrupt=after.corrupt - before.corrupt)
+
+
+def silence(watched: Watched, usb: UsbGrabber) -> None:
+    usb.silent = True
+    fell_s = watched.frames[-1].at_s
+    watched.until(watched.says(Signal.STALLED))
+    told_s = watched.told_s(Signal.STALLED, fell_s)
+    last_s = watched.frames[-1].at_s
+    usb.silent = False
+    back_s = time.monotonic()
+    watched.until(watched.good_after(back_s))
+    recovered_ms = (watched.frames[-1].at_s - back_s) * 1000
+    tell(fault="silence", told_ms=None if told_s is None else (told_s - last_s) * 1000, recovered_ms=recovered_ms)
+
+
+def pulled(watched: Watched, usb: UsbGrabber) -> float | None:
+    """Milliseconds until it is told that the grabber is gone."""
+    since_s = time.monotonic()
+    usb.unplug()
+    watched.until(watched.says(Signal.UNPLUGGED))
+    told_s = watched.told_s(Signal.UNPLUGGED, since_s)
+    return None if told_s is None else (told_s - since_s) * 1000
+
+
+def plugged(watched: Watched, port: int) -> tuple[UsbGrabber, float | None]:
+    """The grabber in a port, and the milliseconds until it delivers, all that the kernel does included."""
+    back_s = time.monotonic()
+    usb = UsbGrabber(SERIAL, port)
+    return usb, watched.until(watched.good_after(back_s), 20)
 
 
 def main() -> None:
     nothing_leaked()
-    usb = UsbGrabber(SERIAL)
     plugged_s = time.monotonic()
+    usb = UsbGrabber(SERIAL)
     url = appears()
     tell(fault="plug", url=url, took_ms=(time.monotonic() - plugged_s) * 1000)
     assert url is not None
@@ -67,19 +99,28 @@ def main() -> None:
         content(watched)
         for fault in ("error", "short"):
             damaged(watched, usb, fault)
-        usb.silent = True
-        tell(fault="silence", told_ms=watched.until(watched.says(Signal.STALLED)))
-        usb.silent = False
-        tell(fault="after silence", recovered_ms=watched.until(watched.good_after(time.monotonic())))
-        usb.unplug()
-        tell(fault="unplug", told_ms=watched.until(watched.says(Signal.UNPLUGGED)))
-        time.sleep(0.5)
+        silence(watched, usb)
+        name = watched.grabber.info.name
+        told_ms = pulled(watched, usb)
         stranger = UsbGrabber("FG-2", port=1)
         time.sleep(2)
         tell(fault="stranger", state=watched.grabber.status.signal)
-        usb = UsbGrabber(SERIAL, port=2)
-        back_s = time.monotonic()
-        tell(fault="replug", recovered_ms=watched.until(watched.good_after(back_s), 20))
+        usb, recovered_ms = plugged(watched, port=2)
+        tell(fault="replug", told_ms=told_ms, recovered_ms=recovered_ms, before=name, after=watched.grabber.info.name)
+
+        before, told, recovered = held(), [], []
+        for i in range(REPLUGS):
+            told.append(pulled(watched, usb))
+            usb, again_ms = plugged(watched, port=2 + i % 2)
+            recovered.append(again_ms)
+        missed = told.count(None) + recovered.count(None)
+        tell(fault="replugged again and again", count=REPLUGS, missed=missed, held_before=before, held_after=held())
+        if not missed:
+            tell(
+                fault="replug figures",
+                told_ms=[median(told), max(told)],
+                recovered_ms=[median(recovered), max(recovered)],
+            )
     usb.unplug()
     stranger.unplug()
     nothing_leaked()

@@ -190,19 +190,20 @@ class UsbGrabber:
         rest, due_s = b"", time.monotonic()
         try:
             while not self._is_gone:
+                if not rest:
+                    due_s = max(due_s + 1 / RATE_HZ, time.monotonic() - 1 / RATE_HZ)
+                    time.sleep(max(0.0, due_s - time.monotonic()))
                 with self._changed:
                     self._changed.wait_for(lambda: self._is_gone or (bool(self._waiting) and not self.silent), 0.05)
                     if self._is_gone:
                         return
                     if not self._waiting or self.silent:
                         continue
+                    rest = rest or self._payload()
+                    # Answered while nobody can take it back: the kernel hangs up on an answer to what it has withdrawn.
                     number, length = self._waiting.pop(0)
-                if not rest:
-                    due_s = max(due_s + 1 / RATE_HZ, time.monotonic() - 1 / RATE_HZ)
-                    time.sleep(max(0.0, due_s - time.monotonic()))
-                    rest = self._payload()
-                part, rest = rest[:length], rest[length:]
-                self._reply(number, 0, part, 1)
+                    part, rest = rest[:length], rest[length:]
+                    self._reply(number, 0, part, 1)
         except OSError:
             return  # unplugged
 

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from drivers.frame import FrameFlag
-from drivers.signal import Signal, SourceStatus
+from drivers.signal import Signal, SourceStatus, StatusNote
 from drivers.v4l2 import open_grabber
 
 
@@ -27,11 +27,26 @@ class Seen:
     checksum: int
 
 
+class _Journal(StatusNote):
+    """Also when each state was told, however short."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[float, Signal]] = []
+
+    def say(self, signal: Signal) -> None:
+        is_news = signal is not self.status.signal
+        super().say(signal)
+        if is_news:
+            self.told.append((time.monotonic(), signal))
+
+
 class Watched:
     """A grabber read by a thread, with all that it told."""
 
     def __init__(self, url: str) -> None:
         self.grabber = open_grabber(url)
+        self._journal = self.grabber._note = _Journal()
         self.frames: list[Seen] = []
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._read)
@@ -74,6 +89,11 @@ class Watched:
             time.sleep(0.002)
         return None
 
+    def told_s(self, signal: Signal, since_s: float) -> float | None:
+        """When the state was first told after ``since_s``; None where it has not been."""
+        newest = self._journal.told[-100:]
+        return next((at_s for at_s, told in newest if told is signal and at_s >= since_s), None)
+
     def says(self, *signals: Signal) -> Callable[[], bool]:
         return lambda: self.grabber.status.signal in signals
 
@@ -87,15 +107,26 @@ class Watched:
             if status.frames == len(frames) and status is self.grabber.status:
                 return status, [frame.sequence for frame in frames]
 
-    def flags_after(self, since_s: float) -> list[FrameFlag]:
-        return [frame.flags for frame in self.frames if frame.at_s > since_s]
+
+def _plain(value: Any) -> Any:
+    """What numpy counts, as JSON's own number."""
+    return value.item()
 
 
 def tell(**result: Any) -> None:
     with Path("/mnt/results.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(result, default=str) + "\n")
+        file.write(json.dumps(result, default=_plain) + "\n")
     print(result, flush=True)
 
 
+def held() -> dict[str, int]:
+    """What a driver might leave behind: threads, descriptors, buffers of a device that are still mapped."""
+    return {
+        "threads": threading.active_count(),
+        "descriptors": len(list(Path("/proc/self/fd").iterdir())),
+        "buffers": Path("/proc/self/maps").read_text().count("/dev/video"),
+    }
+
+
 def nothing_leaked() -> None:
-    tell(fault="leaks", threads=threading.active_count(), descriptors=len(list(Path("/proc/self/fd").iterdir())))
+    tell(fault="leaks", **held())

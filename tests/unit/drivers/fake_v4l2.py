@@ -45,6 +45,7 @@ class Card:
     """For each request, the errors that its next calls come to."""
     sequence: int = 0
     padding: int = 0
+    quantization: int = 0
     flags: int = MONOTONIC
     waiting: deque[tuple[int, int, int, float]] = field(default_factory=deque)
     events: int = 0
@@ -57,10 +58,14 @@ class Card:
 
     def __post_init__(self) -> None:
         self.lock = threading.Condition()
+        self.answers = threading.Event()
+        """Cleared, questions about the input hang as they may in a driver that waits for its hardware."""
+        self.answers.set()
         self.free: deque[int] = deque()
         self.memory: list[mmap.mmap] = []
         self.format = v4l2.PixFormat(width=self.sizes[0][0], height=self.sizes[0][1])
         self.set_timings = self.source
+        self.query_timings = lambda: self.source
         self.is_streaming = False
         self.chosen_input = 0
 
@@ -90,7 +95,10 @@ class Card:
 
     def unplug(self) -> None:
         with self.lock:
-            self.is_there = False
+            self.is_there = self.is_streaming = False
+            self.free.clear()
+            self.waiting.clear()
+            self.memory = []
             self.lock.notify_all()
 
 
@@ -159,6 +167,8 @@ class FakeNode:
 
     def call(self, request: int, argument: ctypes.Structure | ctypes.c_int32) -> None:
         card = self.card
+        if request == v4l2.ENUMINPUT:
+            card.answers.wait()
         with card.lock:
             if not card.is_there or not self.is_open:
                 raise OSError(errno.ENODEV, "No such device")
@@ -222,6 +232,7 @@ def _set_format(card: Card, told: Any) -> None:
     wide = {"GREY": 1, "NV12": 1, "BGR3": 3, "RGB3": 3, "MJPG": 0}.get(code, 2)
     pix.bytesperline = pix.width * wide + card.padding if wide else 0
     pix.sizeimage = max(pix.bytesperline, pix.width) * pix.height * (3 if code == "NV12" else 2) // 2
+    pix.quantization = card.quantization
     card.format = v4l2.PixFormat.from_buffer_copy(pix)
 
 
@@ -264,7 +275,8 @@ def _stream_off(card: Card, told: Any) -> None:
 def _query_timings(card: Card, told: Any) -> None:
     if card.timings_errno:
         _refuse(card.timings_errno)
-    ctypes.memmove(ctypes.addressof(told), ctypes.addressof(card.source), ctypes.sizeof(told))
+    seen = card.query_timings()
+    ctypes.memmove(ctypes.addressof(told), ctypes.addressof(seen), ctypes.sizeof(told))
 
 
 def _get_timings(card: Card, told: Any) -> None:

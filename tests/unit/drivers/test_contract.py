@@ -2,7 +2,9 @@
 
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
@@ -13,7 +15,9 @@ import pytest
 import tifffile
 
 from drivers.decklink import DeckLinkCard
+from drivers.errors import SourceError
 from drivers.frame import Frame, FrameSource
+from drivers.signal import LiveSource, Signal, as_live
 from drivers.sources import open_source
 from drivers.v4l2 import V4L2Grabber
 from drivers.v4l2_card import GrabberOptions
@@ -23,9 +27,17 @@ from tests.unit.drivers.fake_v4l2 import Card, FakeKernel
 from tests.unit.drivers.written import pictures, recode, write_dicom, write_video
 
 
+def _remove_files(source: FrameSource, folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+
+
 @dataclass(frozen=True)
 class Kind:
-    """A kind of source. ``open_in``: one with six frames or more, made in an empty folder."""
+    """A kind of source. ``open_in``: one with six frames or more, made in an empty folder.
+
+    ``lose``: takes away what it reads; None where nothing could go. ``silence``: a live one gives no more.
+    """
 
     name: str
     open_in: Callable[[Path], FrameSource]
@@ -33,6 +45,8 @@ class Kind:
     shape: tuple[int, int] = (48, 70)
     rate_hz: float = 15
     live: bool = False
+    lose: Callable[[FrameSource, Path], None] | None = _remove_files
+    silence: Callable[[FrameSource], None] = lambda source: None
 
 
 def recorded(name: str, write: Callable[[Path], str], bits: int = 8) -> Kind:
@@ -48,6 +62,22 @@ def _grabber(folder: Path) -> FrameSource:
 def _decklink(folder: Path) -> FrameSource:
     steps = ";".join(["caps 70 48", *(f"frame {i} {16 + i}" for i in range(12))])
     return DeckLinkCard("DeckLink 0", [], [sys.executable, str(fake_gstreamer.__file__), steps])
+
+
+def _card(source: FrameSource) -> Card:
+    return source._kernel.cards[0]  # type: ignore[attr-defined,no-any-return]
+
+
+def _unplug(source: FrameSource, folder: Path) -> None:
+    _card(source).unplug()
+
+
+def _silence(source: FrameSource) -> None:
+    _card(source).pictures = None
+
+
+def _kill(source: FrameSource, folder: Path) -> None:
+    source._process.kill()  # type: ignore[attr-defined]
 
 
 def _phantom(folder: Path) -> FrameSource:
@@ -101,9 +131,9 @@ KINDS = [
     ),
     recorded("JPEG-LS DICOM", lambda at: str(recode(write_dicom(at / "r.dcm", pictures()), "JPEGLSLossless"))),
     recorded("folder of single DICOM frames", _single_dicom_frames),
-    Kind("V4L2 grabber", _grabber, live=True),
-    Kind("DeckLink card", _decklink, rate_hz=30, live=True),
-    Kind("phantom", _phantom, shape=(128, 128), rate_hz=7.5),
+    Kind("V4L2 grabber", _grabber, live=True, lose=_unplug, silence=_silence),
+    Kind("DeckLink card", _decklink, rate_hz=30, live=True, lose=_kill),
+    Kind("phantom", _phantom, shape=(128, 128), rate_hz=7.5, lose=None),
 ]
 
 
@@ -175,6 +205,41 @@ def test_a_frame_outlives_those_after_it(source: FrameSource) -> None:
     assert all(np.array_equal(frame.pixels, copy) for frame, copy in kept)
 
 
+def test_a_source_that_is_lost_says_so_and_leaves_nothing_behind(
+    source: FrameSource, kind: Kind, tmp_path: Path
+) -> None:
+    if kind.lose is None:
+        return
+    _read(source)
+    before = _held()
+    if kind.live:
+        with _reading(source) as live:
+            kind.lose(source, tmp_path)
+            _eventually(lambda: live.status.signal in (Signal.UNPLUGGED, Signal.STREAM_ERROR))
+    else:
+        kind.lose(source, tmp_path)
+        with pytest.raises(SourceError, match=str(tmp_path)) as told, source:
+            list(source)
+        assert "\n" not in str(told.value)
+
+    # A thread that has been joined may be the system's for a moment longer.
+    _eventually(lambda: _held() == before)
+
+
+def test_a_live_source_that_falls_silent_says_so_and_its_iteration_ends_when_it_is_told_to(
+    source: FrameSource, kind: Kind
+) -> None:
+    if not kind.live:
+        return
+    _read(source)
+    before = _held()
+    with _reading(source) as live:
+        kind.silence(source)
+        _eventually(lambda: live.status.signal is Signal.STALLED)
+
+    _eventually(lambda: _held() == before)
+
+
 def test_closing_twice_and_in_mid_run_leaves_no_thread_and_no_descriptor(source: FrameSource) -> None:
     _read(source)
     before = _held()
@@ -203,6 +268,30 @@ def test_opening_without_reading_and_opening_twice_leaves_nothing_behind(source:
 def test_info_before_opening_is_a_mistake_of_the_caller(source: FrameSource) -> None:
     with pytest.raises(RuntimeError, match="not opened yet"):
         _ = source.info
+
+
+@contextmanager
+def _reading(source: FrameSource) -> Iterator[LiveSource]:
+    """The source, live, while a thread reads it; at the end it is told to stop, and must."""
+    with source:
+        live = as_live(source)
+        assert live is not None
+        reader = threading.Thread(target=lambda: [None for _ in source])
+        reader.start()
+        try:
+            _eventually(lambda: live.status.signal is Signal.LIVE)
+            yield live
+        finally:
+            live.stop()
+            reader.join(10)
+        assert not reader.is_alive()
+
+
+def _eventually(holds: Callable[[], bool]) -> None:
+    until_s = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < until_s, "never came"
+        time.sleep(0.005)
 
 
 def _held() -> tuple[list[threading.Thread], int, set[str]]:

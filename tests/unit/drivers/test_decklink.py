@@ -69,6 +69,7 @@ def test_a_damaged_picture_is_flagged_and_blank() -> None:
 @pytest.mark.parametrize("last", ["end", "half"])
 def test_a_pipeline_that_ends_or_breaks_off_is_started_anew_and_time_goes_on(last: str) -> None:
     source = card("caps 6 4", "frame 0 16", "frame 1 235", last)
+    assert source.status.signal is Signal.STARTING
     frames = read(source, 4)
 
     assert [frame.sequence for frame in frames] == [0, 1, 2, 3]
@@ -94,6 +95,17 @@ def test_a_silent_card_is_told_and_can_be_stopped() -> None:
 
     assert not reader.is_alive()
     assert len(frames) == 1
+
+
+def test_a_card_that_falls_silent_within_a_picture_is_told_and_can_be_stopped() -> None:
+    with card("caps 6 4", "frame 0 16", "half") as source:
+        reader = threading.Thread(target=lambda: list(source))
+        reader.start()
+        _eventually(lambda: source.status.signal is Signal.STALLED)
+        source.stop()
+        reader.join(5)
+
+    assert not reader.is_alive()
 
 
 def test_a_card_that_cannot_be_had_is_one_clear_error() -> None:
