@@ -1,0 +1,129 @@
+"""What needles tell of cement, on the reference grid: where it may come out, what hides it, and what they stir up."""
+
+from math import hypot
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from guidance.records import Needle, PointPx
+from guidance.vision.cement_outline import SHAFT_MM, TIP_REACH_MM
+from guidance.vision.change import PRIOR_MM_PER_PX, ReferenceGrid, square
+from guidance.vision.geometry import RigidMotion
+from guidance.vision.picture import Mask
+
+STILL_MM: Final = 1.5
+STILL_PULSES: Final = 3
+HUB_MM: Final = 15.0
+HUB_S: Final = 10.0
+"""Around the outer end of a shaft a hub and a hand move: what appears there belongs to no deposit nearby, also while
+the shaft is not found."""
+STIRRED_MM: Final = 1.0
+HAND_MM: Final = 15.0
+"""A needle whose tip has gone this far has taken along what lies this near to its shaft: the baseline begins anew."""
+
+
+class NeedlesOnGrid:
+    """The needles of one view. ``note`` takes every pulse.
+
+    ``hubs``: 255 where outer ends lately were. ``shafts``: numbered, as wide as cement may be
+    hidden by them; 0 elsewhere. ``stirred``: 255 where a needle that has moved, or is new, has taken its shaft, its hub
+    and the hand along. All (h, w).
+    """
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.hubs: Mask = np.zeros(shape, np.uint8)
+        self.shafts: NDArray[np.uint16] = np.zeros(shape, np.uint16)
+        self.stirred: Mask = np.zeros(shape, np.uint8)
+        self._settled: dict[int, PointPx] = {}
+        self._ends: list[tuple[float, PointPx]] = []
+        self._recent: list[list[PointPx]] = []
+
+    @property
+    def tips(self) -> list[PointPx]:
+        """Where the tips are on the last pulse."""
+        return self._recent[-1] if self._recent else []
+
+    @property
+    def settled_tips(self) -> list[PointPx]:
+        """Where each needle that was ever seen last had its tip, but for tremor."""
+        return list(self._settled.values())
+
+    def note(
+        self,
+        grid: ReferenceGrid,
+        motion: RigidMotion,
+        needles: tuple[Needle, ...],
+        steel: Mask,
+        mm_per_px: float | None,
+        t_s: float,
+    ) -> None:
+        """Take in a pulse. ``motion``: reference to present. ``steel``: instruments on the grid."""
+        work_mm = grid.work_mm(mm_per_px)
+        needles = _once(needles, TIP_REACH_MM / (mm_per_px or PRIOR_MM_PER_PX))
+        tips = [_point(grid, needle.tip_px, motion) for needle in needles]
+        self._recent = [*self._recent, tips][-1 - STILL_PULSES :]
+        self._note_shafts(grid, motion, needles, steel, work_mm, t_s)
+        self._note_stirred(grid, motion, needles, work_mm)
+
+    def resting_tips(self, work_mm: float) -> list[PointPx]:
+        """The tips that have not moved lately: nobody injects through a needle while driving it."""
+        within = STILL_MM / work_mm
+        return [
+            (x, y)
+            for x, y in self.tips
+            if all(any(hypot(x - u, y - v) <= within for u, v in earlier) for earlier in self._recent[:-1])
+        ]
+
+    def _note_shafts(
+        self,
+        grid: ReferenceGrid,
+        motion: RigidMotion,
+        needles: tuple[Needle, ...],
+        steel: Mask,
+        work_mm: float,
+        t_s: float,
+    ) -> None:
+        names = cv2.connectedComponents(steel, ltype=cv2.CV_16U)[1]
+        self.shafts = cv2.dilate(names, square(max(1, round(SHAFT_MM / work_mm)))) if steel.any() else names
+        ends = [_point(grid, needle.shaft_px[1], motion) for needle in needles if needle.shaft_px is not None]
+        self._ends = [(seen_s, end) for seen_s, end in self._ends if t_s - seen_s <= HUB_S]
+        self._ends += [(t_s, end) for end in ends]
+        self.hubs[:] = 0
+        for x, y in {(round(x), round(y)) for _, (x, y) in self._ends}:
+            cv2.circle(self.hubs, (x, y), round(HUB_MM / work_mm), 255, -1)
+
+    def _note_stirred(
+        self, grid: ReferenceGrid, motion: RigidMotion, needles: tuple[Needle, ...], work_mm: float
+    ) -> None:
+        self.stirred[:] = 0
+        for needle, tip in zip(needles, self.tips, strict=True):
+            was = self._settled.get(needle.id)
+            if was is not None and hypot(tip[0] - was[0], tip[1] - was[1]) * work_mm <= STIRRED_MM:
+                continue
+            self._settled[needle.id] = tip
+            if needle.shaft_px is not None:
+                ends = grid.to_grid(np.array(needle.shaft_px), motion)
+                along = ends[1] - ends[0]
+                # The bone at the tip has not been stirred, and it is where cement must be noticed first.
+                share = min(1.0, 1.2 * HAND_MM / (work_mm * max(1.0, float(np.hypot(*along)))))
+                line = np.rint([ends[0] + share * along, ends[1]]).astype(int).tolist()
+                cv2.line(self.stirred, line[0], line[1], 255, 2 * round(HAND_MM / work_mm))
+
+
+def _point(grid: ReferenceGrid, xy_px: PointPx, motion: RigidMotion) -> PointPx:
+    on_grid = grid.to_grid(np.array([xy_px]), motion)
+    return float(on_grid[0, 0]), float(on_grid[0, 1])
+
+
+def _once(needles: tuple[Needle, ...], reach_px: float) -> tuple[Needle, ...]:
+    """The needles without those that are an elder one seen the other way round, its hub taken for a tip."""
+    return tuple(needle for needle in needles if not any(_reverses(needle, elder, reach_px) for elder in needles))
+
+
+def _reverses(needle: Needle, elder: Needle, reach_px: float) -> bool:
+    if elder.id >= needle.id or needle.shaft_px is None or elder.shaft_px is None:
+        return False
+    apart = np.array(needle.shaft_px) - np.array(elder.shaft_px[::-1])
+    return bool((np.hypot(*apart.T) <= reach_px).all())
