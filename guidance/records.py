@@ -224,7 +224,7 @@ class Priority(StrEnum):
 
 
 class AlertKind(StrEnum):
-    """What is wrong. The last five are technical."""
+    """What is wrong: with the patient, or with what watches (``TECHNICAL``)."""
 
     CEMENT_IN_ZONE = "cement_in_zone"
     CEMENT_NEAR_ZONE = "cement_near_zone"
@@ -238,11 +238,32 @@ class AlertKind(StrEnum):
     VIDEO_CORRUPT = "video_corrupt"
     REFERENCE_LOST = "reference_lost"
     ANALYSIS_BEHIND = "analysis_behind"
+    DISK_FILLING = "disk_filling"
+    RECORDER_STOPPED = "recorder_stopped"
+    SUBSCRIBER_LOST = "subscriber_lost"
+
+
+TECHNICAL = frozenset(
+    {
+        AlertKind.VIDEO_LOST,
+        AlertKind.VIDEO_FROZEN,
+        AlertKind.VIDEO_CORRUPT,
+        AlertKind.REFERENCE_LOST,
+        AlertKind.ANALYSIS_BEHIND,
+        AlertKind.DISK_FILLING,
+        AlertKind.RECORDER_STOPPED,
+        AlertKind.SUBSCRIBER_LOST,
+    }
+)
+"""Kinds that say that the watching is impaired; all others say that the patient may be in danger."""
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """Something that is wrong on this frame; the alarms decide whether and when it is told."""
+    """Something that is wrong on this frame; the alarms decide whether and when it is told.
+
+    ``zone``, ``needle``, ``root`` and ``subject`` (a subscriber's name) say where: one condition for each place.
+    """
 
     kind: AlertKind
     priority: Priority
@@ -252,10 +273,11 @@ class Condition:
     zone: str | None = None
     needle: int | None = None
     root: int | None = None
+    subject: str | None = None
 
 
 class AlertState(StrEnum):
-    """What has just happened to an alert."""
+    """What has last happened to an alert. ``CLEARED``: its condition is no longer seen."""
 
     RAISED = "raised"
     CLEARED = "cleared"
@@ -264,7 +286,12 @@ class AlertState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One change of one alert."""
+    """One change of one alert, or how it stands since its last one.
+
+    ``active`` False: this was its last change, and it is shown no more. One that is cleared and still active is
+    latched: its condition is no longer seen, but nobody has acknowledged it. ``first_seen_t_s``: the frame on which
+    its condition was first seen, before it had lasted long enough. ``by``: who acknowledged it.
+    """
 
     id: int
     kind: AlertKind
@@ -277,6 +304,22 @@ class Alert:
     value: float
     unit: str
     text: str
+    root: int | None = None
+    subject: str | None = None
+    first_seen_t_s: float | None = None
+    active: bool = True
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """What must be heard now. ``sounding``: the worst priority that nobody has acknowledged; None while paused.
+
+    ``paused_s``: seconds of audio pause left, 0 while there is none.
+    """
+
+    sounding: Priority | None = None
+    paused_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from guidance.records import (
+    TECHNICAL,
     Alert,
     AlertKind,
     AlertState,
@@ -114,7 +115,11 @@ class FindingsMessage(WireModel):
 
 
 class AlertMessage(WireModel):
-    """One line of ``alerts.jsonl``."""
+    """One line of ``alerts.jsonl``.
+
+    ``active`` false: the alert's last change, it is shown no more. ``technical``: it is about the watching, not about
+    the patient. ``delay_ms``: from the capture of the frame that raised it until it was told; null in a replay.
+    """
 
     id: int
     kind: AlertKind
@@ -125,8 +130,15 @@ class AlertMessage(WireModel):
     zone: str | None
     needle: int | None
     value: Rounded
-    unit: Literal["mm2", "mm", "mm/s", "s", "ms", "px2", "px"]
+    unit: Literal["mm2", "mm", "mm/s", "s", "ms", "px2", "px", "MB"]
     text: str
+    technical: bool
+    root: int | None = None
+    subject: str | None = None
+    first_seen_t_s: Annotated[float, Field(allow_inf_nan=False), AfterValidator(lambda v: round(v, 6))] | None = None
+    active: bool = True
+    by: str | None = None
+    delay_ms: Rounded | None = None
 
 
 def findings_message(findings: Findings) -> FindingsMessage:
@@ -162,9 +174,15 @@ def findings_message(findings: Findings) -> FindingsMessage:
     )
 
 
-def alert_message(alert: Alert) -> AlertMessage:
-    """The wire form of one change of an alert."""
-    return AlertMessage(**{name: getattr(alert, name) for name in AlertMessage.model_fields})
+def alert_message(alert: Alert, delay_ms: float | None = None) -> AlertMessage:
+    """The wire form of one change of an alert. ``delay_ms``: from its frame's capture until now, where known."""
+    fields = {name: getattr(alert, name) for name in Alert.__dataclass_fields__}
+    return AlertMessage(**fields, technical=alert.kind in TECHNICAL, delay_ms=delay_ms)
+
+
+def alert_record(message: AlertMessage) -> Alert:
+    """The alert that a message tells of."""
+    return Alert(**{name: getattr(message, name) for name in Alert.__dataclass_fields__})
 
 
 def findings_json(findings: Findings) -> dict[str, Any]:

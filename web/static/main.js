@@ -2,7 +2,7 @@
 
 import { Freshness, coverOf } from "./freshness.js";
 import { Link } from "./link.js";
-import { byUrgency, part, put, showAlerts, showBanner, showFindings, showHistory } from "./panel.js";
+import { part, put, showAlerts, showBanner, showFindings, showHistory } from "./panel.js";
 import { Stage } from "./stage.js";
 
 const WATCH_MS = 40;
@@ -108,7 +108,7 @@ function watch() {
   put(part("cover-detail"), cover?.detail ?? "");
   put(part("state"), cover?.word ?? "LIVE");
   if (!opening) {
-    const alerts = byUrgency(heard?.alerts ?? [], look);
+    const alerts = heard?.alerts ?? [];
     showBanner(alerts, lost, look);
     showAlerts(alerts, lost, look);
     showHistory(heard?.changes ?? []);

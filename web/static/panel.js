@@ -35,17 +35,7 @@ function make(tag, words = "", name = "") {
   return element;
 }
 
-/** The active alerts, the one that the banner tells first: as guidance.overlay.worst has it. */
-export function byUrgency(/** @type {any[]} */ alerts, /** @type {any} */ look) {
-  const waiting = (/** @type {any} */ alert) => Number(alert.state !== "acknowledged");
-  const named = (/** @type {any} */ alert) => Number(alert.zone !== null);
-  return [...alerts].sort(
-    (a, b) =>
-      look.urgency[b.priority] - look.urgency[a.priority] || waiting(b) - waiting(a) || named(b) - named(a) || b.id - a.id,
-  );
-}
-
-/** @param {any[]} alerts by urgency @param {boolean} lost whether nothing is known @param {any} look */
+/** @param {any[]} alerts worst first @param {boolean} lost whether nothing is known @param {any} look */
 export function showBanner(alerts, lost, look) {
   const worst = alerts[0];
   const priority = lost ? "high" : (worst?.priority ?? "none");
@@ -60,7 +50,7 @@ export function showBanner(alerts, lost, look) {
   put(part("banner-more"), !lost && worst?.state === "acknowledged" ? `acknowledged ${more}` : more);
 }
 
-/** @param {any[]} alerts by urgency @param {boolean} lost @param {any} look */
+/** @param {any[]} alerts worst first @param {boolean} lost @param {any} look */
 export function showAlerts(alerts, lost, look) {
   rebuild(part("alerts"), [alerts, lost], () => {
     const rows = alerts.map((alert) => alertRow(alert, look));
