@@ -320,17 +320,3 @@ class Audio:
 
     sounding: Priority | None = None
     paused_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """How the service is doing, as told on the bus."""
-
-    source: str
-    state: FrameState
-    frames: int
-    pulses: int
-    dropped: int
-    latency_ms: float | None
-    rate_hz: float | None
-    corrupt: int = 0

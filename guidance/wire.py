@@ -35,9 +35,9 @@ Polygon = list[Point]
 
 
 class WireModel(BaseModel):
-    """Unknown fields are refused, so that a reader and a writer of different versions notice."""
+    """A reader passes over fields that it does not know: an alert must reach one that is older than its sender."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class FieldMessage(WireModel):

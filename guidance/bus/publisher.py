@@ -1,21 +1,22 @@
-"""The service's end of the bus: two PUB sockets that never wait for a reader.
+"""The service's end of what it tells: two PUB sockets that never wait for a reader.
 
 For a reader that stalls a PUB socket keeps messages up to its high-water mark and then drops the newest, not
-the oldest. So nothing may be needed only once: changes of alerts are told as they happen and the heartbeat
-repeats what is active, findings are told anew within a heartbeat, and sequence numbers show what was lost.
+the oldest. So nothing may be needed only once: changes of alerts are told as they happen, the heartbeat repeats what
+is active, ``present`` is the whole of it for whoever asks, and sequence numbers show what was lost.
 
 A socket belongs to one thread at a time: make it anywhere, hand it over before its first message.
 """
 
 import ipaddress
 import time
-from collections import defaultdict
+import uuid
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import zmq
 
+from guidance.bus.keys import ServiceKeys
 from guidance.bus.messages import (
     AlertEnvelope,
     FindingsEnvelope,
@@ -24,11 +25,12 @@ from guidance.bus.messages import (
     HealthBody,
     HealthEnvelope,
     Message,
+    SnapshotBody,
+    SnapshotEnvelope,
     Topic,
     frame_parts,
     message_parts,
 )
-from guidance.records import Health
 from guidance.wire import AlertMessage, FindingsMessage
 
 MESSAGES_KEPT = 256
@@ -42,33 +44,51 @@ FRAME_BUFFER_BYTES = 512 * 1024
 
 
 class BusError(Exception):
-    """The bus cannot be set up. One line."""
+    """The bus cannot be set up, or does not answer. One line."""
 
 
-class _Bound:
-    """A PUB socket bound to this machine's loopback."""
+class Bound:
+    """A socket of the service. ``keys``: encrypted, and for known clients only."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], host: str, port: int, kept: int) -> None:
-        require_loopback(host)
-        self._socket = context.socket(zmq.PUB)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.SNDHWM, kept)
+    KIND = zmq.PUB
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        host: str,
+        port: int,
+        kept: int = MESSAGES_KEPT,
+        keys: ServiceKeys | None = None,
+    ) -> None:
+        if keys is None:
+            require_loopback(host)
+        self.socket = context.socket(self.KIND)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.setsockopt(zmq.SNDHWM, kept)
+        # A peer whose cable was pulled sends no farewell, and would be kept for hours.
+        self.socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
+        self.socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 5000)
+        if keys is not None:
+            self.socket.setsockopt(zmq.CURVE_SERVER, 1)
+            self.socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
         self._prepare()
         try:
-            self._socket.bind(f"tcp://{_in_endpoint(host)}:{port}")
+            self.socket.bind(f"tcp://{_in_endpoint(host)}:{port}")
         except zmq.ZMQError as error:
-            self._socket.close()
+            self.socket.close()
             if error.errno == zmq.EADDRINUSE:
                 raise port_in_use(host, port, "--bus-port") from error
             raise BusError(f"the bus cannot use port {port} on {host}: {error.strerror}") from error
-        self.endpoint: str = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        bound: str = self.socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        # Bound to every address of this machine, it is reached from here by the loopback one.
+        self.endpoint = bound.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
     def _prepare(self) -> None:
         """Options that must stand before the socket is bound."""
 
     def close(self) -> None:
         """Unbind; what no reader has fetched is dropped. May be called twice."""
-        self._socket.close()
+        self.socket.close()
 
     def __enter__(self) -> Self:
         return self
@@ -79,55 +99,94 @@ class _Bound:
         self.close()
 
 
-class Publisher(_Bound):
+class Publisher(Bound):
     """Tells findings, alerts and health. ``port`` 0 takes any free one; readers connect to ``endpoint``."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], host: str, port: int) -> None:
-        super().__init__(context, host, port, MESSAGES_KEPT)
-        self._sequence: defaultdict[Topic, int] = defaultdict(int)
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        host: str,
+        port: int,
+        kept: int = MESSAGES_KEPT,
+        keys: ServiceKeys | None = None,
+    ) -> None:
+        super().__init__(context, host, port, kept, keys)
+        self.session = uuid.uuid4().hex
+        self._next: dict[Topic, int] = dict.fromkeys(Topic, 0)
+        self._findings: FindingsMessage | None = None
+        self._health: HealthBody | None = None
+        self._present: tuple[str, SnapshotBody] | None = None
 
     def tell_findings(self, case: str, body: FindingsMessage) -> None:
+        """What is seen on a frame."""
         self._send(FindingsEnvelope(body=body, **self._stamp(Topic.FINDINGS, case)))
+        self._findings = body
+        if self._health is not None:
+            self._keep(case, self._health)
 
-    def tell_alert(self, case: str, body: AlertMessage) -> None:
-        self._send(AlertEnvelope(body=body, **self._stamp(Topic.ALERTS, case)))
+    def tell_alerts(self, case: str, changes: Sequence[AlertMessage], health: HealthBody) -> None:
+        """Changes of alerts, in their order. ``health``: how all is after them, for whoever asks from now on."""
+        for body in changes:
+            self._send(AlertEnvelope(body=body, **self._stamp(Topic.ALERTS, case)))
+        self._keep(case, health)
 
-    def tell_health(
-        self, case: str, health: Health, active: Sequence[AlertMessage], findings_t_s: float | None
-    ) -> None:
-        """The heartbeat, with every alert that is not over."""
-        body = HealthBody(
-            source=health.source,
-            state=health.state,
-            frames=health.frames,
-            pulses=health.pulses,
-            dropped=health.dropped,
-            corrupt=health.corrupt,
-            latency_ms=health.latency_ms,
-            rate_hz=health.rate_hz,
-            findings_t_s=findings_t_s,
-            alerts=list(active),
+    def tell_health(self, case: str, health: HealthBody) -> None:
+        """The heartbeat, with every active alert."""
+        stamp = self._stamp(Topic.HEALTH, case)
+        self._send(HealthEnvelope(body=self._keep(case, health), **stamp))
+
+    def begin_case(self) -> None:
+        """What was told so far is another case's; until the next heartbeat nobody is told of it any more."""
+        self._findings = self._health = self._present = None
+
+    @property
+    def present(self) -> SnapshotEnvelope | None:
+        """The whole present state, None before the first heartbeat. May be called from any thread."""
+        kept = self._present
+        if kept is None:
+            return None
+        case, body = kept
+        return SnapshotEnvelope(
+            session=self.session,
+            sequence=body.health.next[Topic.HEALTH],
+            case=case,
+            sent_s=time.monotonic(),
+            body=body,
         )
-        self._send(HealthEnvelope(body=body, **self._stamp(Topic.HEALTH, case)))
+
+    def _keep(self, case: str, health: HealthBody) -> HealthBody:
+        # One assignment: another thread sees the state before or after, never between.
+        health = self._health = health.model_copy(update={"next": dict(self._next)})
+        self._present = (case, SnapshotBody.model_construct(health=health, findings=self._findings))
+        return health
 
     def _stamp(self, topic: Topic, case: str) -> dict[str, Any]:
-        sequence = self._sequence[topic]
-        self._sequence[topic] += 1
-        return {"sequence": sequence, "case": case, "sent_s": time.monotonic()}
+        sequence = self._next[topic]
+        self._next[topic] += 1
+        return {"session": self.session, "sequence": sequence, "case": case, "sent_s": time.monotonic()}
 
     def _send(self, message: Message) -> None:
-        self._socket.send_multipart(message_parts(message))
+        self.socket.send_multipart(message_parts(message))
 
 
-class FramePublisher(_Bound):
+class FramePublisher(Bound):
     """Tells pictures, on a socket of their own."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], host: str, port: int) -> None:
-        super().__init__(context, host, port, FRAMES_KEPT)
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        host: str,
+        port: int,
+        kept: int = FRAMES_KEPT,
+        keys: ServiceKeys | None = None,
+        session: str = "",
+    ) -> None:
+        super().__init__(context, host, port, kept, keys)
+        self._session = session or uuid.uuid4().hex
         self._sequence = 0
 
     def _prepare(self) -> None:
-        self._socket.setsockopt(zmq.SNDBUF, FRAME_BUFFER_BYTES)
+        self.socket.setsockopt(zmq.SNDBUF, FRAME_BUFFER_BYTES)
 
     def tell_frame(
         self,
@@ -140,6 +199,7 @@ class FramePublisher(_Bound):
     ) -> None:
         """A picture with what is seen on it; ``jpeg`` empty where there is none yet."""
         header = FrameHeader(
+            session=self._session,
             sequence=self._sequence,
             case=case,
             sent_s=time.monotonic(),
@@ -152,7 +212,7 @@ class FramePublisher(_Bound):
             alerts=list(active),
         )
         self._sequence += 1
-        self._socket.send_multipart(frame_parts(FrameMessage(header, jpeg)))
+        self.socket.send_multipart(frame_parts(FrameMessage(header, jpeg)))
 
 
 def port_in_use(host: str, port: int, option: str) -> BusError:
@@ -160,16 +220,23 @@ def port_in_use(host: str, port: int, option: str) -> BusError:
     return BusError(f"port {port} on {host} is in use; expected a free port: choose another with {option}")
 
 
-def require_loopback(host: str) -> None:
-    """Raise BusError unless ``host`` is this machine's own: the bus is neither encrypted nor guarded yet."""
+def is_loopback(host: str) -> bool:
+    """Whether only this machine itself can reach that address."""
     if host == "localhost":
-        return
+        return True
     try:
-        loopback = ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        loopback = False
-    if not loopback:
-        raise BusError(f"the bus on {host}: expected a loopback address such as 127.0.0.1; it is not encrypted yet")
+        return False
+
+
+def require_loopback(host: str) -> None:
+    """Raise BusError unless ``host`` is this machine's own: beyond it nothing goes unencrypted."""
+    if not is_loopback(host):
+        raise BusError(
+            f"the bus on {host}: expected --keys FOLDER: beyond this machine it is encrypted and lets in known clients "
+            "only; `fluoroguide keys` makes them"
+        )
 
 
 def _in_endpoint(host: str) -> str:

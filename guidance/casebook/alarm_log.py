@@ -97,9 +97,13 @@ def read_log(path: Path) -> Told:
     damaged = 0
     for line in filter(None, lines):
         try:
-            entries.append(Entry.model_validate_json(line))
+            entry = Entry.model_validate_json(line)
         except ValidationError:
             damaged += 1
+            continue
+        # What a full disk tore is written again as a whole.
+        if not entries or entry.number > entries[-1].number:
+            entries.append(entry)
     return Told(tuple(entries), damaged)
 
 

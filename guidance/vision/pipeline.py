@@ -133,6 +133,10 @@ class _DrawnOn:
         return RigidMotion() if found is None and self.looks >= PATIENT_LOOKS else found
 
 
+class NothingSeenError(ValueError):
+    """What is asked for needs a picture that is not there. One line."""
+
+
 class Pipeline:
     """All stages of one case, with their state. ``step`` takes every frame in order.
 
@@ -187,6 +191,48 @@ class Pipeline:
         """What to tell at source time ``t_s`` when no frame has come: no signal, the last findings repeated."""
         self._last = self._repeat(FrameState.NO_SIGNAL, self._seconds(t_s))
         return self._last
+
+    def set_phase(self, phase: Phase) -> None:
+        """From now on it is this phase, whatever the plan says or is seen."""
+        self._phases.set(phase, 0.0 if self._last is None else self._last.t_s)
+
+    def set_view(self, view: View) -> None:
+        """The view on the screen is this one. Raises NothingSeenError."""
+        self._present_context()[0].view = view
+
+    def set_zone(self, zone: Zone) -> None:
+        """Watch a zone of the view on the screen, drawn on the last pulse, from now on. Raises NothingSeenError."""
+        context, motion = self._present_context()
+        drawn = replace(zone, polygon_px=motion.move_back(zone.polygon_px))
+        context.zones = (*(other for other in context.zones if other.id != zone.id), drawn)
+
+    def remove_zone(self, zone_id: str) -> None:
+        """Do not watch a zone of the view on the screen any more. Raises NothingSeenError where it has none such."""
+        context, _ = self._present_context()
+        if zone_id not in {zone.id for zone in context.zones}:
+            raise NothingSeenError(f"zone {zone_id!r}: the view on the screen has none of that name")
+        context.zones = tuple(zone for zone in context.zones if zone.id != zone_id)
+
+    def take_reference(self) -> None:
+        """Take the next pulse as a new reference; the zones stay where they are. Raises NothingSeenError.
+
+        The roadmap and the cement found so far are forgotten: cement that is there becomes part of the reference.
+        """
+        context, motion = self._present_context()
+        zones = tuple(replace(zone, polygon_px=motion.move(zone.polygon_px), view=None) for zone in context.zones)
+        self._plan = replace(self._plan, zones=zones, views=(), view=context.view)
+        self._registrar = Registrar(max(self._contexts) + 1)
+        self._contexts.clear()
+        self._placement = None
+        self._views_to_come = []
+        self._drawn_on = self._first_frame = None
+
+    def _present_context(self) -> tuple[_ViewContext, RigidMotion]:
+        """The view on the screen, and how its anatomy lies now."""
+        placement = self._placement
+        if placement is None or not placement.registration.ok:
+            raise NothingSeenError("the anatomy on the screen is not recognised; expected a picture that is")
+        return self._contexts[placement.view_id], placement.motion
 
     def _seconds(self, source_t_s: float) -> float:
         if self._first_t_s is None:

@@ -23,7 +23,7 @@ def chrome() -> Iterator[Chrome]:
 
 @pytest.fixture(scope="session")
 def running() -> Iterator[tuple[FakeService, Dashboard]]:
-    with FakeService() as service, Dashboard(service.bus, service.frames) as dashboard:
+    with FakeService() as service, Dashboard(service.endpoints, service.keys) as dashboard:
         yield service, dashboard
 
 
