@@ -115,7 +115,7 @@ class Publisher(Bound):
         self._next: dict[Topic, int] = dict.fromkeys(Topic, 0)
         self._findings: FindingsMessage | None = None
         self._health: HealthBody | None = None
-        self._present: tuple[str, SnapshotBody] | None = None
+        self._present: tuple[str, float, SnapshotBody] | None = None
 
     def tell_findings(self, case: str, body: FindingsMessage) -> None:
         """What is seen on a frame."""
@@ -141,23 +141,27 @@ class Publisher(Bound):
 
     @property
     def present(self) -> SnapshotEnvelope | None:
-        """The whole present state, None before the first heartbeat. May be called from any thread."""
+        """The whole state, None before the first heartbeat. May be called from any thread.
+
+        It is as old as its ``sent_s`` says: whoever answers with it may live on while nothing is watched any more.
+        """
         kept = self._present
         if kept is None:
             return None
-        case, body = kept
+        case, kept_s, body = kept
         return SnapshotEnvelope(
             session=self.session,
             sequence=body.health.next[Topic.HEALTH],
             case=case,
-            sent_s=time.monotonic(),
+            sent_s=kept_s,
             body=body,
         )
 
     def _keep(self, case: str, health: HealthBody) -> HealthBody:
         # One assignment: another thread sees the state before or after, never between.
         health = self._health = health.model_copy(update={"next": dict(self._next)})
-        self._present = (case, SnapshotBody.model_construct(health=health, findings=self._findings))
+        body = SnapshotBody.model_construct(health=health, findings=self._findings)
+        self._present = (case, time.monotonic(), body)
         return health
 
     def _stamp(self, topic: Topic, case: str) -> dict[str, Any]:

@@ -47,6 +47,7 @@ from guidance.records import (
     Zone,
     ZoneKind,
 )
+from guidance.safety.alarms import worst_first
 from guidance.wire import alert_message, findings_message
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -153,7 +154,7 @@ class FakeService:
                 continue
             due_s = time.monotonic() + FRAME_S
             scene = self.scene
-            active = [alert_message(alert) for alert in scene.alerts]
+            active = [alert_message(alert) for alert in worst_first(scene.alerts)]
             health = HealthBody(
                 source="fake source",
                 state=scene.findings.state,

@@ -129,6 +129,17 @@ def test_a_late_reader_gets_the_whole_present_state_at_once_and_goes_on_without_
         assert not late.deaf
 
 
+def test_a_snapshot_of_a_service_whose_analysis_hangs_does_not_make_a_reader_hear(room: Room) -> None:
+    room.publisher.tell_health("c", HEALTH)
+    time.sleep(1.1)
+    with Subscriber(room.endpoints) as late:
+        # The first that is heard cannot tell how old it is; the next ones can.
+        wait_until(lambda: late.receive(timeout_s=0.1) is None and late.reception.health is not None)
+        time.sleep(1.1)
+        late.receive(timeout_s=0.2)
+        assert late.deaf
+
+
 def test_the_state_before_the_first_heartbeat_is_asked_for_again_until_there_is_one(room: Room) -> None:
     with Subscriber(room.endpoints) as early:
         assert early.receive(timeout_s=0.2) is None
