@@ -157,6 +157,11 @@ class Service:
         return loop
 
     @property
+    def case(self) -> str | None:
+        """The present case's name, None before a source is open."""
+        return None if self._capture.case is None else self._capture.case.id
+
+    @property
     def client_keys(self) -> ClientKeys:
         """The keys of a client on this machine, by which it may command."""
         return client_keys(self._local)

@@ -232,3 +232,29 @@ def test_a_port_in_use_is_told_in_one_line(recording: Path) -> None:
 def test_devices_are_listed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["devices", "--json"]) == 0
     assert isinstance(json.loads(capsys.readouterr().out), list)
+
+
+def test_keys_are_made_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "keys"
+    assert main(["keys", str(folder), "--client", "nurse_call"]) == 0
+    made = capsys.readouterr().out.split()
+    assert str(folder / "service.key_secret") in made
+    assert str(folder / "clients" / "nurse_call.key_secret") in made
+    fails_in_one_line(["keys", str(folder), "--client", "nurse_call"], capsys, "nurse_call.key", "exists")
+
+
+def test_a_bus_beyond_this_machine_without_keys_is_refused_in_one_line(
+    recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--port", "0", "--bus-port", "0", "--alarm-log", str(tmp_path / "log.jsonl")]
+    arguments = ["serve", "--source", str(recording), "--bus-host", "0.0.0.0", *options]
+    fails_in_one_line(arguments, capsys, "the bus on 0.0.0.0", "--keys", "fluoroguide keys")
+
+
+def test_an_alarm_log_that_cannot_be_had_is_told_in_one_line(
+    recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    log = tmp_path / "file" / "log.jsonl"
+    arguments = ["serve", "--source", str(recording), "--port", "0", "--bus-port", "0", "--alarm-log", str(log)]
+    fails_in_one_line(arguments, capsys, str(log), "cannot be written")
