@@ -55,11 +55,11 @@ class Board:
 
     def hear(self, message: Message | SnapshotEnvelope) -> None:
         """Wake the viewers where a message concerns them; a new case forgets the one before."""
-        if message.case != self._case:
-            self._case = message.case
+        if self.reception.case != self._case:
+            self._case = self.reception.case
             self.changes.clear()
             self.picture, self._picture_json = None, b"null"
-        if isinstance(message, AlertEnvelope):
+        if isinstance(message, AlertEnvelope) and message.case == self._case:
             self.changes.appendleft(message.body)
         if not isinstance(message, FindingsEnvelope):
             self.wake()

@@ -12,6 +12,7 @@ schema, or is old, is refused and counted.
 
 import contextlib
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -50,6 +51,8 @@ LONGEST_FRAME_BYTES = 64 * 1024 * 1024
 ASK_AGAIN_S = 0.5
 """A call for a snapshot that nobody has answered is repeated after this."""
 
+SESSIONS_REMEMBERED = 64
+
 PARTING_MS = 50
 """What a farewell may take."""
 
@@ -75,8 +78,11 @@ class Reception:
         self.case: str | None = None
         self.wants_snapshot = True
         self._session: str | None = None
-        self._sessions_over: set[str] = set()
-        self._next: dict[str, int] = {}
+        self._sessions_over: deque[str] = deque(maxlen=SESSIONS_REMEMBERED)
+        self._due: dict[str, int] = {}
+        """What should be heard next of each topic that has been heard."""
+        self._known: dict[str, int] = {}
+        """Up to which message of each topic the state holds what was told: further, where a snapshot came."""
         self._frame_session: str | None = None
         self._clocks_apart_s = float("inf")
         self._beat_s = float("-inf")
@@ -109,7 +115,7 @@ class Reception:
             return None
         following = snapshot.body.health.next
         same = snapshot.session == self._session
-        if same and any(following.get(topic, 0) < self._next.get(topic.value, 0) for topic in Topic):
+        if same and any(following.get(topic, 0) < self._known.get(topic.value, 0) for topic in Topic):
             # What was told meanwhile is newer.
             return None
         if not self._enter_session(snapshot.session):
@@ -117,8 +123,7 @@ class Reception:
             return None
         self._enter_case(snapshot.case)
         self.wants_snapshot = False
-        for topic in Topic:
-            self._expect(topic.value, following.get(topic, 0))
+        self._known |= {topic.value: following.get(topic, 0) for topic in Topic}
         self._take_health(snapshot.body.health)
         self.findings = snapshot.body.findings
         self._note_beat(snapshot.sent_s)
@@ -137,31 +142,35 @@ class Reception:
                 self._refuse("picture of a service that has ended")
                 return None
             self._frame_session = frame.header.session
-            self._next.pop(topic, None)
-        if frame.header.sequence < self._next.get(topic, 0):
+            self._due.pop(topic, None)
+        if frame.header.sequence < self._due.get(topic, 0):
             self._refuse("picture that was told before")
             return None
-        self._expect(topic, frame.header.sequence)
-        self._next[topic] = frame.header.sequence + 1
+        self._expect(topic, frame.header.sequence, heard=True)
         return frame
 
     def note(self, message: Message) -> Message | None:
-        """Take in a message of the schema; None where it was told before."""
+        """A message of the schema, once it is part of the state; None where it was heard before."""
         topic = message.topic.value
         if not self._enter_session(message.session):
             self._refuse(f"{topic} of a service that has ended")
             return None
-        if message.sequence < self._next.get(topic, 0):
+        if message.sequence < self._due.get(topic, 0):
             self._refuse(f"{topic} {message.sequence} was told before")
             return None
+        self._expect(topic, message.sequence, heard=True)
+        if isinstance(message, HealthEnvelope):
+            for other in (Topic.FINDINGS, Topic.ALERTS):
+                self._expect(other.value, message.body.next.get(other, 0), heard=False)
+        if message.sequence < self._known.get(topic, 0):
+            # A snapshot that has overtaken it holds it already.
+            return message
+        self._known[topic] = message.sequence + 1
         self._enter_case(message.case)
-        self._expect(topic, message.sequence)
-        self._next[topic] = message.sequence + 1
         if isinstance(message, AlertEnvelope):
             self._take_change(message.body)
         elif isinstance(message, HealthEnvelope):
-            for other in (Topic.FINDINGS, Topic.ALERTS):
-                self._expect(other.value, message.body.next.get(other, 0))
+            self._known |= {other.value: number for other, number in message.body.next.items()}
             self._take_health(message.body)
             self._note_beat(message.sent_s)
         elif isinstance(message, FindingsEnvelope):
@@ -174,9 +183,11 @@ class Reception:
             return False
         if session != self._session:
             if self._session is not None:
-                self._sessions_over.add(self._session)
+                self._sessions_over.append(self._session)
             self._session, self._clocks_apart_s, self.wants_snapshot = session, float("inf"), True
-            self._next = {FRAME_TOPIC.decode(): self._next.get(FRAME_TOPIC.decode(), 0)}
+            frame = FRAME_TOPIC.decode()
+            self._due = {frame: self._due[frame]} if frame in self._due else {}
+            self._known = {}
             self.case, self.alerts, self.findings = None, (), None
         return True
 
@@ -184,13 +195,16 @@ class Reception:
         if case != self.case:
             self.case, self.alerts, self.findings = case, (), None
 
-    def _expect(self, topic: str, sequence: int) -> None:
-        """Count what lies between the message that was due and this one; the first that is heard misses none."""
-        due = self._next.setdefault(topic, sequence)
+    def _expect(self, topic: str, sequence: int, heard: bool) -> None:
+        """Count what lies between the message that was due and this one, which is ``heard`` or is to come.
+
+        The first that is heard misses what was published since the state that the reader began with.
+        """
+        due = self._due.get(topic, min(sequence, self._known.get(topic, sequence)))
         if sequence > due:
             self.lost[topic] += sequence - due
-            self._next[topic] = sequence
             self.wants_snapshot = self.wants_snapshot or topic != FRAME_TOPIC.decode()
+        self._due[topic] = max(due, sequence + heard)
 
     def _take_change(self, change: AlertMessage) -> None:
         others = [alert for alert in self.alerts if alert.id != change.id]

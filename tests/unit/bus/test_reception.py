@@ -97,14 +97,25 @@ def test_the_loss_of_a_last_change_shows_with_the_next_heartbeat_which_mends_it(
     assert active(reception) == [1, 2]
 
 
-def test_what_a_snapshot_holds_is_not_told_twice() -> None:
+def test_what_a_snapshot_that_has_overtaken_it_holds_is_not_taken_in_twice() -> None:
     reception = Reception()
     reception.take_snapshot(snapshot(health([alert(1)], alerts_next=5)))
-    assert reception.note(change(4, alert(1, AlertState.CLEARED, active=False))) is None
+    reception.note(change(3, alert(7)))
+    reception.note(change(4, alert(7, AlertState.CLEARED, active=False)))
     assert active(reception) == [1]
     reception.note(change(5, alert(2)))
     assert active(reception) == [1, 2]
+    assert reception.lost["alerts"] == reception.refused == 0
+
+
+def test_what_was_lost_before_a_snapshot_came_is_counted_all_the_same() -> None:
+    reception = Reception()
+    reception.note(change(0, alert(1)))
+    reception.take_snapshot(snapshot(health([alert(1)], alerts_next=9)))
     assert reception.lost["alerts"] == 0
+    reception.note(change(4, alert(7)))
+    assert reception.lost["alerts"] == 3
+    assert active(reception) == [1]
 
 
 def test_a_snapshot_that_is_older_than_what_was_heard_is_not_taken() -> None:
