@@ -165,7 +165,7 @@ def _run_service(options: argparse.Namespace, spec: str, plan: Path | None, loop
         bus_host=options.bus_host,
         bus_port=options.bus_port,
         keys=options.keys,
-        alarm_log=options.alarm_log or default_path(options.bus_port),
+        alarm_log=options.alarm_log or (default_path(options.bus_port) if options.bus_port else None),
         loop=loop,
     )
 

@@ -6,7 +6,7 @@ somebody unknown, is refused and counted; nothing that comes in can end the desk
 
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 
@@ -87,7 +87,8 @@ class Gate:
 class Desk:
     """Answers on both sockets; belongs to the thread that calls ``serve``, except for its counts.
 
-    ``present``: the state to answer with, None while there is none. ``obey``: see ``Obey``.
+    ``present``: the state to answer with, None while there is none. ``obey``: see ``Obey``. ``others``: the service's
+    other sockets, of which it counts who was turned away.
     """
 
     def __init__(
@@ -97,7 +98,9 @@ class Desk:
         gate: Gate,
         present: Callable[[], SnapshotEnvelope | None],
         obey: Obey,
+        others: Sequence[Bound] = (),
     ) -> None:
+        self._doors = [bound.turned_away for bound in (snapshots, commands, *others)]
         self._snapshots = snapshots
         self._commands = commands
         self._gate = gate
@@ -108,7 +111,7 @@ class Desk:
         self._waiting: deque[tuple[list[bytes], str, Future[str | None], float]] = deque()
         self._counts: Counter[str] = Counter()
         self._poller = zmq.Poller()
-        for socket in (snapshots.socket, commands.socket, gate.socket):
+        for socket in (snapshots.socket, commands.socket, gate.socket, *self._doors):
             self._poller.register(socket, zmq.POLLIN)
 
     @property
@@ -128,8 +131,11 @@ class Desk:
                 self._gate.answer()
             elif socket is self._snapshots.socket:
                 self._take(self._snapshots.socket, self._answer_call)
-            else:
+            elif socket is self._commands.socket:
                 self._take(self._commands.socket, self._take_order)
+            else:
+                socket.recv_multipart()
+                self._counts["no handshake"] += 1
         self._answer_orders()
 
     def _take(self, socket: zmq.Socket[bytes], answer: Callable[[bytes, bytes, str], None]) -> None:

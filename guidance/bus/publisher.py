@@ -48,9 +48,14 @@ class BusError(Exception):
 
 
 class Bound:
-    """A socket of the service. ``keys``: encrypted, and for known clients only."""
+    """A socket of the service. ``keys``: encrypted, and for known clients only.
+
+    ``turned_away`` tells of each peer that did not get as far as a message. It is a socket of its own and may be read
+    by another thread.
+    """
 
     KIND = zmq.PUB
+    TURNED_AWAY = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 
     def __init__(
         self,
@@ -72,10 +77,13 @@ class Bound:
             self.socket.setsockopt(zmq.CURVE_SERVER, 1)
             self.socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
         self._prepare()
+        self.turned_away = self.socket.get_monitor_socket(self.TURNED_AWAY)
+        # Whoever knocks all day long fills no memory.
+        self.turned_away.setsockopt(zmq.RCVHWM, 1000)
         try:
             self.socket.bind(f"tcp://{_in_endpoint(host)}:{port}")
         except zmq.ZMQError as error:
-            self.socket.close()
+            self.close()
             if error.errno == zmq.EADDRINUSE:
                 raise port_in_use(host, port, "--bus-port") from error
             raise BusError(f"the bus cannot use port {port} on {host}: {error.strerror}") from error
@@ -88,7 +96,10 @@ class Bound:
 
     def close(self) -> None:
         """Unbind; what no reader has fetched is dropped. May be called twice."""
-        self.socket.close()
+        if not self.socket.closed:
+            self.socket.disable_monitor()
+            self.turned_away.close()
+            self.socket.close()
 
     def __enter__(self) -> Self:
         return self
