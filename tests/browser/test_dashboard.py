@@ -1,5 +1,6 @@
 """The dashboard as the room sees it, in a real Chromium."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -154,6 +155,19 @@ def test_an_audio_pause_counts_down_on_its_button(page: Chrome, service: FakeSer
     assert [order.command for order in service.orders] == [PauseAudio(on=True)]
     service.scene.paused_s, service.scene.sounding = 118.4, None
     wait_for(page, "pause-button", "Audio paused: 119 s")
+
+
+def test_what_must_be_heard_is_sounded_once_the_page_may(page: Chrome, service: FakeService):
+    service.scene.alerts, service.scene.sounding = (CEMENT_IN_FORAMEN,), Priority.HIGH
+    wait_for(page, "banner-text", "Cement in foramen")
+    page.find_element(By.TAG_NAME, "body").click()
+    wait_for(page, "sound", "Alerts are sounded.")
+    body = page.find_element(By.TAG_NAME, "body")
+    WebDriverWait(page, PATIENCE_S).until(lambda _: body.get_attribute("data-sounding") == "high")
+    time.sleep(0.3)
+    service.scene.sounding = None
+    WebDriverWait(page, PATIENCE_S).until(lambda _: body.get_attribute("data-sounding") == "none")
+    assert not [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import { Freshness, coverOf } from "./freshness.js";
 import { Link } from "./link.js";
 import { part, put, showAlerts, showBanner, showFindings, showHistory, showSound } from "./panel.js";
+import { Sound } from "./sound.js";
 import { Stage } from "./stage.js";
 
 const WATCH_MS = 40;
@@ -25,6 +26,7 @@ const stage = new Stage(
   look,
 );
 const freshness = new Freshness();
+const sound = new Sound();
 /** @typedef {import("./link.js").LiveMessage} LiveMessage */
 /** @type {LiveMessage | null} the newest message of any kind */
 let heard = null;
@@ -112,7 +114,9 @@ function watch() {
     showBanner(alerts, lost, look);
     showAlerts(alerts, lost, look);
     showHistory(heard?.changes ?? []);
-    showSound(heard?.audio ?? null, lost);
+    // What sounded when the line broke goes on: that nothing is known does not mean that it is over.
+    sound.set(heard?.audio?.sounding ?? null);
+    showSound(heard?.audio ?? null, lost, sound.allowed);
   }
   if (performance.now() - wordsAt > WORDS_MS) showSlowWords();
 }

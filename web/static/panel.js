@@ -56,8 +56,13 @@ function standing(/** @type {any} */ alert) {
   return alert.state === "cleared" ? "no longer seen, not acknowledged" : "acknowledged";
 }
 
-/** @param {any} audio what must be heard, null while that is not known @param {boolean} lost */
-export function showSound(audio, lost) {
+/**
+ * @param {any} audio what must be heard, null while that is not known @param {boolean} lost
+ * @param {boolean} allowed whether the browser lets this page sound
+ */
+export function showSound(audio, lost, allowed) {
+  document.body.dataset.sounding = audio?.sounding ?? "none";
+  put(part("sound"), allowed ? "Alerts are sounded." : "Alerts are NOT sounded: touch this page once to let it.");
   const left = audio === null || lost ? 0 : Math.ceil(audio.paused_s);
   const button = part("pause-button");
   button.setAttribute("aria-pressed", String(left > 0));
@@ -91,21 +96,21 @@ export function showAlerts(alerts, lost, look) {
 function alertRow() {
   const row = make("li");
   const button = make("button", "Acknowledge");
-  row.append(make("span", "", "marks"), make("span", "", "words"), make("strong"), make("span", "", "when"), button);
+  row.append(make("span", "", "marks"), make("span", "", "words"), make("span", "", "when"), button);
   return row;
 }
 
 function fill(/** @type {HTMLElement} */ row, /** @type {any} */ alert, /** @type {any} */ look) {
-  const [marks, words, value, when, button] = /** @type {HTMLElement[]} */ ([...row.children]);
+  const [marks, words, when, button] = /** @type {HTMLElement[]} */ ([...row.children]);
   row.dataset.priority = alert.priority;
   row.dataset.technical = String(alert.technical);
   put(marks, look.alarms[alert.priority].marks);
   put(words, alert.text);
-  // The text tells the value at its raising; this is the present one.
-  put(value, alert.text.includes(quantity(alert)) ? "" : quantity(alert));
+  // A text may tell another value than the alert's own.
+  const value = alert.text.includes(quantity(alert)) ? "" : `${quantity(alert)} · `;
   const kind = alert.technical ? `technical · ${alert.priority}` : alert.priority;
   const who = alert.by === null ? "" : ` by ${alert.by}`;
-  put(when, `${kind} · since ${alert.t_s.toFixed(1)} s · ${standing(alert) || alert.state}${who}`);
+  put(when, `${value}${kind} · since ${alert.t_s.toFixed(1)} s · ${standing(alert) || alert.state}${who}`);
   button.hidden = alert.state === "acknowledged";
   button.dataset.alert = String(alert.id);
   button.setAttribute("aria-label", `Acknowledge: ${alert.text}`);
