@@ -34,6 +34,8 @@ BUS_HOST = "127.0.0.1"
 BUS_PORT = 5570
 """Findings, alerts and health; pictures, snapshots and commands are on the next ports."""
 
+SILENCE = "%s: nothing heard for %g s; is the service running? Beyond its own machine it asks for --keys"
+
 STOP_S = 1.5
 """Threads are given this long to end, so that all is over within 2 s."""
 
@@ -281,7 +283,7 @@ def listen(endpoint: str | None = None, keys: ClientKeys | None = None) -> Gener
             if message is not None:
                 yield message.to_bytes().decode()
             elif not silent:
-                log.warning("%s: nothing heard for %g s; is the service running?", endpoint, DEAF_AFTER_S)
+                log.warning(SILENCE, endpoint, DEAF_AFTER_S)
             silent = message is None
 
 

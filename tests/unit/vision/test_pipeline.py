@@ -261,6 +261,22 @@ def test_a_new_reference_keeps_the_zones_where_they_are() -> None:
     assert seen.zones[0].polygon_px == pytest.approx(last.zones[0].polygon_px, abs=0.5)
 
 
+def test_a_new_reference_of_one_view_leaves_the_zones_of_the_other() -> None:
+    plan = CasePlan(
+        zones=(zone(view=View.AP), zone(view=View.LATERAL)),
+        views=(ViewMark(View.AP, 0.0), ViewMark(View.LATERAL, 5 * PULSE_S)),
+    )
+    pipeline = Pipeline(plan, INFO)
+    views = [0] * 5 + [1] * 12
+    for i, view in enumerate(views):
+        pipeline.step(frame(i, anatomy(view)))
+    pipeline.take_reference()
+    lateral = [pipeline.step(frame(i, anatomy(1))) for i in range(17, 20)][-1]
+    again = [pipeline.step(frame(i, anatomy(0))) for i in range(20, 36)][-1]
+    assert (lateral.view, [z.id for z in lateral.zones]) == (View.LATERAL, ["zone_lateral"])
+    assert (again.view, [z.id for z in again.zones]) == (View.AP, ["zone_ap"])
+
+
 def test_nothing_can_be_drawn_before_there_is_a_picture() -> None:
     with pytest.raises(NothingSeenError, match="expected a picture"):
         Pipeline(CasePlan(), INFO).set_zone(zone())
