@@ -11,6 +11,7 @@ import json
 import time
 from collections import deque
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -25,7 +26,7 @@ from guidance.bus.messages import (
     Message,
     SnapshotEnvelope,
 )
-from guidance.bus.publisher import BusError
+from guidance.bus.publisher import BusError, is_loopback
 from guidance.bus.subscriber import Reception
 from guidance.wire import AlertMessage
 
@@ -35,6 +36,9 @@ PICTURES_IN_FLIGHT = 2
 """One being drawn while the next one travels; more would only be older."""
 
 CHANGES_KEPT = 20
+
+ELSEWHERE = "orders are taken on the service's own machine, or over the bus with a key"
+
 TICK_S = 0.25
 """How often a viewer hears something even when nothing happens: its proof that the line is alive."""
 
@@ -159,6 +163,8 @@ class Viewer:
                 if words == "ack":
                     self._in_flight = max(0, self._in_flight - 1)
                     self.wake()
+                elif words is not None and not is_of_this_machine(self._websocket):
+                    await self._websocket.send_text(json.dumps({"error": ELSEWHERE}))
                 elif words is not None:
                     await self._websocket.send_text(await self._orders.answer(words))
         finally:
@@ -180,6 +186,15 @@ class Viewer:
                 await self._websocket.send_bytes(self._board.message(with_picture=fresh))
             except WebSocketDisconnect:
                 return
+
+
+def is_of_this_machine(websocket: WebSocket) -> bool:
+    """Whether the page was opened on the service's own machine, under its own name: nobody else is known by a key.
+
+    The name counts because a page from elsewhere may have a name of its own made to mean this machine.
+    """
+    host = urlsplit(f"//{websocket.headers.get('host', '')}").hostname or ""
+    return websocket.client is not None and is_loopback(websocket.client.host) and is_loopback(host)
 
 
 def same_origin(websocket: WebSocket) -> bool:

@@ -133,6 +133,7 @@ class Analysis:
         self._case: Case | None = None
         self._plan = plan
         self._settings = settings
+        self._watch = Watch(settings.limits(), settings.timing())
         self._make_pipeline = make_pipeline
         self._capture = capture
         self._newest = newest
@@ -193,11 +194,13 @@ class Analysis:
         self._publisher.begin_case()
         if self._log is not None:
             self._log.begin_case(case.id, [alert_message(alert) for alert in carried])
-        self._watch_anew(carried)
-
-    def _watch_anew(self, carried: tuple[Alert, ...]) -> None:
         self._watch = Watch(self._settings.limits(), self._settings.timing(), carried)
-        self._publisher.tell_alerts(self._present_case.id, [alert_message(alert) for alert in carried], self._health())
+        self._publisher.tell_alerts(case.id, self._active(), self._health())
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a case has begun, and with it what was carried over from before. May be asked from any thread."""
+        return self._case is not None
 
     @property
     def _present_case(self) -> Case:
@@ -319,12 +322,12 @@ class Analysis:
 
     def _carry_over(self) -> None:
         """What the old reference has shown, a new one cannot show to be over."""
-        carried = carried_over(self._watch.active)
-        ended = [alert for alert in self._watch.active if alert.id not in {kept.id for kept in carried}]
-        self._tell_changes(
-            tuple(replace(alert, state=AlertState.CLEARED, active=False) for alert in ended) + carried, None
-        )
-        self._watch_anew(carried)
+        before = self._watch.active
+        carried = carried_over(before)
+        kept = {alert.id for alert in carried}
+        over = (replace(a, state=AlertState.CLEARED, active=False) for a in before if a.id not in kept)
+        self._watch = Watch(self._settings.limits(), self._settings.timing(), carried)
+        self._tell_changes((*over, *carried), None)
 
     def _show(self, shown: Shown) -> None:
         """Hand over what differs from what was shown; the same again only once a heartbeat."""

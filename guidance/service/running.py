@@ -76,6 +76,7 @@ class Service:
         self._keys = keys
         self._log_path = alarm_log
         self._log: AlarmLog | None = None
+        self._analysis: Analysis | None = None
         self._make_pipeline = make_pipeline
         self._dashboard_command = dashboard
         self._threads: list[threading.Thread] = []
@@ -106,7 +107,7 @@ class Service:
             self._closing.callback(self.dashboard.close)
 
             shown: Slot[Shown] = Slot()
-            analysis = Analysis(
+            self._analysis = Analysis(
                 self._plan,
                 self._settings,
                 self._make_pipeline,
@@ -124,7 +125,7 @@ class Service:
                 log = self._log
                 self._start_thread("log", self._until_stopped(lambda: log.sync(TICK_S)))
             self._start_thread("pictures", Pictures(shown, frames, self.stopping).run)
-            self._start_thread("analysis", analysis.run)
+            self._start_thread("analysis", self._analysis.run)
             self._start_thread("capture", self._capture.run)
             self._start_thread("dashboard", self.dashboard.run)
             undo.pop_all()
@@ -184,7 +185,9 @@ class Service:
         self._threads.clear()
         if stuck:
             log.error("did not end in %g s: %s", STOP_S, ", ".join(stuck))
-        if self._log is not None and self.failure is None and not stuck:
+        # Whoever ended before a case began leaves to the next one what was left to it.
+        begun = self._analysis is not None and self._analysis.has_begun
+        if self._log is not None and begun and self.failure is None and not stuck:
             self._log.note(Event.STOPPED)
         self._log = None
         self._closing.close()

@@ -42,6 +42,7 @@ from guidance.bus.messages import (
     PauseAudio,
     SetZone,
     SnapshotEnvelope,
+    TakeReference,
 )
 from guidance.bus.publisher import BusError, Publisher
 from guidance.bus.subscriber import Subscriber
@@ -697,6 +698,33 @@ def test_a_service_that_ended_in_order_leaves_no_alert_to_the_next(tmp_path: Pat
     with with_log(log) as service, Subscriber(service.endpoints) as reader:
         hear(reader, escape)
     assert read_log(log).left_active(datetime.now(UTC)) == ()
+
+
+def test_a_service_that_could_not_start_leaves_to_the_next_what_was_left_to_it(tmp_path: Path) -> None:
+    log = tmp_path / "alarms.jsonl"
+    with AlarmLog(log) as before:
+        before.begin_case("earlier", [alert_message(ESCAPE)])
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(BusError):
+        Service(
+            source(frames(5)), CasePlan(), Settings(), port=taken.getsockname()[1], bus_port=0, alarm_log=log
+        ).start()
+    assert [alert.id for alert in read_log(log).left_active(datetime.now(UTC))] == [ESCAPE.id]
+
+
+def test_a_new_reference_cannot_end_what_the_old_one_has_shown() -> None:
+    class Renewed(EscapedPipeline):
+        def take_reference(self) -> None: ...
+
+    with with_log(None, Renewed) as service, Subscriber(service.endpoints) as reader, commander(service) as desk:
+        told = hear(reader, escape)
+        assert isinstance(told, AlertEnvelope)
+        desk.order(told.case, Acknowledge(alert=told.body.id))
+        desk.order(told.case, TakeReference())
+        again = hear(reader, lambda m: escape(m) and m.body.text.endswith("(before watching broke off)"))
+        assert isinstance(again, AlertEnvelope)
+        assert (again.body.id, again.body.state) == (told.body.id, AlertState.RAISED)
+        desk.order(told.case, Acknowledge(alert=told.body.id))
+        hear(reader, lambda m: escape(m) and not m.body.active)
 
 
 def test_a_service_that_failed_leaves_its_alerts_to_the_next(tmp_path: Path) -> None:
