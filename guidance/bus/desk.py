@@ -19,7 +19,6 @@ from guidance.bus.messages import (
     Answer,
     MessageError,
     Order,
-    SnapshotEnvelope,
     read_call,
     read_order,
 )
@@ -35,6 +34,9 @@ MOST_PARTS = 4
 ORDERS_REMEMBERED = 4096
 ORDERS_WAITING = 64
 NAMES_KEPT = 64
+FORGET_S = 3600.0
+"""Who has been gone for so long has left for good."""
+
 ORDER_S = 2.0
 """An order that has not been obeyed by then is answered as such; it may still be."""
 
@@ -87,8 +89,8 @@ class Gate:
 class Desk:
     """Answers on both sockets; belongs to the thread that calls ``serve``, except for its counts.
 
-    ``present``: the state to answer with, None while there is none. ``obey``: see ``Obey``. ``others``: the service's
-    other sockets, of which it counts who was turned away.
+    ``present``: gives the snapshot to answer with, None while there is none. ``obey``: see ``Obey``. ``others``: the
+    service's other sockets, of which it counts who was turned away.
     """
 
     def __init__(
@@ -96,7 +98,7 @@ class Desk:
         snapshots: CallSocket,
         commands: CallSocket,
         gate: Gate,
-        present: Callable[[], SnapshotEnvelope | None],
+        present: Callable[[], bytes | None],
         obey: Obey,
         others: Sequence[Bound] = (),
     ) -> None:
@@ -122,7 +124,8 @@ class Desk:
     def silent_s(self) -> tuple[tuple[str, float], ...]:
         """For each subscriber that gave its name, how long ago it was heard. May be called from any thread."""
         now = time.monotonic()
-        return tuple((name, now - heard_s) for name, heard_s in sorted(self._heard_s.copy().items()))
+        heard = sorted(self._heard_s.copy().items())
+        return tuple((name, now - heard_s) for name, heard_s in heard if now - heard_s < FORGET_S)
 
     def serve(self, timeout_ms: int = POLL_MS) -> None:
         """Answer what has come, and wait so long for something to come."""
@@ -171,13 +174,15 @@ class Desk:
         if call.name is not None and call.call == "leaving":
             self._heard_s.pop(call.name, None)
         elif call.name is not None:
+            now = time.monotonic()
+            self._heard_s = {name: at_s for name, at_s in self._heard_s.items() if now - at_s < FORGET_S}
             if call.name in self._heard_s or len(self._heard_s) < NAMES_KEPT:
-                self._heard_s[call.name] = time.monotonic()
+                self._heard_s[call.name] = now
             else:
                 self._counts["too many names"] += 1
         present = self._present() if call.call == "snapshot" else None
         if present is not None:
-            self._send(self._snapshots.socket, [peer, present.to_bytes()])
+            self._send(self._snapshots.socket, [peer, present])
 
     def _take_order(self, peer: bytes, data: bytes, who: str) -> None:
         try:

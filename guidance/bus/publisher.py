@@ -43,6 +43,10 @@ FRAME_BUFFER_BYTES = 512 * 1024
 """The kernel's own buffer holds old pictures too; two or three are enough for an even flow."""
 
 
+_Present = tuple[str, float, SnapshotBody]
+"""The case, when it was so, and what."""
+
+
 class BusError(Exception):
     """The bus cannot be set up, or does not answer. One line."""
 
@@ -126,7 +130,8 @@ class Publisher(Bound):
         self._next: dict[Topic, int] = dict.fromkeys(Topic, 0)
         self._findings: FindingsMessage | None = None
         self._health: HealthBody | None = None
-        self._present: tuple[str, float, SnapshotBody] | None = None
+        self._present: _Present | None = None
+        self._encoded: tuple[_Present, bytes] | None = None
 
     def tell_findings(self, case: str, body: FindingsMessage) -> None:
         """What is seen on a frame."""
@@ -150,23 +155,22 @@ class Publisher(Bound):
         """What was told so far is another case's; until the next heartbeat nobody is told of it any more."""
         self._findings = self._health = self._present = None
 
-    @property
-    def present(self) -> SnapshotEnvelope | None:
-        """The whole state, None before the first heartbeat. May be called from any thread.
+    def present(self) -> bytes | None:
+        """The whole state as a snapshot's message, None before the first heartbeat.
 
         It is as old as its ``sent_s`` says: whoever answers with it may live on while nothing is watched any more.
+        May be called from one other thread.
         """
         kept = self._present
         if kept is None:
             return None
-        case, kept_s, body = kept
-        return SnapshotEnvelope(
-            session=self.session,
-            sequence=body.health.next[Topic.HEALTH],
-            case=case,
-            sent_s=kept_s,
-            body=body,
-        )
+        if self._encoded is None or self._encoded[0] is not kept:
+            case, kept_s, body = kept
+            number = body.health.next[Topic.HEALTH]
+            told = SnapshotEnvelope(session=self.session, sequence=number, case=case, sent_s=kept_s, body=body)
+            # However many ask, it is written once.
+            self._encoded = (kept, told.to_bytes())
+        return self._encoded[1]
 
     def _keep(self, case: str, health: HealthBody) -> HealthBody:
         # One assignment: another thread sees the state before or after, never between.

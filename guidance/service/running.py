@@ -150,7 +150,7 @@ class Service:
         snapshots = enter(CallSocket(context, self._bus_host, next(port), MESSAGES_KEPT, guarded))
         commands = enter(CallSocket(context, self._bus_host, next(port), MESSAGES_KEPT, keys))
         self.endpoints = Endpoints(bus.endpoint, frames.endpoint, snapshots.endpoint, commands.endpoint)
-        return bus, frames, Desk(snapshots, commands, gate, lambda: bus.present, orders.give, (bus, frames))
+        return bus, frames, Desk(snapshots, commands, gate, bus.present, orders.give, (bus, frames))
 
     def _until_stopped(self, work: Callable[[], None]) -> Callable[[], None]:
         def loop() -> None:

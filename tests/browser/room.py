@@ -128,7 +128,7 @@ class FakeService:
         self._frames = enter(FramePublisher(context, "127.0.0.1", 0))
         snapshots = enter(CallSocket(context, "127.0.0.1", 0))
         commands = enter(CallSocket(context, "127.0.0.1", 0, keys=keys))
-        self._desk = Desk(snapshots, commands, self._gate, lambda: self._publisher.present, self._obey)
+        self._desk = Desk(snapshots, commands, self._gate, self._publisher.present, self._obey)
         self.endpoints = Endpoints(
             self._publisher.endpoint, self._frames.endpoint, snapshots.endpoint, commands.endpoint
         )

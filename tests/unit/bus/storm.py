@@ -217,7 +217,7 @@ def storm(messages: int, folder: Path, seed: int = 1) -> Outcome:
         publisher = closing.enter_context(Publisher(context, "127.0.0.1", 0))
         snapshots = closing.enter_context(CallSocket(context, "127.0.0.1", 0))
         commands = closing.enter_context(CallSocket(context, "127.0.0.1", 0, keys=keys))
-        desk = Desk(snapshots, commands, gate, lambda: publisher.present, lambda order: NotImplemented)
+        desk = Desk(snapshots, commands, gate, publisher.present, lambda order: NotImplemented)
         closing.enter_context(_served(desk))
         direct = Endpoints(publisher.endpoint, snapshots=snapshots.endpoint)
         cutter = Cutter(publisher.endpoint, (50_000, 800_000), seed)

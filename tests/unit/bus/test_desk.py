@@ -54,9 +54,7 @@ class Room:
         snapshots = enter(CallSocket(context, "127.0.0.1", 0, keys=guarded))
         commands = enter(CallSocket(context, "127.0.0.1", 0, keys=own))
         self.endpoints = Endpoints(self.publisher.endpoint, self.frames.endpoint, snapshots.endpoint, commands.endpoint)
-        self.desk = Desk(
-            snapshots, commands, gate, lambda: self.publisher.present, self._obey, (self.publisher, self.frames)
-        )
+        self.desk = Desk(snapshots, commands, gate, self.publisher.present, self._obey, (self.publisher, self.frames))
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
