@@ -92,7 +92,7 @@ class _Course:
 
     condition: Condition
     view_id: int | None
-    first_seen_t_s: float | None
+    first_seen_t_s: float | None = None
     seen_pulses: int = 0
     absent_pulses: int = 0
     absent_s: float | None = None
@@ -117,7 +117,7 @@ class Alarms:
         self._frame, self._t_s = 0, 0.0
         for alert in carried:
             condition = _condition_of(alert)
-            self._courses[key_of(condition)] = _Course(condition, None, None, alert=alert)
+            self._courses[key_of(condition)] = _Course(condition, None, alert=alert)
         self._next_id = 1 + max((alert.id for alert in self.active), default=0)
 
     @property
@@ -181,7 +181,9 @@ class Alarms:
             technical = condition.kind in TECHNICAL
             if not (technical or assessment.new_pulse):
                 continue
-            course = self._courses.setdefault(key, _Course(condition, findings.view_id, findings.t_s))
+            course = self._courses.setdefault(key, _Course(condition, findings.view_id))
+            if course.seen_pulses == 0 and not course.is_told:
+                course.first_seen_t_s = findings.t_s
             course.condition, course.view_id = condition, findings.view_id
             course.seen_pulses, course.absent_pulses, course.absent_s = course.seen_pulses + 1, 0, None
             if course.is_told:

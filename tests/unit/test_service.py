@@ -40,6 +40,9 @@ from guidance.bus.messages import (
     Mark,
     Message,
     PauseAudio,
+    RemoveZone,
+    SetPhase,
+    SetView,
     SetZone,
     SnapshotEnvelope,
     TakeReference,
@@ -61,11 +64,14 @@ from guidance.records import (
     Priority,
     Scale,
     ScaleSource,
+    View,
+    Zone,
     ZoneKind,
 )
 from guidance.service import Service, listen, read_ahead, run_until_asked
 from guidance.service.analysis import gray_jpeg
 from guidance.settings import Settings
+from guidance.vision.pipeline import NothingSeenError
 from guidance.wire import alert_message
 from tests.unit.drivers.fake_v4l2 import Card, FakeKernel
 
@@ -660,6 +666,38 @@ def test_an_order_for_another_case_is_refused() -> None:
         told = hear(reader, escape)
         with pytest.raises(BusError, match=f"meant for case 'yesterday'; the present one is '{told.case}'"):
             desk.order("yesterday", PauseAudio(on=True))
+
+
+def test_every_order_about_the_picture_reaches_the_pipeline_and_is_answered() -> None:
+    reached: list[tuple[str, object]] = []
+
+    class Noting(EscapingPipeline):
+        def set_phase(self, phase: Phase) -> None:
+            reached.append(("phase", phase))
+
+        def set_view(self, view: View) -> None:
+            reached.append(("view", view))
+
+        def set_zone(self, zone: Zone) -> None:
+            reached.append(("zone", (zone.id, zone.kind, zone.polygon_px.tolist())))
+
+        def remove_zone(self, zone_id: str) -> None:
+            raise NothingSeenError(f"zone {zone_id!r}: none of that name")
+
+    corners: list[tuple[float, float]] = [(1.0, 1.0), (9.0, 1.0), (5.0, 9.0)]
+    with with_log(None, Noting) as service, Subscriber(service.endpoints) as reader, commander(service) as desk:
+        told = hear(reader, escape)
+        assert desk.order(told.case, SetPhase(phase=Phase.CEMENT)).ok
+        assert desk.order(told.case, SetView(view=View.LATERAL)).ok
+        zone = ZoneEntry(id="canal", kind=ZoneKind.FORBIDDEN, polygon_px=corners)
+        assert desk.order(told.case, SetZone(zone=zone)).ok
+        with pytest.raises(BusError, match="not obeyed: zone 'disc': none of that name"):
+            desk.order(told.case, RemoveZone(id="disc"))
+    assert reached == [
+        ("phase", Phase.CEMENT),
+        ("view", View.LATERAL),
+        ("zone", ("canal", ZoneKind.FORBIDDEN, [list(corner) for corner in corners])),
+    ]
 
 
 def test_a_zone_outside_the_picture_is_refused() -> None:

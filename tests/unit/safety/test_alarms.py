@@ -169,6 +169,7 @@ def test_a_latched_alert_whose_condition_returns_is_raised_again_as_the_same_ale
         watch.step(findings(p))
     (again,) = [change for p in (20, 21, 22) for change in watch.step(findings(p, cement=IN_ZONE))]
     assert (again.id, again.state, again.frame) == (1, AlertState.RAISED, 21)
+    assert again.first_seen_t_s == findings(20).t_s
     assert len(watch.active) == 1
 
 
