@@ -133,6 +133,11 @@ def _parser() -> argparse.ArgumentParser:
 def _add_service_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address of the dashboard (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port of the dashboard (default: %(default)s)")
+    parser.add_argument(
+        "--remote-orders",
+        action="store_true",
+        help="take orders from dashboards on other machines too: no password yet",
+    )
     parser.add_argument("--bus-host", default="127.0.0.1", help="address of the bus (default: %(default)s)")
     parser.add_argument("--bus-port", type=int, default=5570, help="port of the bus, which uses the next three as well")
     parser.add_argument("--keys", type=Path, metavar="FOLDER", help="keys of the bus: needed beyond this machine")
@@ -162,6 +167,7 @@ def _run_service(options: argparse.Namespace, spec: str, plan: Path | None, loop
         settings,
         host=options.host,
         port=options.port,
+        remote_orders=options.remote_orders,
         bus_host=options.bus_host,
         bus_port=options.bus_port,
         keys=options.keys,

@@ -25,11 +25,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--lifeline", type=int, required=True, help="a pipe's reading end; serving ends when it does")
     parser.add_argument("--keys", type=Path, required=True, help="folder of the client's keys")
     parser.add_argument("--guarded", action="store_true", help="every socket of the bus asks for keys")
+    parser.add_argument("--remote-orders", action="store_true", help="pages on other machines may give orders")
     parser.add_argument("endpoints", nargs=4, help="of messages, frames, snapshots and commands")
     options = parser.parse_args(arguments)
     # Ctrl-C goes to the whole terminal; the service decides, and tells through the lifeline.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    app = create_app(Endpoints(*options.endpoints), client_keys(options.keys), options.guarded)
+    app = create_app(Endpoints(*options.endpoints), client_keys(options.keys), options.guarded, options.remote_orders)
     asyncio.run(_serve(options.fd, options.lifeline, app))
     return 0
 

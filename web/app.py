@@ -15,7 +15,7 @@ from guidance.bus.keys import ClientKeys
 from guidance.bus.messages import Endpoints
 from guidance.bus.subscriber import AsyncSubscriber
 from guidance.overlay import look_json
-from web.live import TICK_S, Board, PageOrders, Viewer, same_origin
+from web.live import TICK_S, Board, PageOrders, Viewer, is_of_this_machine, same_origin
 
 STATIC = Path(__file__).parent / "static"
 HEADERS = {
@@ -32,10 +32,11 @@ HEADERS = {
 NAME = "dashboard"
 
 
-def create_app(endpoints: Endpoints, keys: ClientKeys, guarded: bool = False) -> FastAPI:
+def create_app(endpoints: Endpoints, keys: ClientKeys, guarded: bool = False, remote_orders: bool = False) -> FastAPI:
     """The application on the bus's endpoints; it owns its subscriber for as long as it lives.
 
-    ``keys``: to command with. ``guarded``: to listen with, too.
+    ``keys``: to command with. ``guarded``: to listen with, too. ``remote_orders``: pages that were opened on other
+    machines may give orders.
     """
     assert endpoints.commands is not None
     commands = endpoints.commands
@@ -81,7 +82,8 @@ def create_app(endpoints: Endpoints, keys: ClientKeys, guarded: bool = False) ->
     @app.websocket("/live")
     async def live(websocket: WebSocket) -> None:
         if same_origin(websocket):
-            await Viewer(websocket, app.state.board, app.state.orders).serve()
+            orders = app.state.orders if remote_orders or is_of_this_machine(websocket) else None
+            await Viewer(websocket, app.state.board, orders).serve()
         else:
             await websocket.close(1008)
 

@@ -139,9 +139,9 @@ class PageOrders:
 
 
 class Viewer:
-    """One open page."""
+    """One open page. ``orders``: who takes what it orders, None where it may not order."""
 
-    def __init__(self, websocket: WebSocket, board: Board, orders: PageOrders) -> None:
+    def __init__(self, websocket: WebSocket, board: Board, orders: PageOrders | None) -> None:
         self._websocket = websocket
         self._board = board
         self._orders = orders
@@ -163,10 +163,10 @@ class Viewer:
                 if words == "ack":
                     self._in_flight = max(0, self._in_flight - 1)
                     self.wake()
-                elif words is not None and not is_of_this_machine(self._websocket):
-                    await self._websocket.send_text(json.dumps({"error": ELSEWHERE}))
-                elif words is not None:
+                elif words is not None and self._orders is not None:
                     await self._websocket.send_text(await self._orders.answer(words))
+                elif words is not None:
+                    await self._websocket.send_text(json.dumps({"error": ELSEWHERE}))
         finally:
             self._board.viewers.discard(self)
             telling.cancel()

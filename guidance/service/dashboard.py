@@ -27,7 +27,7 @@ class Dashboard:
     being restarted browsers wait instead of being refused. The process ends by itself when the other end of its
     lifeline is closed, which the kernel does however this process ends.
 
-    ``keys``: the folder of the client on this machine. ``guarded``: all sockets ask for keys, not commands alone.
+    ``keys``: the folder of the client on this machine. ``options``: further ones of ``web``'s command line.
     """
 
     FIRST_PAUSE_S = 0.25
@@ -45,7 +45,7 @@ class Dashboard:
         port: int,
         endpoints: Endpoints,
         keys: Path,
-        guarded: bool,
+        options: Sequence[str],
         stopping: threading.Event,
     ) -> None:
         self._stopping = stopping
@@ -57,7 +57,7 @@ class Dashboard:
         # -P: the package that is installed beside this one, never a folder of that name where the user stands.
         self._command = [sys.executable, "-P", *command, "--fd", str(self._listening.fileno())]
         self._command += ["--lifeline", str(self._lifeline), "--keys", str(keys)]
-        self._command += ["--guarded"] if guarded else []
+        self._command += options
         self._command += [str(endpoint) for endpoint in astuple(endpoints)]
 
     def run(self) -> None:

@@ -59,6 +59,7 @@ class Service:
         *,
         host: str = "127.0.0.1",
         port: int = 8000,
+        remote_orders: bool = False,
         bus_host: str = BUS_HOST,
         bus_port: int = BUS_PORT,
         keys: Path | None = None,
@@ -71,6 +72,7 @@ class Service:
         self._plan = plan
         self._settings = settings
         self._address = host, port
+        self._remote_orders = remote_orders
         self._bus_host = bus_host
         self._bus_port = bus_port
         self._keys = keys
@@ -101,7 +103,7 @@ class Service:
                 *self._address,
                 self.endpoints,
                 self._local,
-                self._keys is not None,
+                self._dashboard_options(),
                 self.stopping,
             )
             self._closing.callback(self.dashboard.close)
@@ -151,6 +153,11 @@ class Service:
         commands = enter(CallSocket(context, self._bus_host, next(port), MESSAGES_KEPT, keys))
         self.endpoints = Endpoints(bus.endpoint, frames.endpoint, snapshots.endpoint, commands.endpoint)
         return bus, frames, Desk(snapshots, commands, gate, bus.present, orders.give, (bus, frames))
+
+    def _dashboard_options(self) -> list[str]:
+        """Whether every socket of the bus asks for keys, and whether pages on other machines may give orders."""
+        guarded = ["--guarded"] if self._keys is not None else []
+        return guarded + (["--remote-orders"] if self._remote_orders else [])
 
     def _until_stopped(self, work: Callable[[], None]) -> Callable[[], None]:
         def loop() -> None:
@@ -223,6 +230,7 @@ def run_service(
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
+    remote_orders: bool = False,
     bus_host: str = BUS_HOST,
     bus_port: int = BUS_PORT,
     keys: Path | None = None,
@@ -239,6 +247,7 @@ def run_service(
             settings,
             host=host,
             port=port,
+            remote_orders=remote_orders,
             bus_host=bus_host,
             bus_port=bus_port,
             keys=keys,

@@ -510,7 +510,7 @@ import threading
 from pathlib import Path
 from guidance.bus.messages import Endpoints
 from guidance.service.dashboard import Dashboard
-dashboard = Dashboard(("-c", {SMALL_DASHBOARD!r}), "127.0.0.1", 0, Endpoints("bus"), Path("keys"), False,
+dashboard = Dashboard(("-c", {SMALL_DASHBOARD!r}), "127.0.0.1", 0, Endpoints("bus"), Path("keys"), [],
     threading.Event())
 print(dashboard.address[1], flush=True)
 dashboard.run()
