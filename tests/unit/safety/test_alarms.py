@@ -129,6 +129,18 @@ def test_an_acknowledged_alert_stands_behind_one_that_waits() -> None:
     assert [a.id for a in watch.active] == [second.id, first.id]
 
 
+def test_what_waits_is_heard_also_behind_a_worse_alert_that_was_acknowledged() -> None:
+    watch = raised_watch()
+    watch.acknowledge(1, "a")
+    for i in range(6):
+        watch.step(findings(3 + i, registration=LOST))
+    assert [(a.kind, a.state) for a in watch.active] == [
+        (AlertKind.CEMENT_IN_ZONE, AlertState.ACKNOWLEDGED),
+        (AlertKind.REFERENCE_LOST, AlertState.RAISED),
+    ]
+    assert watch.audio.sounding is Priority.MEDIUM
+
+
 def test_acknowledging_what_is_not_there_says_what_is() -> None:
     with pytest.raises(NoSuchAlertError, match=r"alert 99: not active; expected one of \[1\]"):
         raised_watch().acknowledge(99, "a")
