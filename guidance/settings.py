@@ -130,6 +130,15 @@ class Settings(BaseModel):
             description="mm that an acknowledged tip must go deeper to be raised again: well beyond a tip's error",
         ),
     ] = 2.0
+    carry_over_h: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=72,
+            description="h within which alerts that were active when the service was killed are raised again: longer "
+            "ago it was another patient",
+        ),
+    ] = 12.0
     disk_free_mb: Annotated[
         float,
         Field(

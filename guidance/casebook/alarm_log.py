@@ -26,9 +26,6 @@ from pydantic import ValidationError
 from guidance.records import Alert
 from guidance.wire import AlertMessage, WireModel, alert_record
 
-CARRIED_WITHIN = timedelta(hours=12)
-"""What was active longer ago belongs to another patient."""
-
 KEPT_IN_MEMORY = 1000
 """So many entries wait for a disk that cannot be written now."""
 
@@ -70,8 +67,8 @@ class Told:
     entries: tuple[Entry, ...]
     damaged: int
 
-    def left_active(self, now: datetime) -> tuple[Alert, ...]:
-        """The alerts that were active when the service was killed; none where it ended in order, or long ago."""
+    def left_active(self, now: datetime, within: timedelta) -> tuple[Alert, ...]:
+        """The alerts that were active when the service was killed; none where it ended in order, or longer ago."""
         active: dict[int, AlertMessage] = {}
         for entry in self.entries:
             if entry.event in (Event.STOPPED, Event.CASE):
@@ -80,7 +77,7 @@ class Told:
                 active[entry.alert.id] = entry.alert
             elif entry.alert is not None:
                 active.pop(entry.alert.id, None)
-        if not active or abs(now - self.entries[-1].at) > CARRIED_WITHIN:
+        if not active or abs(now - self.entries[-1].at) > within:
             return ()
         return tuple(alert_record(alert) for alert in active.values())
 
@@ -129,13 +126,16 @@ class AlarmLog:
             raise AlarmLogError(
                 f"{path}: another service is writing it; expected one log each: choose another with --alarm-log"
             ) from error
-        before = read_log(path)
-        self.left_active = before.left_active(datetime.now(UTC))
-        self._number = 1 + (before.entries[-1].number if before.entries else 0)
+        self._before = read_log(path)
+        self._number = 1 + (self._before.entries[-1].number if self._before.entries else 0)
         self._waiting: deque[bytes] = deque(maxlen=KEPT_IN_MEMORY)
         # A torn last line must not swallow the next one.
         self._at_line_start = path.stat().st_size == 0 or path.read_bytes().endswith(b"\n")
         self._unsynced = threading.Event()
+
+    def left_active(self, within_h: float) -> tuple[Alert, ...]:
+        """The alerts that were active when the last service was killed, if that is not longer ago."""
+        return self._before.left_active(datetime.now(UTC), timedelta(hours=within_h))
 
     def note(
         self,

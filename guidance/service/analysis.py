@@ -129,7 +129,7 @@ class Analysis:
         self._delay_ms: float | None = None
         self._delay_max_ms: float | None = None
         self._delays_ms: dict[int, float] = {}
-        self._left_active = () if log is None else log.left_active
+        self._left_active = () if log is None else log.left_active(settings.carry_over_h)
         self._case: Case | None = None
         self._plan = plan
         self._settings = settings

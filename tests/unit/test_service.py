@@ -735,7 +735,7 @@ def test_a_service_that_ended_in_order_leaves_no_alert_to_the_next(tmp_path: Pat
     log = tmp_path / "alarms.jsonl"
     with with_log(log) as service, Subscriber(service.endpoints) as reader:
         hear(reader, escape)
-    assert read_log(log).left_active(datetime.now(UTC)) == ()
+    assert read_log(log).left_active(datetime.now(UTC), timedelta(hours=12)) == ()
 
 
 def test_a_service_that_could_not_start_leaves_to_the_next_what_was_left_to_it(tmp_path: Path) -> None:
@@ -746,7 +746,7 @@ def test_a_service_that_could_not_start_leaves_to_the_next_what_was_left_to_it(t
         Service(
             source(frames(5)), CasePlan(), Settings(), port=taken.getsockname()[1], bus_port=0, alarm_log=log
         ).start()
-    assert [alert.id for alert in read_log(log).left_active(datetime.now(UTC))] == [ESCAPE.id]
+    assert [alert.id for alert in read_log(log).left_active(datetime.now(UTC), timedelta(hours=12))] == [ESCAPE.id]
 
 
 def test_a_new_reference_cannot_end_what_the_old_one_has_shown() -> None:
@@ -772,7 +772,9 @@ def test_a_service_that_failed_leaves_its_alerts_to_the_next(tmp_path: Path) -> 
     log = tmp_path / "alarms.jsonl"
     with with_log(log, Failing) as service:
         assert service.stopping.wait(5)
-    assert [alert.kind for alert in read_log(log).left_active(datetime.now(UTC))] == [AlertKind.CEMENT_ESCAPE]
+    assert [alert.kind for alert in read_log(log).left_active(datetime.now(UTC), timedelta(hours=12))] == [
+        AlertKind.CEMENT_ESCAPE
+    ]
 
 
 def test_a_named_subscriber_that_dies_is_missed_and_one_that_leaves_is_not() -> None:

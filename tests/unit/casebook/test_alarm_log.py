@@ -43,7 +43,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def active(path: Path) -> list[int]:
-    return [left.id for left in read_log(path).left_active(datetime.now(UTC))]
+    return [left.id for left in read_log(path).left_active(datetime.now(UTC), timedelta(hours=12))]
 
 
 def test_an_entry_says_what_when_and_who(path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_service_that_ended_in_order_leaves_nothing(path: Path) -> None:
 def test_what_was_active_yesterday_is_another_patients(path: Path) -> None:
     with AlarmLog(path) as log:
         log.note(Event.ALERT, alerts=[alert(1)])
-    assert read_log(path).left_active(datetime.now(UTC) + timedelta(hours=13)) == ()
+    assert read_log(path).left_active(datetime.now(UTC) + timedelta(hours=13), timedelta(hours=12)) == ()
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
