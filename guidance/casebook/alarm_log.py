@@ -10,7 +10,6 @@ a power cut too. A line that a crash has torn is skipped by the reader, and coun
 import fcntl
 import json
 import os
-import shutil
 import threading
 from collections import deque
 from collections.abc import Iterable
@@ -113,7 +112,8 @@ class AlarmLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.fault: str | None = None
+        self._write_fault: str | None = None
+        self._sync_fault: str | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -181,22 +181,31 @@ class AlarmLog:
         row = {name: value for name, value in entry.model_dump(mode="json").items() if value is not None}
         self._waiting.append(json.dumps(row, ensure_ascii=False).encode() + b"\n")
 
+    @property
+    def fault(self) -> str | None:
+        """Why changes are not kept, in words; None while they are. May be asked from any thread."""
+        return self._write_fault or self._sync_fault
+
     def flush(self) -> None:
-        """Try to write what waits."""
-        if not self._waiting:
-            return
+        """Try to write what waits, and look whether the file is still there."""
         data = (b"" if self._at_line_start else b"\n") + b"".join(self._waiting)
         try:
-            written = os.write(self._file, data)
+            if os.fstat(self._file).st_nlink == 0:
+                self._write_fault = "the file was deleted"
+                return
+            written = os.write(self._file, data) if self._waiting else len(data)
         except OSError as error:
-            self.fault = error.strerror or str(error)
+            self._write_fault = error.strerror or str(error)
             return
         if written < len(data):
             # The disk is full: whole lines are tried again, the torn one is skipped by the reader.
             self._at_line_start = False
-            self.fault = "the disk is full"
+            self._write_fault = "the disk is full"
             return
-        self._at_line_start, self.fault = True, None
+        self._write_fault = None
+        if not self._waiting:
+            return
+        self._at_line_start = True
         self._waiting.clear()
         self._unsynced.set()
 
@@ -208,12 +217,18 @@ class AlarmLog:
         try:
             os.fsync(self._file)
         except OSError as error:
-            self.fault = error.strerror or str(error)
+            self._sync_fault = error.strerror or str(error)
+        else:
+            self._sync_fault = None
 
     @property
-    def free_mb(self) -> float:
-        """How much may still be written there."""
-        return shutil.disk_usage(self.path.parent).free / 1e6
+    def free_mb(self) -> float | None:
+        """How much may still be written there; None where the disk does not say."""
+        try:
+            disk = os.fstatvfs(self._file)
+        except OSError:
+            return None
+        return disk.f_bavail * disk.f_frsize / 1e6
 
     def close(self) -> None:
         """Write and sync what waits. May be called twice."""

@@ -805,10 +805,10 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_a_log_that_cannot_be_written_is_told_and_costs_no_alert(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def flush(log: AlarmLog) -> None:
-        log.fault = "No space left on device"
+    def full(*arguments: object) -> int:
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(AlarmLog, "flush", flush)
+    monkeypatch.setattr(alarm_log.os, "write", full)
     with with_log(tmp_path / "alarms.jsonl") as service, Subscriber(service.endpoints) as reader:
         wait_until(lambda: reader.receive(timeout_s=0.1) is not None and len(reader.alerts) == 2)
     assert [alert.text for alert in reader.alerts] == [

@@ -1,6 +1,7 @@
 """The alarm log: nothing that was told is lost, whatever happens to the process, the disk or the clock."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -198,3 +199,33 @@ def test_syncing_forces_what_was_written_to_the_disk(path: Path, monkeypatch: py
         log.sync(0)
         log.sync(0)
         assert len(forced) == 1
+
+
+def test_a_disk_that_does_not_take_what_was_written_is_told_until_it_does(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(file: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with AlarmLog(path) as log:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", broken)
+            log.note(Event.STARTED)
+            log.sync(0)
+            assert log.fault == "Input/output error"
+        log.note(Event.STOPPED)
+        log.sync(0)
+        assert log.fault is None
+
+
+def test_a_log_that_is_deleted_under_its_service_is_told(path: Path) -> None:
+    with AlarmLog(path) as log:
+        log.note(Event.STARTED)
+        path.unlink()
+        log.flush()
+        assert log.fault == "the file was deleted"
+
+
+def test_the_room_left_is_the_disks(path: Path) -> None:
+    with AlarmLog(path) as log:
+        assert log.free_mb == pytest.approx(shutil.disk_usage(path.parent).free / 1e6, rel=0.05)
