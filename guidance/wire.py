@@ -4,7 +4,7 @@ Every float is rounded to 3 decimals (a thousandth of a pixel, of a millimetre, 
 compact and a difference in the last bit of a sum never shows. NaN and Infinity are refused, not written.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -117,12 +117,13 @@ class FindingsMessage(WireModel):
 class AlertMessage(WireModel):
     """One line of ``alerts.jsonl``.
 
-    ``active`` false: the alert's last change, it is shown no more. ``technical``: it is about the watching, not about
-    the patient. ``delay_ms``: from the capture of the frame that raised it until it was told; null in a replay.
+    ``kind`` and ``unit`` may be ones that this reader is too old to know: the alert is told all the same. ``active``
+    false: the alert's last change, it is shown no more. ``technical``: it is about the watching, not about the patient.
+    ``delay_ms``: from the capture of the frame that raised it until it was told; null in a replay.
     """
 
     id: int
-    kind: AlertKind
+    kind: Annotated[AlertKind | str, Field(union_mode="left_to_right")]
     priority: Priority
     state: AlertState
     frame: int
@@ -130,7 +131,7 @@ class AlertMessage(WireModel):
     zone: str | None
     needle: int | None
     value: Rounded
-    unit: Literal["mm2", "mm", "mm/s", "s", "ms", "px2", "px", "MB"]
+    unit: str
     text: str
     technical: bool
     root: int | None = None
@@ -181,7 +182,7 @@ def alert_message(alert: Alert, delay_ms: float | None = None) -> AlertMessage:
 
 
 def alert_record(message: AlertMessage) -> Alert:
-    """The alert that a message tells of."""
+    """The alert that a message tells of; of a kind that is not known its name."""
     return Alert(**{name: getattr(message, name) for name in Alert.__dataclass_fields__})
 
 

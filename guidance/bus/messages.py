@@ -109,7 +109,7 @@ class HealthBody(WireModel):
     findings_t_s: Seconds | None
     alerts: list[AlertMessage]
     audio: AudioBody = AudioBody(sounding=None, paused_s=0.0)
-    next: dict[Topic, Count] = Field(default_factory=dict)
+    next: dict[str, Count] = Field(default_factory=dict)
     alarm_delay_ms: Rounded | None = None
     alarm_delay_max_ms: Rounded | None = None
     refused: Count = 0

@@ -174,7 +174,9 @@ class Publisher(Bound):
 
     def _keep(self, case: str, health: HealthBody) -> HealthBody:
         # One assignment: another thread sees the state before or after, never between.
-        health = self._health = health.model_copy(update={"next": dict(self._next)})
+        health = self._health = health.model_copy(
+            update={"next": {topic.value: number for topic, number in self._next.items()}}
+        )
         body = SnapshotBody.model_construct(health=health, findings=self._findings)
         self._present = (case, time.monotonic(), body)
         return health

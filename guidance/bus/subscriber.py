@@ -170,7 +170,7 @@ class Reception:
         if isinstance(message, AlertEnvelope):
             self._take_change(message.body)
         elif isinstance(message, HealthEnvelope):
-            self._known |= {other.value: number for other, number in message.body.next.items()}
+            self._known |= message.body.next
             self._take_health(message.body)
             self._note_beat(message.sent_s)
         elif isinstance(message, FindingsEnvelope):
@@ -424,7 +424,9 @@ def _connected(
     if kept == FRAMES_KEPT:
         socket.setsockopt(zmq.RCVBUF, FRAME_BUFFER_BYTES)
     if kind == zmq.SUB:
-        socket.setsockopt(zmq.SUBSCRIBE, b"")
+        # What a later version tells besides is not for this reader.
+        for topic in (*(topic.value.encode() for topic in Topic), FRAME_TOPIC):
+            socket.setsockopt(zmq.SUBSCRIBE, topic)
     else:
         socket.setsockopt(zmq.SNDHWM, 4)
     try:

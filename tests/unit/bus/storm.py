@@ -96,8 +96,8 @@ def read(who: str, endpoints: Endpoints, out: Path) -> None:
             if isinstance(message, SnapshotEnvelope | HealthEnvelope):
                 body = message.body if isinstance(message, HealthEnvelope) else message.body.health
                 for topic, following in body.next.items():
-                    if not received[topic.value] and topic.value not in joined_at:
-                        joined_at[topic.value] = following
+                    if not received[topic] and topic not in joined_at:
+                        joined_at[topic] = following
             if who == "stalls" and count == 500:
                 time.sleep(STALL_S)
             if who == "dies" and count == 2000:

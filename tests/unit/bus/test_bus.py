@@ -22,7 +22,7 @@ from guidance.bus.messages import (
     read_message,
 )
 from guidance.bus.publisher import BusError, FramePublisher, Publisher
-from guidance.bus.subscriber import AsyncSubscriber, Subscriber
+from guidance.bus.subscriber import AsyncSubscriber, Reception, Subscriber
 from guidance.records import (
     Alert,
     AlertKind,
@@ -176,6 +176,27 @@ def test_a_field_that_a_reader_does_not_know_does_not_keep_an_alert_from_it() ->
     told = json.loads(message.to_bytes())
     told["body"]["invented_later"] = told["invented_later"] = 1
     assert read_message([b"alerts", json.dumps(told).encode()]) == message
+
+
+def test_an_alert_of_a_kind_that_was_invented_later_reaches_an_older_reader() -> None:
+    message = AlertEnvelope(session="s", sequence=4, case="c", sent_s=1.5, body=alert_message(ALERT))
+    told = json.loads(message.to_bytes())
+    told["body"] |= {"kind": "cement_in_disc", "unit": "mm3"}
+    reception = Reception()
+    reception.take([b"alerts", json.dumps(told).encode()])
+    assert [(alert.kind, alert.priority, alert.text) for alert in reception.alerts] == [
+        ("cement_in_disc", Priority.HIGH, ALERT.text)
+    ]
+
+
+def test_a_heartbeat_that_counts_a_topic_invented_later_is_heard() -> None:
+    message = HealthEnvelope(session="s", sequence=4, case="c", sent_s=1.5, body=HEALTH)
+    told = json.loads(message.to_bytes())
+    told["body"]["next"] = {"findings": 3, "alerts": 1, "health": 5, "doses": 9}
+    reception = Reception()
+    reception.take([b"health", json.dumps(told).encode()])
+    assert reception.refused == 0
+    assert not reception.deaf
 
 
 def test_a_picture_arrives_with_its_header_and_exactly_its_bytes(frames: FramePublisher) -> None:
