@@ -15,7 +15,9 @@ import guidance
 from drivers.errors import SourceError
 from drivers.frame import FrameSource, SourceInfo
 from drivers.sources import open_source
+from guidance.bus.keys import KeysError, client_keys, make_keys
 from guidance.bus.publisher import BusError
+from guidance.casebook.alarm_log import AlarmLogError, default_path
 from guidance.casebook.case import CaseError
 from guidance.casebook.replay import OutputError, replay
 from guidance.phantom.scenario import ScenarioError
@@ -25,7 +27,17 @@ from guidance.settings import SettingsError, load_settings
 
 DEMO = "phantom://demo"
 
-UNUSABLE = (SourceError, PlanError, SettingsError, OutputError, BusError, CaseError, ScenarioError)
+UNUSABLE = (
+    SourceError,
+    PlanError,
+    SettingsError,
+    OutputError,
+    BusError,
+    KeysError,
+    AlarmLogError,
+    CaseError,
+    ScenarioError,
+)
 """What is wrong with the input or the usage, each told in one line; anything else is a bug and shows its trace."""
 
 
@@ -100,6 +112,13 @@ def _parser() -> argparse.ArgumentParser:
 
     listen = command("listen", _listen, "print the bus's messages")
     listen.add_argument("--connect", metavar="ENDPOINT", help="default: the service's usual one on this machine")
+    listen.add_argument("--keys", type=Path, metavar="FOLDER", help="a client's keys, for a bus beyond this machine")
+
+    keys = command("keys", _keys, "make the keys of a bus beyond this machine")
+    keys.add_argument("folder", type=Path, metavar="FOLDER", help="where they are kept")
+    keys.add_argument(
+        "--client", action="append", default=[], metavar="NAME", help="let in; may be given several times"
+    )
 
     devices = command("devices", _devices, "list grabbers")
     devices.add_argument("--json", action="store_true", help="print JSON")
@@ -114,7 +133,17 @@ def _parser() -> argparse.ArgumentParser:
 def _add_service_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address of the dashboard (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port of the dashboard (default: %(default)s)")
-    parser.add_argument("--bus-port", type=int, default=5570, help="port of the bus; frames use the next one")
+    parser.add_argument(
+        "--remote-orders",
+        action="store_true",
+        help="take orders from dashboards on other machines too: no password yet",
+    )
+    parser.add_argument("--bus-host", default="127.0.0.1", help="address of the bus (default: %(default)s)")
+    parser.add_argument("--bus-port", type=int, default=5570, help="port of the bus, which uses the next three as well")
+    parser.add_argument("--keys", type=Path, metavar="FOLDER", help="keys of the bus: needed beyond this machine")
+    parser.add_argument(
+        "--alarm-log", type=Path, metavar="FILE", help="default: one for each port, in the user's state"
+    )
     parser.add_argument("--settings", type=Path, help="JSON file of thresholds")
 
 
@@ -138,7 +167,11 @@ def _run_service(options: argparse.Namespace, spec: str, plan: Path | None, loop
         settings,
         host=options.host,
         port=options.port,
+        remote_orders=options.remote_orders,
+        bus_host=options.bus_host,
         bus_port=options.bus_port,
+        keys=options.keys,
+        alarm_log=options.alarm_log or (default_path(options.bus_port) if options.bus_port else None),
         loop=loop,
     )
 
@@ -210,8 +243,15 @@ def _phantom(options: argparse.Namespace) -> int:
 def _listen(options: argparse.Namespace) -> int:
     from guidance.service import listen
 
-    for message in listen(options.connect):
+    keys = None if options.keys is None else client_keys(options.keys)
+    for message in listen(options.connect, keys):
         print(message, flush=True)
+    return 0
+
+
+def _keys(options: argparse.Namespace) -> int:
+    for file in make_keys(options.folder, options.client):
+        print(file)
     return 0
 
 

@@ -11,8 +11,6 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.signal import SourceStatus
-
 PolygonPx = NDArray[np.float64]
 """Vertices, shape (n, 2), columns x and y, in input-frame pixels."""
 
@@ -228,7 +226,7 @@ class Priority(StrEnum):
 
 
 class AlertKind(StrEnum):
-    """What is wrong. The last five are technical."""
+    """What is wrong: with the patient, or with what watches (``TECHNICAL``)."""
 
     CEMENT_IN_ZONE = "cement_in_zone"
     CEMENT_NEAR_ZONE = "cement_near_zone"
@@ -242,11 +240,32 @@ class AlertKind(StrEnum):
     VIDEO_CORRUPT = "video_corrupt"
     REFERENCE_LOST = "reference_lost"
     ANALYSIS_BEHIND = "analysis_behind"
+    DISK_FILLING = "disk_filling"
+    RECORDER_STOPPED = "recorder_stopped"
+    SUBSCRIBER_LOST = "subscriber_lost"
+
+
+TECHNICAL = frozenset(
+    {
+        AlertKind.VIDEO_LOST,
+        AlertKind.VIDEO_FROZEN,
+        AlertKind.VIDEO_CORRUPT,
+        AlertKind.REFERENCE_LOST,
+        AlertKind.ANALYSIS_BEHIND,
+        AlertKind.DISK_FILLING,
+        AlertKind.RECORDER_STOPPED,
+        AlertKind.SUBSCRIBER_LOST,
+    }
+)
+"""Kinds that say that the watching is impaired; all others say that the patient may be in danger."""
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """Something that is wrong on this frame; the alarms decide whether and when it is told."""
+    """Something that is wrong on this frame; the alarms decide whether and when it is told.
+
+    ``zone``, ``needle``, ``root`` and ``subject`` (a subscriber's name) say where: one condition for each place.
+    """
 
     kind: AlertKind
     priority: Priority
@@ -256,10 +275,11 @@ class Condition:
     zone: str | None = None
     needle: int | None = None
     root: int | None = None
+    subject: str | None = None
 
 
 class AlertState(StrEnum):
-    """What has just happened to an alert."""
+    """What has last happened to an alert. ``CLEARED``: its condition is no longer seen."""
 
     RAISED = "raised"
     CLEARED = "cleared"
@@ -268,7 +288,12 @@ class AlertState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One change of one alert."""
+    """One change of one alert, or how it stands since its last one.
+
+    ``active`` False: this was its last change, and it is shown no more. One that is cleared and still active is
+    latched: its condition is no longer seen, but nobody has acknowledged it. ``first_seen_t_s``: the frame on which
+    its condition was first seen, before it had lasted long enough. ``by``: who acknowledged it.
+    """
 
     id: int
     kind: AlertKind
@@ -281,19 +306,19 @@ class Alert:
     value: float
     unit: str
     text: str
+    root: int | None = None
+    subject: str | None = None
+    first_seen_t_s: float | None = None
+    active: bool = True
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
-    """How the service is doing, as told on the bus. ``input``: what a live source says of itself."""
+class Audio:
+    """What must be heard now. ``sounding``: the worst priority that nobody has acknowledged; None while paused.
 
-    source: str
-    state: FrameState
-    frames: int
-    pulses: int
-    dropped: int
-    latency_ms: float | None
-    rate_hz: float | None
-    corrupt: int = 0
-    input: SourceStatus | None = None
-    not_recorded: int = 0
+    ``paused_s``: seconds of audio pause left, 0 while there is none.
+    """
+
+    sounding: Priority | None = None
+    paused_s: float = 0.0

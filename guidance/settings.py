@@ -68,6 +68,95 @@ class Settings(BaseModel):
     behind_grace_s: Annotated[
         float, Field(ge=0, le=10, description="s of findings that are too old before it is told: one hiccup is none")
     ] = 0.5
+    release_mm: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=5,
+            description="mm beyond a distance threshold before what has alarmed is over: outlines flicker by 0.2, "
+            "tips by 0.75 in one of twenty",
+        ),
+    ] = 0.5
+    release_share: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=1,
+            description="share of an area or age threshold below which what has alarmed is over: a leak's measured "
+            "area breathes by a tenth",
+        ),
+    ] = 0.75
+    technical_release_s: Annotated[
+        float,
+        Field(ge=0, le=10, description="s without a technical trouble before its alert clears: a loose plug flutters"),
+    ] = 0.5
+    latch_technical: Annotated[
+        bool,
+        Field(
+            description="whether technical alerts of high priority also stay until acknowledged (clinical ones always "
+            "do); off: a picture that is back tells itself, and every swing of some C-arms interrupts their video"
+        ),
+    ] = False
+    audio_pause_s: Annotated[
+        float,
+        Field(
+            ge=10,
+            le=180,
+            description="s of an audio pause: long enough to speak and act, never so long as to be forgotten",
+        ),
+    ] = 120.0
+    renotify_s: Annotated[
+        float,
+        Field(
+            ge=30,
+            le=3600,
+            description="s after which an acknowledged clinical alert of high priority is raised again while its "
+            "condition lasts: hands change, and cement sets in some five minutes",
+        ),
+    ] = 300.0
+    worse_factor: Annotated[
+        float,
+        Field(
+            gt=1,
+            le=10,
+            description="an acknowledged leak that has grown to so many times what was acknowledged is raised again",
+        ),
+    ] = 2.0
+    worse_needle_mm: Annotated[
+        float,
+        Field(
+            ge=0.75,
+            le=20,
+            description="mm that an acknowledged tip must go deeper to be raised again: well beyond a tip's error",
+        ),
+    ] = 2.0
+    carry_over_h: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=72,
+            description="h within which alerts that were active when the service was killed are raised again: longer "
+            "ago it was another patient",
+        ),
+    ] = 12.0
+    disk_free_mb: Annotated[
+        float,
+        Field(
+            ge=10,
+            le=1e6,
+            description="MB left where the alarm log is written below which it is told: an hour of alarms is 1, "
+            "but a full disk stops every other recorder of the machine too",
+        ),
+    ] = 1024.0
+    subscriber_grace_s: Annotated[
+        float,
+        Field(
+            ge=1,
+            le=60,
+            description="s without a word from a named subscriber before it is told as lost: it reports each second, "
+            "and a dashboard that died is back within two",
+        ),
+    ] = 3.0
 
     def limits(self) -> Limits:
         """The rules' thresholds as a plain record."""

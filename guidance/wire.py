@@ -4,12 +4,13 @@ Every float is rounded to 3 decimals (a thousandth of a pixel, of a millimetre, 
 compact and a difference in the last bit of a sum never shows. NaN and Infinity are refused, not written.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from guidance.records import (
+    TECHNICAL,
     Alert,
     AlertKind,
     AlertState,
@@ -34,9 +35,9 @@ Polygon = list[Point]
 
 
 class WireModel(BaseModel):
-    """Unknown fields are refused, so that a reader and a writer of different versions notice."""
+    """A reader passes over fields that it does not know: an alert must reach one that is older than its sender."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class FieldMessage(WireModel):
@@ -114,10 +115,15 @@ class FindingsMessage(WireModel):
 
 
 class AlertMessage(WireModel):
-    """One line of ``alerts.jsonl``."""
+    """One line of ``alerts.jsonl``.
+
+    ``kind`` and ``unit`` may be ones that this reader is too old to know: the alert is told all the same. ``active``
+    false: the alert's last change, it is shown no more. ``technical``: it is about the watching, not about the patient.
+    ``delay_ms``: from the capture of the frame that raised it until it was told; null in a replay.
+    """
 
     id: int
-    kind: AlertKind
+    kind: Annotated[AlertKind | str, Field(union_mode="left_to_right")]
     priority: Priority
     state: AlertState
     frame: int
@@ -125,8 +131,15 @@ class AlertMessage(WireModel):
     zone: str | None
     needle: int | None
     value: Rounded
-    unit: Literal["mm2", "mm", "mm/s", "s", "ms", "px2", "px"]
+    unit: str
     text: str
+    technical: bool
+    root: int | None = None
+    subject: str | None = None
+    first_seen_t_s: Annotated[float, Field(allow_inf_nan=False), AfterValidator(lambda v: round(v, 6))] | None = None
+    active: bool = True
+    by: str | None = None
+    delay_ms: Rounded | None = None
 
 
 def findings_message(findings: Findings) -> FindingsMessage:
@@ -162,9 +175,15 @@ def findings_message(findings: Findings) -> FindingsMessage:
     )
 
 
-def alert_message(alert: Alert) -> AlertMessage:
-    """The wire form of one change of an alert."""
-    return AlertMessage(**{name: getattr(alert, name) for name in AlertMessage.model_fields})
+def alert_message(alert: Alert, delay_ms: float | None = None) -> AlertMessage:
+    """The wire form of one change of an alert. ``delay_ms``: from its frame's capture until now, where known."""
+    fields = {name: getattr(alert, name) for name in Alert.__dataclass_fields__}
+    return AlertMessage(**fields, technical=alert.kind in TECHNICAL, delay_ms=delay_ms)
+
+
+def alert_record(message: AlertMessage) -> Alert:
+    """The alert that a message tells of; of a kind that is not known its name."""
+    return Alert(**{name: getattr(message, name) for name in Alert.__dataclass_fields__})
 
 
 def findings_json(findings: Findings) -> dict[str, Any]:

@@ -8,9 +8,13 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 
+from guidance.bus.keys import client_keys
+from guidance.bus.messages import Endpoints
 from web.app import create_app
 
 
@@ -19,12 +23,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m web", description=__doc__)
     parser.add_argument("--fd", type=int, required=True, help="a listening TCP socket")
     parser.add_argument("--lifeline", type=int, required=True, help="a pipe's reading end; serving ends when it does")
-    parser.add_argument("--bus", required=True, help="endpoint of findings, alerts and health")
-    parser.add_argument("--frames", required=True, help="endpoint of the pictures")
+    parser.add_argument("--keys", type=Path, required=True, help="folder of the client's keys")
+    parser.add_argument("--guarded", action="store_true", help="every socket of the bus asks for keys")
+    parser.add_argument("--remote-orders", action="store_true", help="pages on other machines may give orders")
+    parser.add_argument("endpoints", nargs=4, help="of messages, frames, snapshots and commands")
     options = parser.parse_args(arguments)
     # Ctrl-C goes to the whole terminal; the service decides, and tells through the lifeline.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    asyncio.run(_serve(options.fd, options.lifeline, options.bus, options.frames))
+    app = create_app(Endpoints(*options.endpoints), client_keys(options.keys), options.guarded, options.remote_orders)
+    asyncio.run(_serve(options.fd, options.lifeline, app))
     return 0
 
 
@@ -35,14 +42,14 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(fd: int, lifeline: int, bus: str, frames: str) -> None:
+async def _serve(fd: int, lifeline: int, app: FastAPI) -> None:
     config = uvicorn.Config(
-        create_app(bus, frames),
+        app,
         log_level="warning",
         access_log=False,
         # JPEG does not compress again.
         ws_per_message_deflate=False,
-        ws_max_size=256,  # a page says nothing but "ack"
+        ws_max_size=4096,  # a page says "ack", or gives an order
         timeout_graceful_shutdown=1,
     )
     server = _Server(config)

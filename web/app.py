@@ -1,7 +1,6 @@
 """The dashboard's web application: a page, its live line, and an honest word on its own health."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,10 +10,12 @@ from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
-from guidance.bus.messages import MessageError
+from guidance.bus.commands import AsyncCommander
+from guidance.bus.keys import ClientKeys
+from guidance.bus.messages import Endpoints
 from guidance.bus.subscriber import AsyncSubscriber
 from guidance.overlay import look_json
-from web.live import TICK_S, Board, Viewer, same_origin
+from web.live import TICK_S, Board, PageOrders, Viewer, is_of_this_machine, same_origin
 
 STATIC = Path(__file__).parent / "static"
 HEADERS = {
@@ -28,17 +29,27 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 
-log = logging.getLogger(__name__)
+NAME = "dashboard"
 
 
-def create_app(bus: str, frames: str) -> FastAPI:
-    """The application on the bus's two endpoints; it owns its subscriber for as long as it lives."""
+def create_app(endpoints: Endpoints, keys: ClientKeys, guarded: bool = False, remote_orders: bool = False) -> FastAPI:
+    """The application on the bus's endpoints; it owns its subscriber for as long as it lives.
+
+    ``keys``: to command with. ``guarded``: to listen with, too. ``remote_orders``: pages that were opened on other
+    machines may give orders.
+    """
+    assert endpoints.commands is not None
+    commands = endpoints.commands
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with AsyncSubscriber(bus, frames) as subscriber:
-            board = Board(subscriber.hearing)
+        with (
+            AsyncSubscriber(endpoints, NAME, keys if guarded else None, pictures=True) as subscriber,
+            AsyncCommander(commands, keys, NAME) as commander,
+        ):
+            board = Board(subscriber.reception)
             app.state.board = board
+            app.state.orders = PageOrders(board, commander)
             tasks = [
                 asyncio.create_task(_hear_messages(subscriber, board)),
                 asyncio.create_task(_hear_pictures(subscriber, board)),
@@ -54,7 +65,7 @@ def create_app(bus: str, frames: str) -> FastAPI:
     app = FastAPI(title="fluoroguide", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.middleware("http")
-    async def guarded(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    async def with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         response = await call_next(request)
         response.headers.update(HEADERS)
         return response
@@ -71,7 +82,8 @@ def create_app(bus: str, frames: str) -> FastAPI:
     @app.websocket("/live")
     async def live(websocket: WebSocket) -> None:
         if same_origin(websocket):
-            await Viewer(websocket, app.state.board).serve()
+            orders = app.state.orders if remote_orders or is_of_this_machine(websocket) else None
+            await Viewer(websocket, app.state.board, orders).serve()
         else:
             await websocket.close(1008)
 
@@ -82,32 +94,24 @@ def create_app(bus: str, frames: str) -> FastAPI:
 def _health(board: Board) -> dict[str, Any]:
     age_s = board.picture_age_s()
     return {
-        "ok": not board.hearing.deaf,
-        "bus": "deaf" if board.hearing.deaf else "heard",
-        "messages_lost": board.hearing.lost,
-        "source_state": None if board.health is None else board.health.state.value,
+        "ok": not board.reception.deaf,
+        "bus": "deaf" if board.reception.deaf else "heard",
+        "messages_lost": board.reception.lost,
+        "messages_refused": board.reception.refused,
+        "source_state": None if board.reception.health is None else board.reception.health.state.value,
         "picture_age_ms": None if board.picture is None else round(1000 * age_s),
         "viewers": len(board.viewers),
     }
 
 
 async def _hear_messages(subscriber: AsyncSubscriber, board: Board) -> None:
-    while True:
-        try:
-            async for message in subscriber.messages():
-                board.hear(message)
-        except MessageError as error:
-            # One bad message must not blind the dashboard to the next good one.
-            log.warning("%s", error)
+    async for message in subscriber.messages():
+        board.hear(message)
 
 
 async def _hear_pictures(subscriber: AsyncSubscriber, board: Board) -> None:
-    while True:
-        try:
-            async for picture in subscriber.newest_frames():
-                board.hear_picture(picture)
-        except MessageError as error:
-            log.warning("%s", error)
+    async for picture in subscriber.newest_frames():
+        board.hear_picture(picture)
 
 
 async def _tick(board: Board) -> None:

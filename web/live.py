@@ -2,7 +2,8 @@
 
 One binary message: the length of a JSON header (uint32, little-endian), the header, and a JPEG where there is a
 picture. A viewer answers ``ack`` when it has drawn a picture; one that is behind misses pictures, so nothing queues
-and it holds nobody else up. Words about alerts and health never wait for an acknowledgement.
+and it holds nobody else up. Words about alerts and health never wait for that. Anything else that a viewer says is an
+order, a command of the bus as JSON, and is answered in text.
 """
 
 import asyncio
@@ -10,58 +11,68 @@ import json
 import time
 from collections import deque
 from typing import Any
+from urllib.parse import urlsplit
 
+from pydantic import TypeAdapter, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from guidance.bus.messages import FRAME_TOPIC, AlertEnvelope, FrameMessage, HealthBody, HealthEnvelope, Message
-from guidance.bus.subscriber import Hearing
-from guidance.records import AlertState
+from guidance.bus.commands import AsyncCommander
+from guidance.bus.messages import (
+    FRAME_TOPIC,
+    AlertEnvelope,
+    Command,
+    FindingsEnvelope,
+    FrameMessage,
+    Message,
+    SnapshotEnvelope,
+)
+from guidance.bus.publisher import BusError, is_loopback
+from guidance.bus.subscriber import Reception
 from guidance.wire import AlertMessage
+
+_COMMAND: TypeAdapter[Command] = TypeAdapter(Command)
 
 PICTURES_IN_FLIGHT = 2
 """One being drawn while the next one travels; more would only be older."""
 
 CHANGES_KEPT = 20
+
+ELSEWHERE = "orders are taken on the service's own machine, or over the bus with a key"
+
 TICK_S = 0.25
 """How often a viewer hears something even when nothing happens: its proof that the line is alive."""
 
 
 class Board:
-    """The newest of everything that the bus has told. Belongs to one event loop."""
+    """The newest of everything that the bus has told. Belongs to one event loop.
 
-    def __init__(self, hearing: Hearing) -> None:
-        self.hearing = hearing
+    ``reception``: what is known of alerts and health; ``hear`` is called with what it has taken in.
+    """
+
+    def __init__(self, reception: Reception) -> None:
+        self.reception = reception
         self.viewers: set[Viewer] = set()
         self.picture: FrameMessage | None = None
-        self.health: HealthBody | None = None
-        self.alerts: list[AlertMessage] = []
         self.changes: deque[AlertMessage] = deque(maxlen=CHANGES_KEPT)
-        self._alerts_sent_s = float("-inf")
         self._case: str | None = None
-        self._case_since_s = float("-inf")
         self._picture_json = b"null"
 
-    def hear(self, message: Message) -> None:
-        """Take in what the bus says; wake the viewers where it concerns them."""
-        if not self._enter(message.case, message.sent_s):
-            return
-        if isinstance(message, AlertEnvelope):
+    def hear(self, message: Message | SnapshotEnvelope) -> None:
+        """Wake the viewers where a message concerns them; a new case forgets the one before."""
+        if self.reception.case != self._case:
+            self._case = self.reception.case
+            self.changes.clear()
+            self.picture, self._picture_json = None, b"null"
+        if isinstance(message, AlertEnvelope) and message.case == self._case:
             self.changes.appendleft(message.body)
-            others = [alert for alert in self.alerts if alert.id != message.body.id]
-            over = message.body.state is AlertState.CLEARED
-            self._take_alerts(others if over else [message.body, *others], message.sent_s)
-            self.wake()
-        elif isinstance(message, HealthEnvelope):
-            self.health = message.body
-            self._take_alerts(message.body.alerts, message.sent_s)
+        if not isinstance(message, FindingsEnvelope):
             self.wake()
 
     def hear_picture(self, picture: FrameMessage) -> None:
-        """Show a picture from now on."""
+        """Show a picture from now on, if it is of the present case."""
         header = picture.header
-        if not self._enter(header.case, header.sent_s):
+        if header.case != self._case:
             return
-        self._take_alerts(header.alerts, header.sent_s)
         self.picture = picture
         shown = {"frame", "t_s", "state", "findings", "strokes"}
         self._picture_json = header.model_dump_json(include=shown).encode()
@@ -73,12 +84,15 @@ class Board:
 
     def message(self, with_picture: bool) -> bytes:
         """One message to a viewer, as the page reads it."""
+        known = self.reception
         status: dict[str, Any] = {
-            "deaf": self.hearing.deaf,
+            "deaf": known.deaf,
             # Pictures are skipped on purpose; a word that is missed is a fault.
-            "lost": sum(count for topic, count in self.hearing.lost.items() if topic != FRAME_TOPIC.decode()),
-            "health": None if self.health is None else self.health.model_dump(mode="json", exclude={"alerts"}),
-            "alerts": [alert.model_dump(mode="json") for alert in self.alerts],
+            "lost": sum(count for topic, count in known.lost.items() if topic != FRAME_TOPIC.decode()),
+            "case": self._case,
+            "health": None if known.health is None else known.health.model_dump(mode="json", exclude={"alerts"}),
+            "audio": None if known.audio is None else known.audio.model_dump(mode="json"),
+            "alerts": [alert.model_dump(mode="json") for alert in known.alerts],
             "changes": [alert.model_dump(mode="json") for alert in self.changes],
         }
         header = json.dumps(status, separators=(",", ":")).encode()
@@ -89,35 +103,48 @@ class Board:
             jpeg = self.picture.jpeg
         return len(header).to_bytes(4, "little") + header + jpeg
 
+    @property
+    def case(self) -> str | None:
+        """The present case; None before anything was heard."""
+        return self._case
+
     def picture_age_s(self) -> float:
         """Seconds since the newest picture was captured; infinite before the first."""
         # All processes of one machine share this clock.
         return float("inf") if self.picture is None else time.monotonic() - self.picture.header.captured_s
 
-    def _take_alerts(self, active: list[AlertMessage], sent_s: float) -> None:
-        """Pictures and words come by different sockets: what was said last is true, not what arrived last."""
-        if sent_s >= self._alerts_sent_s:
-            self.alerts, self._alerts_sent_s = list(active), sent_s
 
-    def _enter(self, case: str, sent_s: float) -> bool:
-        """Whether this belongs to the present case; a new case forgets the one before."""
-        if case == self._case:
-            return True
-        if sent_s < self._case_since_s:
-            return False
-        self._case, self._case_since_s = case, sent_s
-        self.alerts = []
-        self.changes.clear()
-        self.picture, self._picture_json = None, b"null"
-        return True
+class PageOrders:
+    """What a page orders, handed on to the service: one at a time, each with its answer."""
+
+    def __init__(self, board: Board, commander: AsyncCommander) -> None:
+        self._board = board
+        self._commander = commander
+        self._turn = asyncio.Lock()
+
+    async def answer(self, words: str) -> str:
+        """The answer to what a page said, as JSON: ``{"error": null}`` where it was obeyed."""
+        try:
+            command = _COMMAND.validate_json(words)
+        except ValidationError:
+            return json.dumps({"error": "the page gave an order that is none"})
+        if self._board.case is None:
+            return json.dumps({"error": "no case has begun"})
+        try:
+            async with self._turn:
+                await self._commander.order(self._board.case, command)
+        except BusError as error:
+            return json.dumps({"error": str(error)})
+        return json.dumps({"error": None})
 
 
 class Viewer:
-    """One open page."""
+    """One open page. ``orders``: who takes what it orders, None where it may not order."""
 
-    def __init__(self, websocket: WebSocket, board: Board) -> None:
+    def __init__(self, websocket: WebSocket, board: Board, orders: PageOrders | None) -> None:
         self._websocket = websocket
         self._board = board
+        self._orders = orders
         self._news = asyncio.Event()
         self._in_flight = 0
 
@@ -132,9 +159,14 @@ class Viewer:
         telling = asyncio.create_task(self._tell())
         try:
             while (heard := await self._websocket.receive())["type"] != "websocket.disconnect":
-                if heard.get("text") == "ack":
+                words = heard.get("text")
+                if words == "ack":
                     self._in_flight = max(0, self._in_flight - 1)
                     self.wake()
+                elif words is not None and self._orders is not None:
+                    await self._websocket.send_text(await self._orders.answer(words))
+                elif words is not None:
+                    await self._websocket.send_text(json.dumps({"error": ELSEWHERE}))
         finally:
             self._board.viewers.discard(self)
             telling.cancel()
@@ -154,6 +186,15 @@ class Viewer:
                 await self._websocket.send_bytes(self._board.message(with_picture=fresh))
             except WebSocketDisconnect:
                 return
+
+
+def is_of_this_machine(websocket: WebSocket) -> bool:
+    """Whether the page was opened on the service's own machine, under its own name: nobody else is known by a key.
+
+    The name counts because a page from elsewhere may have a name of its own made to mean this machine.
+    """
+    host = urlsplit(f"//{websocket.headers.get('host', '')}").hostname or ""
+    return websocket.client is not None and is_loopback(websocket.client.host) and is_loopback(host)
 
 
 def same_origin(websocket: WebSocket) -> bool:

@@ -1,40 +1,77 @@
-"""What is said on the bus: versioned JSON, checked on both ends.
+"""What is said on the bus: versioned JSON, checked on both ends. ``docs/schema/`` holds the same as JSON Schema.
 
-Topics ``findings``, ``alerts`` and ``health`` are two parts: [topic, JSON envelope]. Pictures have a socket
-of their own and three parts: [b"frame", JSON header, JPEG], so that no alert ever waits behind a picture.
+The service has four sockets, on ports that follow each other:
 
-``sequence`` counts from 0 for each topic as long as the publisher lives: a gap means that messages were
-lost. ``case`` is new for every start and every loop of a recording: whoever sees it change forgets what came
-before. ``sent_s`` is the sender's monotonic clock, which all processes of one machine share: a reader there
-can tell how old a message is, however long it lay in a queue. It means nothing on another machine.
+    messages    PUB      [topic, JSON envelope]       findings, alerts, health
+    frames      PUB      [b"frame", JSON header, JPEG], apart, so that no alert ever waits behind a picture
+    snapshots   ROUTER   [JSON call] -> [JSON envelope] the whole present state; subscribers also give their names here
+    commands    ROUTER   [JSON order] -> [JSON answer]  from those alone whose key is known
+
+``session`` names the sender's process and ``sequence`` counts from 0 for each topic as long as it lives: a gap means
+that messages were lost. ``case`` is new for every start and every loop of a recording: whoever sees it change forgets
+what came before. ``sent_s`` is the sender's monotonic clock: how old a message is can be told from the differences
+between it and the reader's own.
 """
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from drivers.signal import Signal
-from guidance.records import FrameState
+from guidance.plan import ZoneEntry
+from guidance.records import FrameState, Phase, Priority, View
 from guidance.wire import AlertMessage, FindingsMessage, Rounded, WireModel
 
 SCHEMA: Final = 1
+"""Raised when a field is removed, renamed or given another meaning, never when one is added: see docs/bus.md."""
 
 HEARTBEAT_S = 0.25
-"""How often ``health`` is told. A late joiner knows the whole present state after one of these."""
+"""How often ``health`` is told. Whoever missed something knows the whole alert state after one of these."""
 
 DEAF_AFTER_S = 1.0
 """A reader that has heard no heartbeat for this long no longer knows what is going on, and must say so."""
+
+REPORT_S = 1.0
+"""How often a subscriber that gave its name says that it still listens."""
+
+LONGEST_CALL_BYTES = 64 * 1024
+"""No call or order is longer: a zone of a thousand corners takes half of it."""
 
 FRAME_TOPIC = b"frame"
 
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
+Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
 class MessageError(ValueError):
     """A message is not one of this schema. One line."""
+
+
+class EndpointError(ValueError):
+    """An address that nothing can be reached under. One line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where the service's sockets are; None where one is not wanted."""
+
+    messages: str
+    frames: str | None = None
+    snapshots: str | None = None
+    commands: str | None = None
+
+    @classmethod
+    def of(cls, messages: str) -> Self:
+        """All four, from the first: ``tcp://HOST:PORT``, the others on the next ports. Raises EndpointError."""
+        match = re.fullmatch(r"(tcp://.+):(\d{1,5})", messages)
+        if match is None:
+            raise EndpointError(f"{messages}: not an endpoint to listen to; expected tcp://HOST:PORT")
+        place, port = match[1], int(match[2])
+        return cls(messages, *(f"{place}:{port + further}" for further in (1, 2, 3)))
 
 
 class Topic(StrEnum):
@@ -60,13 +97,23 @@ class InputBody(WireModel):
     restarts: Count
 
 
+class AudioBody(WireModel):
+    """What must be heard now; ``paused_s`` is what is left of an audio pause, 0 while there is none."""
+
+    sounding: Priority | None
+    paused_s: Annotated[Rounded, Field(ge=0)]
+
+
 class HealthBody(WireModel):
-    """How the service is doing, and all that a late joiner must know at once.
+    """How the service is doing, and the whole alert state.
 
     ``dropped``: frames that no analysis has seen, because the source lost them or a newer one came before their turn.
     ``not_recorded``: those that the recorder was too far behind for. ``input``: None where the source is no grabber.
-    ``alerts``: every alert that is raised or acknowledged and not over, worst first. A reader that missed
-    changes takes this list. ``findings_t_s``: the time of the last findings, None before the first.
+    ``alerts``: every active alert, worst first, also those acknowledged. A reader that missed changes takes this list.
+    ``next``: the sequence numbers that come next, so that also the loss of a last message is noticed.
+    ``alarm_delay_ms``: from the capture of the frame that raised an alert until it was told, of the last alert and the
+    longest since the start; None before the first. ``refused``: messages that the service refused since its start.
+    ``subscribers``: those that gave their names and are heard.
     """
 
     source: str
@@ -81,12 +128,19 @@ class HealthBody(WireModel):
     rate_hz: Rounded | None
     findings_t_s: Seconds | None
     alerts: list[AlertMessage]
+    audio: AudioBody = AudioBody(sounding=None, paused_s=0.0)
+    next: dict[str, Count] = Field(default_factory=dict)
+    alarm_delay_ms: Rounded | None = None
+    alarm_delay_max_ms: Rounded | None = None
+    refused: Count = 0
+    subscribers: list[str] = Field(default_factory=list)
 
 
 class _Envelope(WireModel):
     model_config = ConfigDict(populate_by_name=True)
 
     version: Literal[1] = Field(default=SCHEMA, alias="schema")
+    session: str
     sequence: Count
     case: str
     sent_s: Seconds
@@ -117,7 +171,22 @@ class HealthEnvelope(_Envelope):
     body: HealthBody
 
 
+class SnapshotBody(WireModel):
+    """The whole present state: what the heartbeat would tell now, and the last findings, None before the first."""
+
+    health: HealthBody
+    findings: FindingsMessage | None
+
+
+class SnapshotEnvelope(_Envelope):
+    """The answer to a call for a snapshot. ``sequence`` counts these; ``body.health.next`` says where to go on."""
+
+    topic: Literal["snapshot"] = "snapshot"
+    body: SnapshotBody
+
+
 Message = FindingsEnvelope | AlertEnvelope | HealthEnvelope
+"""What is published."""
 
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="topic")])
 
@@ -150,6 +219,115 @@ class FrameMessage:
     jpeg: bytes
 
 
+class _Told(BaseModel):
+    """What the service is told by others: a misspelt field must not pass silently."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Call(_Told):
+    """What a subscriber says on the snapshots' socket. Only ``snapshot`` is answered.
+
+    ``name``: of a subscriber that wants to be missed when it is gone; it says ``listening`` each second, and
+    ``leaving`` when it goes on purpose.
+    """
+
+    version: Literal[1] = Field(default=SCHEMA, alias="schema")
+    call: Literal["snapshot", "listening", "leaving"]
+    name: Name | None = None
+
+    def to_bytes(self) -> bytes:
+        return self.model_dump_json(by_alias=True).encode()
+
+
+class Acknowledge(_Told):
+    """An alert has been seen. Other alerts are not touched by it."""
+
+    kind: Literal["acknowledge"] = "acknowledge"
+    alert: Count
+
+
+class PauseAudio(_Told):
+    """Silence for the time of the setting, or its end. A new or worse alert ends it."""
+
+    kind: Literal["audio_pause"] = "audio_pause"
+    on: bool
+
+
+class SetPhase(_Told):
+    """From now on the procedure is in this phase, whatever the plan or what is seen say."""
+
+    kind: Literal["phase"] = "phase"
+    phase: Phase
+
+
+class SetView(_Told):
+    """The view on the screen is this one."""
+
+    kind: Literal["view"] = "view"
+    view: View
+
+
+class TakeReference(_Told):
+    """The next pulse is the new reference: zones stay where they are, roadmap and cement are looked for anew."""
+
+    kind: Literal["reference"] = "reference"
+
+
+class SetZone(_Told):
+    """A zone of the view on the screen, drawn on the picture that is shown; it replaces one of the same id."""
+
+    kind: Literal["zone"] = "zone"
+    zone: ZoneEntry
+
+
+class RemoveZone(_Told):
+    """A zone of the view on the screen is no longer watched."""
+
+    kind: Literal["remove_zone"] = "remove_zone"
+    id: Name
+
+
+class Mark(_Told):
+    """Words for the log, at this moment of the case."""
+
+    kind: Literal["marker"] = "marker"
+    text: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+Command = Annotated[
+    Acknowledge | PauseAudio | SetPhase | SetView | TakeReference | SetZone | RemoveZone | Mark,
+    Field(discriminator="kind"),
+]
+
+
+class Order(_Told):
+    """A command, and who gives it. ``id`` is new for each. ``case``: the one that it is meant for; no other obeys."""
+
+    version: Literal[1] = Field(default=SCHEMA, alias="schema")
+    id: Annotated[str, Field(min_length=8, max_length=64, pattern=r"^[0-9A-Za-z_-]+$")]
+    case: Annotated[str, Field(max_length=200)]
+    by: Name
+    command: Command
+
+    def to_bytes(self) -> bytes:
+        return self.model_dump_json(by_alias=True).encode()
+
+
+class Answer(WireModel):
+    """What became of an order. ``error``: why it was not obeyed, in one line. ``id`` None: it could not be read."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    version: Literal[1] = Field(default=SCHEMA, alias="schema")
+    id: str | None
+    ok: bool
+    error: str | None = None
+
+    def to_bytes(self) -> bytes:
+        return self.model_dump_json(by_alias=True).encode()
+
+
 def message_parts(message: Message) -> list[bytes]:
     """The message as the bus's parts."""
     return [message.topic.encode(), message.to_bytes()]
@@ -162,10 +340,44 @@ def read_message(parts: list[bytes]) -> Message:
     try:
         message = _MESSAGE.validate_json(parts[1])
     except ValidationError as error:
-        raise MessageError(_complaint(parts[0], error)) from error
+        raise MessageError(f"bus message on topic {parts[0][:40]!r}: {_complaint(error)}") from error
     if message.topic.encode() != parts[0]:
-        raise MessageError(f"bus message on topic {parts[0]!r} says that it is on {message.topic}")
+        raise MessageError(f"bus message on topic {parts[0][:40]!r} says that it is on {message.topic}")
     return message
+
+
+def read_snapshot(parts: list[bytes]) -> SnapshotEnvelope:
+    """The snapshot in the answer's parts. Raises MessageError."""
+    if len(parts) != 1:
+        raise MessageError(f"snapshot of {len(parts)} parts; expected an envelope")
+    try:
+        return SnapshotEnvelope.model_validate_json(parts[0])
+    except ValidationError as error:
+        raise MessageError(f"snapshot: {_complaint(error)}") from error
+
+
+def read_call(data: bytes) -> Call:
+    """What a subscriber says. Raises MessageError."""
+    try:
+        return Call.model_validate_json(data)
+    except ValidationError as error:
+        raise MessageError(f"call: {_complaint(error)}") from error
+
+
+def read_order(data: bytes) -> Order:
+    """What is ordered. Raises MessageError."""
+    try:
+        return Order.model_validate_json(data)
+    except ValidationError as error:
+        raise MessageError(f"order: {_complaint(error)}") from error
+
+
+def read_answer(data: bytes) -> Answer:
+    """What became of an order. Raises MessageError."""
+    try:
+        return Answer.model_validate_json(data)
+    except ValidationError as error:
+        raise MessageError(f"answer: {_complaint(error)}") from error
 
 
 def frame_parts(message: FrameMessage) -> list[bytes]:
@@ -180,10 +392,10 @@ def read_frame(parts: list[bytes]) -> FrameMessage:
     try:
         return FrameMessage(FrameHeader.model_validate_json(parts[1]), parts[2])
     except ValidationError as error:
-        raise MessageError(_complaint(parts[0], error)) from error
+        raise MessageError(f"picture's header: {_complaint(error)}") from error
 
 
-def _complaint(topic: bytes, error: ValidationError) -> str:
+def _complaint(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(str(part) for part in first["loc"]) or "envelope"
-    return f"bus message on topic {topic!r}: {place}: {first['msg']} (this reader knows schema {SCHEMA})"
+    return f"{place}: {first['msg']} (this reader knows schema {SCHEMA})"

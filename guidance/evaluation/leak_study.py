@@ -19,8 +19,7 @@ from guidance.evaluation.leak_trials import LEAKS
 from guidance.evaluation.score import CEMENT_FROM_MM2, dice, fill, registration_error_mm
 from guidance.evaluation.trials import Trial
 from guidance.phantom.source import PhantomSource
-from guidance.records import Alert, AlertKind, AlertState, Findings, FrameState, Phase, Priority, View
-from guidance.safety.alarms import TECHNICAL
+from guidance.records import TECHNICAL, Alert, AlertKind, AlertState, Findings, FrameState, Phase, Priority, View
 from guidance.safety.limits import Limits
 from guidance.settings import Settings
 

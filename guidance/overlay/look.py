@@ -81,8 +81,6 @@ VIEW_LIMITS: dict[View | None, str] = {
 }
 """What a view cannot show, whatever is found on it."""
 
-URGENCY = {Priority.HIGH: 2, Priority.MEDIUM: 1, Priority.LOW: 0}
-
 
 def look_json() -> dict[str, Any]:
     """How strokes, states and priorities look: what ``paint`` uses, for the browser."""
@@ -90,7 +88,6 @@ def look_json() -> dict[str, Any]:
         "styles": {name: asdict(style) for name, style in STYLES.items()},
         "states": {state.value: {"word": word, "detail": detail} for state, (word, detail) in STATE_WORDS.items()},
         "alarms": {priority.value: asdict(look) for priority, look in ALARM_LOOKS.items()},
-        "urgency": {priority.value: rank for priority, rank in URGENCY.items()},
         "label_height": LABEL_HEIGHT,
         "nothing_active": NOTHING_ACTIVE,
     }

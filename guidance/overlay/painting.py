@@ -184,7 +184,7 @@ def _banner(width: int, height: int, alerts: Sequence[Alert]) -> Bgr:
         return _strip(width, height, NOTHING_ACTIVE, (200, 190, 180))
     look = ALARM_LOOKS[alert.priority]
     more = f" (+{len(alerts) - 1} more)" if len(alerts) > 1 else ""
-    seen = " (acknowledged)" if alert.state is AlertState.ACKNOWLEDGED else ""
+    seen = {AlertState.ACKNOWLEDGED: " (acknowledged)", AlertState.CLEARED: " (no longer seen)"}.get(alert.state, "")
     words = f"{look.marks} {alert.text}{seen}{more}"
     return _strip(width, height, words, _bgr(look.ink), _bgr(look.colour), bold=True)
 

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from guidance.overlay.look import ALARM_LOOKS, URGENCY, VIEW_LIMITS, ZONES_NOT_WATCHED
+from guidance.overlay.look import ALARM_LOOKS, VIEW_LIMITS, ZONES_NOT_WATCHED
 from guidance.records import (
     Alert,
     AlertKind,
@@ -24,6 +24,7 @@ from guidance.records import (
     Zone,
     ZoneKind,
 )
+from guidance.safety.alarms import worst_first
 
 
 class StrokeKind(StrEnum):
@@ -61,8 +62,9 @@ _NEEDLE_ALERTS = {AlertKind.NEEDLE_IN_ZONE, AlertKind.NEEDLE_NEAR_ZONE, AlertKin
 def draw(findings: Findings, alerts: Sequence[Alert] = ()) -> tuple[Stroke, ...]:
     """What to draw over one frame, the most important last (on top), then its notices.
 
-    ``alerts`` are the active ones.
+    ``alerts`` are the active ones; those whose condition is no longer seen are words, and nothing on the picture.
     """
+    alerts = [alert for alert in alerts if alert.state is not AlertState.CLEARED]
     quiet = [zone for zone in findings.zones if _zone_style(zone, findings, alerts) != "zone_breached"]
     breached = [zone for zone in findings.zones if _zone_style(zone, findings, alerts) == "zone_breached"]
     strokes: list[Stroke] = []
@@ -100,12 +102,8 @@ def notices(findings: Findings) -> tuple[str, ...]:
 
 
 def worst(alerts: Sequence[Alert]) -> Alert | None:
-    """The active alert that the banner tells: highest priority, not yet acknowledged, of a named zone, newest."""
-    return max(
-        alerts,
-        key=lambda a: (URGENCY[a.priority], a.state is not AlertState.ACKNOWLEDGED, a.zone is not None, a.id),
-        default=None,
-    )
+    """The active alert that the banner tells; None where there is none."""
+    return next(iter(worst_first(alerts)), None)
 
 
 def status_line(findings: Findings) -> str:

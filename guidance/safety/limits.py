@@ -15,6 +15,10 @@ class Limits:
     needle_near_zone_mm: float = 3.0
     needle_near_root_mm: float = 3.0
     behind_ms: float = 250.0
+    release_mm: float = 0.5
+    release_share: float = 0.75
+    disk_free_mb: float = 1024.0
+    subscriber_grace_s: float = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +32,9 @@ class AlarmTiming:
     corrupt_grace_s: float = 0.25
     reference_grace_s: float = 0.25
     behind_grace_s: float = 0.5
+    technical_release_s: float = 0.5
+    latch_technical: bool = False
+    audio_pause_s: float = 120.0
+    renotify_s: float = 300.0
+    worse_factor: float = 2.0
+    worse_needle_mm: float = 2.0

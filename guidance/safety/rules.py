@@ -111,6 +111,13 @@ class _Steadiness:
         self.is_steady = self.log_ratio >= (STEADY_FROM if not self.is_steady else STEADY_TO + SIGHTED_GAIN)
 
 
+Key = tuple[AlertKind, str | None, int | None, int | None, str | None]
+"""Kind, zone, needle, root and subject: what makes two conditions the same one."""
+
+LONGEST_STEP_S = 10.0
+"""No two frames are farther apart: a longer step, or one backwards, is a clock that was set."""
+
+
 @dataclass(slots=True)
 class History:
     """What the rules remember from frame to frame."""
@@ -129,8 +136,12 @@ class History:
     """For each view and deposit, the run through which cement seems to escape, or has."""
     run_depths_mm: dict[tuple[int, int, str], float] = field(default_factory=dict)
     """For each view, deposit and zone, how deep the front of its run has come into the zone; negative: still before."""
-    since_s: dict[FrameState | str, float] = field(default_factory=dict)
-    """Since when each technical trouble has lasted."""
+    lasted_s: dict[FrameState | str, float] = field(default_factory=dict)
+    """How long each technical trouble has lasted."""
+    told: frozenset[Key] = frozenset()
+    """What has alarmed and is not over: it is over only well beyond its threshold, so that nothing flickers."""
+    t_s: float | None = None
+    """When the last frame came."""
     clinical: tuple[Condition, ...] = ()
     """What the last new pulse showed: a frame that repeats it shows the same."""
     pulse: int = -1
@@ -157,8 +168,20 @@ def assess(findings: Findings, limits: Limits, timing: AlarmTiming, history: His
         _note_needles(findings, history)
         _note_runs(findings, limits, history)
         history.clinical = tuple(condition for rule in RULES for condition in rule(findings, limits, history))
-    technical = tuple(_technical(findings, limits, timing, history))
+    step_s = seconds_between(history.t_s, findings.t_s)
+    history.t_s = findings.t_s
+    technical = tuple(_technical(findings, limits, timing, history, step_s))
     return Assessment(history.clinical + technical, new_pulse, watched)
+
+
+def key_of(condition: Condition) -> Key:
+    """What makes two conditions the same one."""
+    return (condition.kind, condition.zone, condition.needle, condition.root, condition.subject)
+
+
+def seconds_between(before_s: float | None, now_s: float) -> float:
+    """How long lies between two frames, whatever was done to the clock that stamped them."""
+    return 0.0 if before_s is None else min(max(0.0, now_s - before_s), LONGEST_STEP_S)
 
 
 def _note_needles(findings: Findings, history: History) -> None:
@@ -180,7 +203,9 @@ def _cement_and_zones(findings: Findings, limits: Limits, history: History) -> I
     for zone in _watched_zones(findings, ZoneKind.FORBIDDEN, ZoneKind.CAUTION):
         inside_mm2 = sum(overlap_px2(deposit.polygons_px, zone.polygon_px) for deposit in findings.cement) * mm**2
         inside_mm2 = max(inside_mm2, RUN_WIDTH_MM * _deepest_run_mm(findings, zone, history))
-        if zone.kind is ZoneKind.FORBIDDEN and inside_mm2 >= limits.cement_in_zone_mm2:
+        is_told = (AlertKind.CEMENT_IN_ZONE, zone.id, None, None, None) in history.told
+        breach_mm2 = limits.cement_in_zone_mm2 * (limits.release_share if is_told else 1.0)
+        if zone.kind is ZoneKind.FORBIDDEN and inside_mm2 >= breach_mm2:
             yield Condition(
                 AlertKind.CEMENT_IN_ZONE,
                 Priority.HIGH,
@@ -206,7 +231,9 @@ def _nearest_cement_mm(findings: Findings, zone: Zone, limits: Limits, history: 
     if zone.kind is ZoneKind.CAUTION:
         return nearest_mm if nearest_mm == 0 else None
     nearest_mm = min(nearest_mm, max(0.0, -_deepest_run_mm(findings, zone, history)))
-    return nearest_mm if arrives or nearest_mm <= limits.cement_near_zone_mm else None
+    is_told = (AlertKind.CEMENT_NEAR_ZONE, zone.id, None, None, None) in history.told
+    near_mm = limits.cement_near_zone_mm + (limits.release_mm if is_told else 0.0)
+    return nearest_mm if arrives or nearest_mm <= near_mm else None
 
 
 def _deepest_run_mm(findings: Findings, zone: Zone, history: History) -> float:
@@ -312,7 +339,9 @@ def _cement_and_roots(findings: Findings, limits: Limits, history: History) -> I
             if root.polygons_px
         ]
         near_mm = min(gaps, default=None)
-        if near_mm is not None and near_mm <= limits.cement_near_root_mm:
+        is_told = (AlertKind.CEMENT_NEAR_ROOT, None, None, root.id, None) in history.told
+        within_mm = limits.cement_near_root_mm + (limits.release_mm if is_told else 0.0)
+        if near_mm is not None and near_mm <= within_mm:
             text = f"Cement {near_mm:.1f} mm from nerve root {root.id}"
             yield Condition(AlertKind.CEMENT_NEAR_ROOT, Priority.MEDIUM, near_mm, "mm", text, root=root.id)
 
@@ -322,7 +351,8 @@ def _needles_and_zones(findings: Findings, limits: Limits, history: History) -> 
     for zone in _watched_zones(findings, ZoneKind.FORBIDDEN):
         for needle in _trusted_needles(findings, history):
             depth_mm = depth_in_px(needle.tip_px, zone.polygon_px) * mm
-            if depth_mm >= -TIP_ERROR_MM:
+            is_told = (AlertKind.NEEDLE_IN_ZONE, zone.id, needle.id, None, None) in history.told
+            if depth_mm >= -TIP_ERROR_MM - (limits.release_mm if is_told else 0.0):
                 inside = f"in {_name(zone)}: {depth_mm:.1f} mm past its edge"
                 text = f"Needle {needle.id} {inside if depth_mm >= 0 else f'at the edge of {_name(zone)}'}"
                 yield Condition(
@@ -334,7 +364,9 @@ def _needles_and_zones(findings: Findings, limits: Limits, history: History) -> 
                     zone=zone.id,
                     needle=needle.id,
                 )
-            elif _approaches(needle, zone, -depth_mm, history) and -depth_mm <= limits.needle_near_zone_mm:
+            elif _approaches(needle, zone, -depth_mm, history) and -depth_mm <= _needle_near_mm(
+                needle, zone, limits, history
+            ):
                 text = f"Needle {needle.id} {-depth_mm:.1f} mm from {_name(zone)} and advancing"
                 yield Condition(
                     AlertKind.NEEDLE_NEAR_ZONE,
@@ -347,6 +379,11 @@ def _needles_and_zones(findings: Findings, limits: Limits, history: History) -> 
                 )
 
 
+def _needle_near_mm(needle: Needle, zone: Zone, limits: Limits, history: History) -> float:
+    is_told = (AlertKind.NEEDLE_NEAR_ZONE, zone.id, needle.id, None, None) in history.told
+    return limits.needle_near_zone_mm + (limits.release_mm if is_told else 0.0)
+
+
 def _needles_and_roots(findings: Findings, limits: Limits, history: History) -> Iterator[Condition]:
     if not _trusted(findings):
         return
@@ -354,7 +391,8 @@ def _needles_and_roots(findings: Findings, limits: Limits, history: History) -> 
     for root in findings.nerve_roots:
         for needle in _trusted_needles(findings, history):
             gap_mm = min(max(0.0, -depth_in_px(needle.tip_px, ring)) for ring in root.polygons_px) * mm
-            if gap_mm <= limits.needle_near_root_mm:
+            is_told = (AlertKind.NEEDLE_NEAR_ROOT, None, needle.id, root.id, None) in history.told
+            if gap_mm <= limits.needle_near_root_mm + (limits.release_mm if is_told else 0.0):
                 text = f"Needle {needle.id} {gap_mm:.1f} mm from nerve root {root.id}"
                 yield Condition(
                     AlertKind.NEEDLE_NEAR_ROOT,
@@ -378,7 +416,9 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def _technical(findings: Findings, limits: Limits, timing: AlarmTiming, history: History) -> Iterator[Condition]:
+def _technical(
+    findings: Findings, limits: Limits, timing: AlarmTiming, history: History, step_s: float
+) -> Iterator[Condition]:
     """Troubles of video and analysis, once they have lasted beyond their grace time."""
     troubles = (
         (FrameState.NO_SIGNAL, AlertKind.VIDEO_LOST, timing.lost_grace_s, "No video signal"),
@@ -386,27 +426,31 @@ def _technical(findings: Findings, limits: Limits, timing: AlarmTiming, history:
         (FrameState.CORRUPT, AlertKind.VIDEO_CORRUPT, timing.corrupt_grace_s, "Video is damaged"),
     )
     for state, kind, grace_s, words in troubles:
-        lasted_s = _lasted_s(state, findings.state is state, findings.t_s, history)
+        lasted_s = _lasted_s(state, findings.state is state, step_s, history)
         if lasted_s is not None and lasted_s >= grace_s:
             why = "" if findings.input_fault is None else f": {findings.input_fault}"
             yield Condition(kind, Priority.HIGH, lasted_s, "s", f"{words} for {lasted_s:.1f} s{why}")
     lost = findings.registration is not None and not findings.registration.ok
-    lasted_s = _lasted_s("reference", lost, findings.t_s, history)
+    lasted_s = _lasted_s("reference", lost, step_s, history)
     if lasted_s is not None and lasted_s >= timing.reference_grace_s:
         text = f"Anatomy not recognised for {lasted_s:.1f} s: zones are not watched"
         yield Condition(AlertKind.REFERENCE_LOST, Priority.MEDIUM, lasted_s, "s", text)
-    behind = findings.latency_ms is not None and findings.latency_ms > limits.behind_ms
-    lasted_s = _lasted_s("analysis", behind, findings.t_s, history)
+    is_told = (AlertKind.ANALYSIS_BEHIND, None, None, None, None) in history.told
+    behind_ms = limits.behind_ms * (limits.release_share if is_told else 1.0)
+    behind = findings.latency_ms is not None and findings.latency_ms > behind_ms
+    lasted_s = _lasted_s("analysis", behind, step_s, history)
     if findings.latency_ms is not None and lasted_s is not None and lasted_s >= timing.behind_grace_s:
         text = f"Analysis is {findings.latency_ms:.0f} ms behind the picture"
         yield Condition(AlertKind.ANALYSIS_BEHIND, Priority.MEDIUM, findings.latency_ms, "ms", text)
 
 
-def _lasted_s(trouble: FrameState | str, present: bool, t_s: float, history: History) -> float | None:
+def _lasted_s(trouble: FrameState | str, present: bool, step_s: float, history: History) -> float | None:
     if not present:
-        history.since_s.pop(trouble, None)
+        history.lasted_s.pop(trouble, None)
         return None
-    return t_s - history.since_s.setdefault(trouble, t_s)
+    # Counted from the first frame that shows it; added up, because a clock that is set would make it hours or none.
+    history.lasted_s[trouble] = history.lasted_s[trouble] + step_s if trouble in history.lasted_s else 0.0
+    return history.lasted_s[trouble]
 
 
 def _approaches(needle: Needle, zone: Zone, gap_mm: float, history: History) -> bool:

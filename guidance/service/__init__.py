@@ -1,7 +1,9 @@
 """Threads, processes and wiring: the only place that owns them.
 
 capture ──newest frame──> analysis ──findings, alerts, heartbeat──> bus
-   │                          └──newest result──> pictures ──JPEG and overlay──> bus
+   │                          │ ^ └──newest result──> pictures ──JPEG and overlay──> bus
+   │                          │ └──orders── desk <──calls, orders── whoever listens or commands
+   │                          └──each change──> alarm log, which a thread of its own syncs
    └──every frame──> recording ──> a recorder, where there is one
 dashboard: a process of its own, one more reader of the bus; restarted when it dies.
 

@@ -1,25 +1,46 @@
-"""From the newest frame to what is told of it."""
+"""From the newest frame to what is told of it, and the orders of those who look at it."""
 
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, replace
+from queue import Empty, SimpleQueue
+from typing import Protocol, assert_never
 
 import cv2
 import numpy as np
 
 from drivers.frame import Frame, Pixels, SourceInfo, freeze
 from drivers.signal import Signal
-from guidance.bus.messages import HEARTBEAT_S
+from guidance.bus.desk import Desk
+from guidance.bus.messages import (
+    HEARTBEAT_S,
+    Acknowledge,
+    AudioBody,
+    HealthBody,
+    InputBody,
+    Mark,
+    Order,
+    PauseAudio,
+    RemoveZone,
+    SetPhase,
+    SetView,
+    SetZone,
+    TakeReference,
+)
 from guidance.bus.publisher import FramePublisher, Publisher
+from guidance.casebook.alarm_log import SERVICE, AlarmLog, Event
 from guidance.overlay import draw, strokes_json
-from guidance.records import Alert, CasePlan, Findings, FrameState, Health
-from guidance.safety.alarms import Watch
+from guidance.plan import PlanError, check_zones_inside
+from guidance.records import Alert, AlertState, CasePlan, Condition, Findings, FrameState, Phase, View, Zone
+from guidance.safety.alarms import NoSuchAlertError, Watch, carried_over
+from guidance.safety.equipment import Equipment, equipment_conditions
 from guidance.service.capture import PATIENCE_S, TICK_S, Capture, Captured, Case, Slot
 from guidance.service.recording import Recording
 from guidance.settings import Settings
+from guidance.vision.pipeline import NothingSeenError
 from guidance.wire import AlertMessage, FindingsMessage, alert_message, findings_message
 
 JPEG_QUALITY = 85
@@ -34,6 +55,16 @@ class Analyses(Protocol):
     def step(self, frame: Frame) -> Findings: ...
 
     def no_frame(self, t_s: float) -> Findings: ...
+
+    def set_phase(self, phase: Phase) -> None: ...
+
+    def set_view(self, view: View) -> None: ...
+
+    def set_zone(self, zone: Zone) -> None: ...
+
+    def remove_zone(self, zone_id: str) -> None: ...
+
+    def take_reference(self) -> None: ...
 
 
 MakePipeline = Callable[[CasePlan, SourceInfo], Analyses]
@@ -52,8 +83,34 @@ class Shown:
     picture: Frame | None
 
 
+class Orders:
+    """What the desk hands over and the analysis obeys, between two frames."""
+
+    def __init__(self) -> None:
+        self._waiting: SimpleQueue[tuple[Order, Future[str | None]]] = SimpleQueue()
+
+    def give(self, order: Order) -> Future[str | None]:
+        """What will come of it: None, or why it is not obeyed."""
+        obeyed: Future[str | None] = Future()
+        self._waiting.put((order, obeyed))
+        return obeyed
+
+    def obey(self, obey: Callable[[Order], str | None]) -> None:
+        """Obey all that wait, but for those that nobody waits for any more."""
+        while True:
+            try:
+                order, obeyed = self._waiting.get_nowait()
+            except Empty:
+                return
+            if obeyed.set_running_or_notify_cancel():
+                obeyed.set_result(obey(order))
+
+
 class Analysis:
-    """Looks at the newest frame, decides, and tells; alerts first."""
+    """Looks at the newest frame, decides, and tells; alerts first.
+
+    ``log``: None where none is kept. Each change is in it before it is told.
+    """
 
     def __init__(
         self,
@@ -64,11 +121,25 @@ class Analysis:
         newest: Slot[Captured],
         shown: Slot[Shown],
         publisher: Publisher,
+        desk: Desk,
+        orders: Orders,
+        log: AlarmLog | None,
         stopping: threading.Event,
         recording: Recording | None = None,
     ) -> None:
+        self._desk = desk
+        self._orders = orders
+        self._log = log
+        self._log_ok_s = time.monotonic()
+        self._equipment: tuple[Condition, ...] = ()
+        self._delay_ms: float | None = None
+        self._delay_max_ms: float | None = None
+        self._delays_ms: dict[int, float] = {}
+        self._left_active = () if log is None else log.left_active(settings.carry_over_h)
+        self._case: Case | None = None
         self._plan = plan
         self._settings = settings
+        self._watch = Watch(settings.limits(), settings.timing())
         self._make_pipeline = make_pipeline
         self._capture = capture
         self._newest = newest
@@ -90,8 +161,11 @@ class Analysis:
         case = self._first_case()
         if case is None:
             return
-        warm_up(self._make_pipeline, self._plan, case.info)
+        # What was active when the last service was killed is told before anything else.
         self._begin(case)
+        self._beat()
+        warm_up(self._make_pipeline, self._plan, case.info)
+        self._began_s = time.monotonic()
         self._capture.analysis_is_ready.set()
         while not self._stopping.is_set():
             captured = self._newest.take(min(WATCH_S, max(0.0, self._beat_due_s - time.monotonic())))
@@ -101,6 +175,7 @@ class Analysis:
                 self._begin(present)
             elif self._is_lost() and _age_s(self._told_s) >= TICK_S:
                 self._see_nothing()
+            self._orders.obey(self._obey)
             if time.monotonic() >= self._beat_due_s:
                 self._beat_due_s = time.monotonic() + HEARTBEAT_S
                 self._beat()
@@ -112,12 +187,32 @@ class Analysis:
         return self._capture.case
 
     def _begin(self, case: Case) -> None:
+        if self._case is None:
+            carried = carried_over(self._left_active)
+        else:
+            # A recording that begins anew shows another patient, a live source that was lost the same one.
+            carried = carried_over(self._watch.active) if case.info.live else ()
         self._case = case
         self._pipeline = self._make_pipeline(self._plan, case.info)
-        self._watch = Watch(self._settings.limits(), self._settings.timing())
         # At once, so that nobody takes the alerts of the case before for those of this one.
         self._began_s = self._beat_due_s = time.monotonic()
         self._last = self._picture = self._last_shown = None
+        self._delays_ms.clear()
+        self._publisher.begin_case()
+        if self._log is not None:
+            self._log.begin_case(case.id, [alert_message(alert) for alert in carried])
+        self._watch = Watch(self._settings.limits(), self._settings.timing(), carried)
+        self._publisher.tell_alerts(case.id, self._active(), self._health())
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a case has begun, and with it what was carried over from before. May be asked from any thread."""
+        return self._case is not None
+
+    @property
+    def _present_case(self) -> Case:
+        assert self._case is not None
+        return self._case
 
     def _see(self, captured: Captured) -> None:
         if captured.case is not self._case:
@@ -154,26 +249,94 @@ class Analysis:
             findings = replace(findings, input_fault=status.signal.words)
         if captured_s is not None:
             findings = replace(findings, latency_ms=_ms_since(captured_s))
-        for change in self._watch.step(findings):
-            self._publisher.tell_alert(self._case.id, alert_message(change))
+        self._tell_changes(self._watch.step(findings, self._equipment), captured_s)
         if captured_s is not None:
             self._latency_ms = _ms_since(captured_s)
             findings = replace(findings, latency_ms=self._latency_ms)
         message = findings_message(findings)
-        self._publisher.tell_findings(self._case.id, message)
+        self._publisher.tell_findings(self._present_case.id, message)
         self._told_s = time.monotonic()
         alerts = self._watch.active
         self._show(
             Shown(
-                self._case,
+                self._present_case,
                 self._began_s if self._last is None else self._last.at_s,
                 findings,
                 message,
                 alerts,
-                [alert_message(alert) for alert in alerts],
+                self._active(),
                 self._picture,
             )
         )
+
+    def _tell_changes(self, changes: tuple[Alert, ...], captured_s: float | None, by: str = SERVICE) -> None:
+        """Note each change and then tell it; the kernel has it when the first reader does."""
+        if not changes:
+            return
+        if self._log is not None:
+            t_s = changes[0].t_s
+            self._log.note(Event.ALERT, by, self._present_case.id, t_s, [alert_message(change) for change in changes])
+        for change in changes:
+            if change.state is AlertState.RAISED and captured_s is not None:
+                self._delay_ms = self._delays_ms[change.id] = _ms_since(captured_s)
+                self._delay_max_ms = max(self._delay_max_ms or 0.0, self._delay_ms)
+        messages = [alert_message(change, self._delays_ms.get(change.id)) for change in changes]
+        self._publisher.tell_alerts(self._present_case.id, messages, self._health())
+
+    def _active(self) -> list[AlertMessage]:
+        return [alert_message(alert, self._delays_ms.get(alert.id)) for alert in self._watch.active]
+
+    def _obey(self, order: Order) -> str | None:
+        """None once it is done, or why it is not."""
+        case = self._present_case
+        if order.case != case.id:
+            return f"meant for case {order.case!r}; the present one is {case.id!r}"
+        try:
+            self._do(order)
+        except (NoSuchAlertError, NothingSeenError, PlanError) as error:
+            return str(error)
+        if self._log is not None:
+            t_s = None if self._last_shown is None else self._last_shown.findings.t_s
+            self._log.note(Event.COMMAND, order.by, case.id, t_s, command=order.command.model_dump(mode="json"))
+        # At once, so that everybody sees what it has come to.
+        self._beat_due_s = 0.0
+        return None
+
+    def _do(self, order: Order) -> None:
+        match order.command:
+            case Acknowledge(alert=alert_id):
+                self._tell_changes(self._watch.acknowledge(alert_id, order.by), None, order.by)
+            case PauseAudio(on=True):
+                self._watch.pause_audio()
+            case PauseAudio():
+                self._watch.resume_audio()
+            case SetPhase(phase=phase):
+                self._pipeline.set_phase(phase)
+            case SetView(view=view):
+                self._pipeline.set_view(view)
+            case SetZone(zone=entry):
+                info = self._present_case.info
+                zone = Zone(entry.id, entry.kind, np.array(entry.polygon_px, dtype=np.float64))
+                check_zones_inside(CasePlan(zones=(zone,)), info.width_px, info.height_px, "order")
+                self._pipeline.set_zone(zone)
+            case RemoveZone(id=zone_id):
+                self._pipeline.remove_zone(zone_id)
+            case TakeReference():
+                self._pipeline.take_reference()
+                self._carry_over()
+            case Mark():
+                pass
+            case _ as never:
+                assert_never(never)
+
+    def _carry_over(self) -> None:
+        """What the old reference has shown, a new one cannot show to be over."""
+        before = self._watch.active
+        carried = carried_over(before)
+        kept = {alert.id for alert in carried}
+        over = (replace(a, state=AlertState.CLEARED, active=False) for a in before if a.id not in kept)
+        self._watch = Watch(self._settings.limits(), self._settings.timing(), carried)
+        self._tell_changes((*over, *carried), None)
 
     def _show(self, shown: Shown) -> None:
         """Hand over what differs from what was shown; the same again only once a heartbeat."""
@@ -186,13 +349,34 @@ class Analysis:
         """Health; and findings and picture once more if none were told lately, so that late joiners know all."""
         last = self._last_shown
         if last is not None and _age_s(self._told_s) >= HEARTBEAT_S:
-            self._publisher.tell_findings(self._case.id, last.message)
+            self._publisher.tell_findings(self._present_case.id, last.message)
             self._told_s = time.monotonic()
             self._shown.put(last)
         self._counts.append((time.monotonic(), self._capture.frames))
+        self._equipment = tuple(self._look_around())
+        self._publisher.tell_health(self._present_case.id, self._health())
+
+    def _look_around(self) -> Iterable[Condition]:
+        log = self._log
+        if log is not None:
+            log.flush()
+        if log is None or log.fault is None:
+            self._log_ok_s = time.monotonic()
+        equipment = Equipment(
+            disk_free_mb=None if log is None else log.free_mb,
+            recorder_fault=None if log is None else log.fault,
+            recorder_stopped_for_s=_age_s(self._log_ok_s),
+            silent_s=self._desk.silent_s(),
+        )
+        told = {alert.kind for alert in self._watch.active}
+        return equipment_conditions(equipment, self._settings.limits(), told)
+
+    def _health(self) -> HealthBody:
+        last = self._last_shown
         status = self._capture.status
-        health = Health(
-            source=self._case.info.name,
+        audio = self._watch.audio
+        return HealthBody(
+            source=self._present_case.info.name,
             state=FrameState.NO_SIGNAL if last is None else last.findings.state,
             frames=self._capture.frames,
             pulses=0 if last is None else last.findings.pulse,
@@ -200,13 +384,20 @@ class Analysis:
             latency_ms=self._latency_ms,
             rate_hz=self._rate_hz(),
             corrupt=0 if status is None else status.corrupt,
-            input=status,
+            input=None if status is None else InputBody(**asdict(status)),
             not_recorded=0 if self._recording is None else self._recording.not_recorded,
+            findings_t_s=None if last is None else last.findings.t_s,
+            alerts=self._active(),
+            audio=AudioBody(sounding=audio.sounding, paused_s=audio.paused_s),
+            alarm_delay_ms=self._delay_ms,
+            alarm_delay_max_ms=self._delay_max_ms,
+            refused=sum(self._desk.refused.values()),
+            subscribers=[name for name, _ in self._desk.silent_s()],
         )
-        active = [alert_message(alert) for alert in self._watch.active]
-        self._publisher.tell_health(self._case.id, health, active, None if last is None else last.findings.t_s)
 
     def _rate_hz(self) -> float | None:
+        if not self._counts:
+            return None
         (then, before), (now, frames) = self._counts[0], self._counts[-1]
         return (frames - before) / (now - then) if now > then else None
 

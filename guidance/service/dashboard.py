@@ -10,7 +10,10 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import astuple
+from pathlib import Path
 
+from guidance.bus.messages import Endpoints
 from guidance.bus.publisher import BusError, port_in_use
 from guidance.service.capture import TICK_S
 
@@ -23,6 +26,8 @@ class Dashboard:
     The listening socket is bound here and inherited: a port in use is told at once, and while the dashboard is
     being restarted browsers wait instead of being refused. The process ends by itself when the other end of its
     lifeline is closed, which the kernel does however this process ends.
+
+    ``keys``: the folder of the client on this machine. ``options``: further ones of ``web``'s command line.
     """
 
     FIRST_PAUSE_S = 0.25
@@ -34,7 +39,14 @@ class Dashboard:
     """What it is given to end after being asked."""
 
     def __init__(
-        self, command: Sequence[str], host: str, port: int, bus: str, frames: str, stopping: threading.Event
+        self,
+        command: Sequence[str],
+        host: str,
+        port: int,
+        endpoints: Endpoints,
+        keys: Path,
+        options: Sequence[str],
+        stopping: threading.Event,
     ) -> None:
         self._stopping = stopping
         self._listening = _listening_socket(host, port)
@@ -44,7 +56,9 @@ class Dashboard:
         self._lifeline, self._our_end = os.pipe()
         # -P: the package that is installed beside this one, never a folder of that name where the user stands.
         self._command = [sys.executable, "-P", *command, "--fd", str(self._listening.fileno())]
-        self._command += ["--lifeline", str(self._lifeline), "--bus", bus, "--frames", frames]
+        self._command += ["--lifeline", str(self._lifeline), "--keys", str(keys)]
+        self._command += options
+        self._command += [str(endpoint) for endpoint in astuple(endpoints)]
 
     def run(self) -> None:
         """Until told to stop."""

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 import signal
 import sys
 import threading
@@ -9,17 +10,21 @@ import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
 import zmq
 
 from drivers.errors import SourceError
-from guidance.bus.messages import DEAF_AFTER_S
-from guidance.bus.publisher import FramePublisher, Publisher
+from guidance.bus.desk import CallSocket, Desk, Gate
+from guidance.bus.keys import ClientKeys, client_keys, local_folder, local_keys
+from guidance.bus.messages import DEAF_AFTER_S, Endpoints
+from guidance.bus.publisher import FRAMES_KEPT, MESSAGES_KEPT, FramePublisher, Publisher, require_loopback
 from guidance.bus.subscriber import Subscriber
+from guidance.casebook.alarm_log import AlarmLog, Event
 from guidance.records import CasePlan
-from guidance.service.analysis import Analysis, MakePipeline, Pictures, Shown
+from guidance.service.analysis import Analysis, MakePipeline, Orders, Pictures, Shown
 from guidance.service.capture import TICK_S, Capture, Captured, OpenSource, Slot
 from guidance.service.dashboard import Dashboard
 from guidance.service.recording import Record, Recording
@@ -28,7 +33,9 @@ from guidance.vision.pipeline import Pipeline
 
 BUS_HOST = "127.0.0.1"
 BUS_PORT = 5570
-"""Findings, alerts and health; pictures are on the next port."""
+"""Findings, alerts and health; pictures, snapshots and commands are on the next ports."""
+
+SILENCE = "%s: nothing heard for %g s; is the service running? Beyond its own machine it asks for --keys"
 
 STOP_S = 1.5
 """Threads are given this long to end, so that all is over within 2 s."""
@@ -54,7 +61,11 @@ class Service:
         *,
         host: str = "127.0.0.1",
         port: int = 8000,
+        remote_orders: bool = False,
+        bus_host: str = BUS_HOST,
         bus_port: int = BUS_PORT,
+        keys: Path | None = None,
+        alarm_log: Path | None = None,
         loop: bool = False,
         pace: bool = True,
         make_pipeline: MakePipeline = Pipeline,
@@ -64,7 +75,13 @@ class Service:
         self._plan = plan
         self._settings = settings
         self._address = host, port
+        self._remote_orders = remote_orders
+        self._bus_host = bus_host
         self._bus_port = bus_port
+        self._keys = keys
+        self._log_path = alarm_log
+        self._log: AlarmLog | None = None
+        self._analysis: Analysis | None = None
         self._make_pipeline = make_pipeline
         self._dashboard_command = dashboard
         self._threads: list[threading.Thread] = []
@@ -77,22 +94,27 @@ class Service:
         self._capture = Capture(open_source, loop, pace, self._newest, self.stopping, every)
 
     def start(self) -> None:
-        """Take the ports and start every thread. Raises BusError, with nothing left behind."""
+        """Take the ports and the log and start every thread. Raises BusError, KeysError and AlarmLogError, with
+        nothing left behind."""
         with ExitStack() as undo:
             undo.callback(self.stop)
-            context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-            self._closing.callback(context.destroy, linger=0)
-            frames_port = self._bus_port + 1 if self._bus_port else 0
-            bus = self._closing.enter_context(Publisher(context, BUS_HOST, self._bus_port))
-            frames = self._closing.enter_context(FramePublisher(context, BUS_HOST, frames_port))
-            self.bus_endpoint, self.frames_endpoint = bus.endpoint, frames.endpoint
+            if self._log_path is not None:
+                self._log = self._closing.enter_context(AlarmLog(self._log_path))
+                self._log.note(Event.STARTED)
+            orders = Orders()
+            bus, frames, desk = self._open_bus(orders)
             self.dashboard = Dashboard(
-                self._dashboard_command, *self._address, bus.endpoint, frames.endpoint, self.stopping
+                self._dashboard_command,
+                *self._address,
+                self.endpoints,
+                self._local,
+                self._dashboard_options(),
+                self.stopping,
             )
             self._closing.callback(self.dashboard.close)
 
             shown: Slot[Shown] = Slot()
-            analysis = Analysis(
+            self._analysis = Analysis(
                 self._plan,
                 self._settings,
                 self._make_pipeline,
@@ -100,16 +122,67 @@ class Service:
                 self._newest,
                 shown,
                 bus,
+                desk,
+                orders,
+                self._log,
                 self.stopping,
                 self._recording,
             )
             if self._recording is not None:
                 self._start_thread("recording", self._recording.run)
+            self._start_thread("desk", self._until_stopped(desk.serve))
+            if self._log is not None:
+                log = self._log
+                self._start_thread("log", self._until_stopped(lambda: log.sync(TICK_S)))
             self._start_thread("pictures", Pictures(shown, frames, self.stopping).run)
-            self._start_thread("analysis", analysis.run)
+            self._start_thread("analysis", self._analysis.run)
             self._start_thread("capture", self._capture.run)
             self._start_thread("dashboard", self.dashboard.run)
             undo.pop_all()
+
+    def _open_bus(self, orders: Orders) -> tuple[Publisher, FramePublisher, Desk]:
+        """The four sockets and who answers on them, as ``endpoints`` says."""
+        if self._keys is None:
+            require_loopback(self._bus_host)
+        enter = self._closing.enter_context
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._closing.callback(context.destroy, linger=0)
+        port = iter(range(self._bus_port, self._bus_port + 4)) if self._bus_port else iter((0, 0, 0, 0))
+        local = f"{self._bus_port}" if self._bus_port else f"of-{os.getpid()}-{id(self):x}"
+        keys = enter(local_keys(local, self._keys))
+        self._local = local_folder(local)
+        guarded = keys if self._keys is not None else None
+        # Before the sockets that it guards.
+        gate = Gate(context, keys)
+        self._closing.callback(gate.close)
+        bus = enter(Publisher(context, self._bus_host, next(port), MESSAGES_KEPT, guarded))
+        frames = enter(FramePublisher(context, self._bus_host, next(port), FRAMES_KEPT, guarded, bus.session))
+        snapshots = enter(CallSocket(context, self._bus_host, next(port), MESSAGES_KEPT, guarded))
+        commands = enter(CallSocket(context, self._bus_host, next(port), MESSAGES_KEPT, keys))
+        self.endpoints = Endpoints(bus.endpoint, frames.endpoint, snapshots.endpoint, commands.endpoint)
+        return bus, frames, Desk(snapshots, commands, gate, bus.present, orders.give, (bus, frames))
+
+    def _dashboard_options(self) -> list[str]:
+        """Whether every socket of the bus asks for keys, and whether pages on other machines may give orders."""
+        guarded = ["--guarded"] if self._keys is not None else []
+        return guarded + (["--remote-orders"] if self._remote_orders else [])
+
+    def _until_stopped(self, work: Callable[[], None]) -> Callable[[], None]:
+        def loop() -> None:
+            while not self.stopping.is_set():
+                work()
+
+        return loop
+
+    @property
+    def case(self) -> str | None:
+        """The present case's name, None before a source is open."""
+        return None if self._capture.case is None else self._capture.case.id
+
+    @property
+    def client_keys(self) -> ClientKeys:
+        """The keys of a client on this machine, by which it may command."""
+        return client_keys(self._local)
 
     @property
     def ready(self) -> bool:
@@ -127,6 +200,11 @@ class Service:
         self._threads.clear()
         if stuck:
             log.error("did not end in %g s: %s", STOP_S, ", ".join(stuck))
+        # Whoever ended before a case began leaves to the next one what was left to it.
+        begun = self._analysis is not None and self._analysis.has_begun
+        if self._log is not None and begun and self.failure is None and not stuck:
+            self._log.note(Event.STOPPED)
+        self._log = None
         self._closing.close()
 
     def _start_thread(self, name: str, work: Callable[[], None]) -> None:
@@ -160,14 +238,31 @@ def run_service(
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
+    remote_orders: bool = False,
+    bus_host: str = BUS_HOST,
     bus_port: int = BUS_PORT,
+    keys: Path | None = None,
+    alarm_log: Path | None = None,
     loop: bool = False,
     pace: bool = True,
 ) -> int:
     """The exit status of a service that runs until SIGINT or SIGTERM; see ``run_until_asked``."""
     _tune_interpreter()
     return run_until_asked(
-        Service(open_source, plan, settings, host=host, port=port, bus_port=bus_port, loop=loop, pace=pace)
+        Service(
+            open_source,
+            plan,
+            settings,
+            host=host,
+            port=port,
+            remote_orders=remote_orders,
+            bus_host=bus_host,
+            bus_port=bus_port,
+            keys=keys,
+            alarm_log=alarm_log,
+            loop=loop,
+            pace=pace,
+        )
     )
 
 
@@ -191,17 +286,24 @@ def run_until_asked(service: Service) -> int:
     return 0
 
 
-def listen(endpoint: str | None = None) -> Generator[str, None, None]:
-    """The bus's messages as lines of JSON, for as long as the caller wants. Silence is told on standard error."""
+def listen(endpoint: str | None = None, keys: ClientKeys | None = None) -> Generator[str, None, None]:
+    """The bus's messages as lines of JSON, for as long as the caller wants. Silence is told on standard error.
+
+    The first is a snapshot of all that is so already.
+    """
     endpoint = endpoint or f"tcp://{BUS_HOST}:{BUS_PORT}"
-    with Subscriber(endpoint) as subscriber:
+    with Subscriber(endpoint, keys=keys) as subscriber:
         silent = False
+        refused = 0
         while True:
             message = subscriber.receive(timeout_s=DEAF_AFTER_S)
+            if subscriber.reception.refused > refused:
+                refused = subscriber.reception.refused
+                log.warning("%s: %s", endpoint, subscriber.reception.last_refusal)
             if message is not None:
                 yield message.to_bytes().decode()
             elif not silent:
-                log.warning("%s: nothing heard for %g s; is the service running?", endpoint, DEAF_AFTER_S)
+                log.warning(SILENCE, endpoint, DEAF_AFTER_S)
             silent = message is None
 
 

@@ -39,6 +39,12 @@ class PhaseClock:
         begun = [mark.phase for mark in self._marks if mark.at_s <= t_s]
         return begun[-1] if begun else Phase.BASELINE
 
+    def set(self, phase: Phase, t_s: float) -> None:
+        """From ``t_s`` on it is this phase: the operator's word, which also ends what the plan had for later."""
+        before = tuple(mark for mark in self._marks if mark.at_s < t_s)
+        # What had been inferred until now stays said of the time before.
+        self._marks = (*(before or (PhaseMark(0.0, self._inferred),)), PhaseMark(t_s, phase))
+
     def note(self, needles: Sequence[Needle], contrast_seen: bool, cement_seen: bool) -> None:
         """Learn from one pulse's findings; they move the inferred phase of the following pulses."""
         self._needle_pulses = self._needle_pulses + 1 if any(not n.predicted for n in needles) else 0

@@ -133,6 +133,10 @@ class _DrawnOn:
         return RigidMotion() if found is None and self.looks >= PATIENT_LOOKS else found
 
 
+class NothingSeenError(ValueError):
+    """What is asked for needs a picture that is not there. One line."""
+
+
 class Pipeline:
     """All stages of one case, with their state. ``step`` takes every frame in order.
 
@@ -152,6 +156,9 @@ class Pipeline:
         self._phases = PhaseClock(plan.phases)
         self._contexts: dict[int, _ViewContext] = {}
         self._views_to_come = sorted(plan.views, key=lambda mark: mark.reference_s)
+        self._first_view_id: int | None = None
+        self._renewed: tuple[View | None, tuple[Zone, ...]] | None = None
+        """Of the view that gets a new reference with the next pulse."""
         self._drawn_on: _DrawnOn | None = None
         self._needle_widths_px: deque[float] = deque(maxlen=SCALE_PULSES)
         self._field: XrayField | None = None
@@ -188,6 +195,50 @@ class Pipeline:
         self._last = self._repeat(FrameState.NO_SIGNAL, self._seconds(t_s))
         return self._last
 
+    def set_phase(self, phase: Phase) -> None:
+        """From now on it is this phase, whatever the plan says or is seen."""
+        self._phases.set(phase, 0.0 if self._last is None else self._last.t_s)
+
+    def set_view(self, view: View) -> None:
+        """The view on the screen is this one. Raises NothingSeenError."""
+        self._present_context()[0].view = view
+
+    def set_zone(self, zone: Zone) -> None:
+        """Watch a zone of the view on the screen, drawn on the last pulse, from now on. Raises NothingSeenError."""
+        context, motion = self._present_context()
+        drawn = replace(zone, polygon_px=motion.move_back(zone.polygon_px))
+        context.zones = (*(other for other in context.zones if other.id != zone.id), drawn)
+
+    def remove_zone(self, zone_id: str) -> None:
+        """Do not watch a zone of the view on the screen any more. Raises NothingSeenError where it has none such."""
+        context, _ = self._present_context()
+        if zone_id not in {zone.id for zone in context.zones}:
+            raise NothingSeenError(f"zone {zone_id!r}: the view on the screen has none of that name")
+        context.zones = tuple(zone for zone in context.zones if zone.id != zone_id)
+
+    def take_reference(self) -> None:
+        """Take the next pulse as a new reference; the zones stay where they are. Raises NothingSeenError.
+
+        The roadmap and the cement found so far in this view are forgotten: cement that is there becomes part of the
+        reference. Other views keep all that is known of them.
+        """
+        context, motion = self._present_context()
+        assert self._placement is not None
+        zones = tuple(replace(zone, polygon_px=motion.move(zone.polygon_px)) for zone in context.zones)
+        self._renewed = (context.view, zones)
+        self._registrar.forget_view()
+        del self._contexts[self._placement.view_id]
+        if self._placement.view_id == self._first_view_id:
+            self._first_view_id = None
+        self._placement = None
+
+    def _present_context(self) -> tuple[_ViewContext, RigidMotion]:
+        """The view on the screen, and how its anatomy lies now."""
+        placement = self._placement
+        if placement is None or not placement.registration.ok:
+            raise NothingSeenError("the anatomy on the screen is not recognised; expected a picture that is")
+        return self._contexts[placement.view_id], placement.motion
+
     def _seconds(self, source_t_s: float) -> float:
         if self._first_t_s is None:
             self._first_t_s = source_t_s
@@ -216,7 +267,7 @@ class Pipeline:
         """
         self._registrar = Registrar(max(self._contexts, default=-1) + 1)
         self._contexts.clear()
-        self._placement = None
+        self._placement = self._first_view_id = self._renewed = None
         self._views_to_come = sorted(self._plan.views, key=lambda mark: mark.reference_s)
         self._drawn_on = None
         self._needle_widths_px.clear()
@@ -307,12 +358,14 @@ class Pipeline:
         context = self._contexts.get(placement.view_id)
         if context is None:
             plan, is_first = self._plan, not self._contexts and not self._plan.views
-            context = self._contexts[placement.view_id] = _ViewContext(
-                RootMapper(),
-                CementWatch(self._phases.is_inferred),
-                plan.view if is_first else None,
-                tuple(zone for zone in plan.zones if is_first and zone.view in (None, plan.view)),
-            )
+            view = plan.view if is_first else None
+            zones = tuple(zone for zone in plan.zones if is_first and zone.view in (None, plan.view))
+            if self._renewed is not None:
+                (view, zones), self._renewed = self._renewed, None
+            context = _ViewContext(RootMapper(), CementWatch(self._phases.is_inferred), view, zones)
+            self._contexts[placement.view_id] = context
+            if self._first_view_id is None:
+                self._first_view_id = placement.view_id
         return context
 
     def _take_up_planned_view(
@@ -342,7 +395,7 @@ class Pipeline:
 
     def _needle_diameters_px(self) -> tuple[float, float] | None:
         """The range of shaft widths to look for; None in any view but the first: it may be magnified otherwise."""
-        is_first_view = self._placement is None or self._placement.view_id == min(self._contexts)
+        is_first_view = self._placement is None or self._placement.view_id == self._first_view_id
         return needle_diameters_px(self._plan.needle_diameter_mm, self._mm_per_px if is_first_view else None)
 
     def _scale(self, needles: Iterable[Needle], field: XrayField) -> Scale:

@@ -277,6 +277,13 @@ class Registrar:
             self._reached_ncc.append(fit.reachable_ncc)
         return self._placement(picture, fit, changed)
 
+    def forget_view(self) -> None:
+        """Let the next picture be the reference of a new view. The one on the screen is forgotten, others are not."""
+        self._views = [view for view in self._views if view is not self._view]
+        self._view = None
+        self._motion, self._velocity = np.eye(3), np.zeros(2)
+        self._forget_recent()
+
     def locate(self, picture: Picture, ignore: Mask | None) -> RigidMotion | None:
         """Where the anatomy of any pulse lies against the present view's reference; None where it is not that view's.
 

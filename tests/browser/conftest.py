@@ -23,13 +23,14 @@ def chrome() -> Iterator[Chrome]:
 
 @pytest.fixture(scope="session")
 def running() -> Iterator[tuple[FakeService, Dashboard]]:
-    with FakeService() as service, Dashboard(service.bus, service.frames) as dashboard:
+    with FakeService() as service, Dashboard(service.endpoints, service.keys) as dashboard:
         yield service, dashboard
 
 
 @pytest.fixture
 def service(running: tuple[FakeService, Dashboard]) -> FakeService:
     running[0].scene = Scene()
+    running[0].orders.clear()
     return running[0]
 
 

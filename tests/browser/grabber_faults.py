@@ -21,7 +21,7 @@ from selenium.webdriver import Chrome
 from drivers.v4l2 import V4L2Grabber
 from drivers.v4l2_card import GrabberOptions
 from drivers.v4l2_kernel import BufferFlag, InputStatus
-from guidance.bus.messages import AlertEnvelope, FindingsEnvelope
+from guidance.bus.messages import AlertEnvelope, Endpoints, FindingsEnvelope
 from guidance.bus.subscriber import Subscriber
 from guidance.records import AlertKind, CasePlan, FrameState
 from guidance.service import Service
@@ -149,15 +149,15 @@ class Told:
 class _Ear:
     """When the bus first told of a frame that is not live, and what alerts there were."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoints: Endpoints) -> None:
         self.told: list[tuple[float, FrameState]] = []
         self.alerts: list[str] = []
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._listen, args=(endpoint,))
+        self._thread = threading.Thread(target=self._listen, args=(endpoints,))
         self._thread.start()
 
-    def _listen(self, endpoint: str) -> None:
-        with Subscriber(endpoint) as subscriber:
+    def _listen(self, endpoints: Endpoints) -> None:
+        with Subscriber(endpoints) as subscriber:
             while not self._over.is_set():
                 message = subscriber.receive(timeout_s=0.1)
                 if isinstance(message, FindingsEnvelope):
@@ -186,7 +186,7 @@ def tell_all(page: Chrome) -> list[Told]:
         page.get(service.dashboard.url)
         _wait(lambda: _word(page) == "LIVE")
         page.execute_script(WATCH)
-        ear = _Ear(service.bus_endpoint)
+        ear = _Ear(service.endpoints)
         try:
             return [_tell(page, player, ear, fault) for fault in FAULTS]
         finally:

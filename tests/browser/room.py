@@ -7,8 +7,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,6 +21,9 @@ from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
+from guidance.bus.desk import CallSocket, Desk, Gate
+from guidance.bus.keys import local_folder, local_keys
+from guidance.bus.messages import AudioBody, Endpoints, HealthBody, Order
 from guidance.bus.publisher import FramePublisher, Publisher
 from guidance.overlay import draw, strokes_json
 from guidance.records import (
@@ -31,7 +35,6 @@ from guidance.records import (
     FieldOutline,
     Findings,
     FrameState,
-    Health,
     Needle,
     NerveRoot,
     Phase,
@@ -44,6 +47,7 @@ from guidance.records import (
     Zone,
     ZoneKind,
 )
+from guidance.safety.alarms import worst_first
 from guidance.wire import alert_message, findings_message
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -101,6 +105,8 @@ class Scene:
     alerts: tuple[Alert, ...] = ()
     pictures: bool = True
     heartbeat: bool = True
+    sounding: Priority | None = None
+    paused_s: float = 0.0
     pixels: np.ndarray = field(default_factory=lambda: np.full((480, 512), 96, np.uint8))
 
 
@@ -109,30 +115,65 @@ class FakeService:
 
     def __init__(self) -> None:
         self.scene = Scene()
-        self._context = zmq.Context()
-        self._publisher = Publisher(self._context, "127.0.0.1", 0)
-        self._frames = FramePublisher(self._context, "127.0.0.1", 0)
-        self.bus, self.frames = self._publisher.endpoint, self._frames.endpoint
+        self.orders: list[Order] = []
+        """What was ordered, in its order. The scene does not change by it."""
+        self._closing = ExitStack()
+        enter = self._closing.enter_context
+        context = self._closing.enter_context(zmq.Context())
+        keys = enter(local_keys(f"room-{os.getpid()}-{id(self):x}"))
+        self.keys = local_folder(f"room-{os.getpid()}-{id(self):x}")
+        self._gate = Gate(context, keys)
+        self._closing.callback(self._gate.close)
+        self._publisher = enter(Publisher(context, "127.0.0.1", 0))
+        self._frames = enter(FramePublisher(context, "127.0.0.1", 0))
+        snapshots = enter(CallSocket(context, "127.0.0.1", 0))
+        commands = enter(CallSocket(context, "127.0.0.1", 0, keys=keys))
+        self._desk = Desk(snapshots, commands, self._gate, self._publisher.present, self._obey)
+        self.endpoints = Endpoints(
+            self._publisher.endpoint, self._frames.endpoint, snapshots.endpoint, commands.endpoint
+        )
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fake service")
         self._thread.start()
+
+    def _obey(self, order: Order) -> "Future[str | None]":
+        self.orders.append(order)
+        obeyed: Future[str | None] = Future()
+        obeyed.set_result(None)
+        return obeyed
 
     def _run(self) -> None:
         noise = np.random.default_rng(7)
         beat_s = float("-inf")
         told: tuple[Alert, ...] = ()
         frame = 0
-        while not self._over.wait(FRAME_S):
+        due_s = time.monotonic()
+        while not self._over.is_set():
+            self._desk.serve()
+            if time.monotonic() < due_s:
+                continue
+            due_s = time.monotonic() + FRAME_S
             scene = self.scene
-            active = [alert_message(alert) for alert in scene.alerts]
-            for alert in scene.alerts:
-                if alert not in told:
-                    self._publisher.tell_alert("case", alert_message(alert))
-            told = scene.alerts
+            active = [alert_message(alert) for alert in worst_first(scene.alerts)]
+            health = HealthBody(
+                source="fake source",
+                state=scene.findings.state,
+                frames=frame,
+                pulses=frame,
+                dropped=0,
+                latency_ms=8.0,
+                rate_hz=20.0,
+                findings_t_s=frame * FRAME_S,
+                alerts=active,
+                audio=AudioBody(sounding=scene.sounding, paused_s=scene.paused_s),
+            )
+            if scene.alerts != told and scene.heartbeat:
+                changes = [alert_message(alert) for alert in scene.alerts if alert not in told]
+                self._publisher.tell_alerts("case", changes, health)
+                told = scene.alerts
             if scene.heartbeat and time.monotonic() - beat_s > HEARTBEAT_S:
                 beat_s = time.monotonic()
-                health = Health("fake source", scene.findings.state, frame, frame, 0, 8.0, 20.0)
-                self._publisher.tell_health("case", health, active, frame * FRAME_S)
+                self._publisher.tell_health("case", health)
             if scene.pictures:
                 findings = replace(scene.findings, frame=frame, t_s=frame * FRAME_S)
                 pixels = cv2.add(scene.pixels, noise.integers(0, 30, scene.pixels.shape, np.uint8))
@@ -149,16 +190,14 @@ class FakeService:
     ) -> None:
         self._over.set()
         self._thread.join()
-        self._publisher.close()
-        self._frames.close()
-        self._context.term()
+        self._closing.close()
 
 
 class Dashboard:
     """The web process on a socket that outlives it, as the service keeps it."""
 
-    def __init__(self, bus: str, frames: str) -> None:
-        self._endpoints = ("--bus", bus, "--frames", frames)
+    def __init__(self, endpoints: Endpoints, keys: Path) -> None:
+        self._options = ("--keys", str(keys), *(str(endpoint) for endpoint in astuple(endpoints)))
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.address = f"http://127.0.0.1:{self._socket.getsockname()[1]}/"
         self._process: subprocess.Popen[bytes] | None = None
@@ -167,7 +206,7 @@ class Dashboard:
     def start(self) -> None:
         reading, self._lifeline = os.pipe()
         fd = self._socket.fileno()
-        command = [sys.executable, "-m", "web", "--fd", str(fd), "--lifeline", str(reading), *self._endpoints]
+        command = [sys.executable, "-m", "web", "--fd", str(fd), "--lifeline", str(reading), *self._options]
         self._process = subprocess.Popen(command, pass_fds=(fd, reading))
         os.close(reading)
 

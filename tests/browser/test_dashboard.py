@@ -1,5 +1,6 @@
 """The dashboard as the room sees it, in a real Chromium."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from guidance.bus.messages import Acknowledge, PauseAudio
 from guidance.records import AlertKind, AlertState, FrameState, Priority, Registration, View
 from tests.browser.room import CEMENT_IN_FORAMEN, FINDINGS, Dashboard, FakeService
 
@@ -116,6 +118,56 @@ def test_a_high_alert_flashes_twice_a_second_until_it_is_acknowledged(page: Chro
     wait_for(page, "banner-more", "acknowledged")
     assert animation()[0] == "none"
     assert "Cement in foramen" in text(page, "banner-text")
+
+
+def test_an_alert_is_acknowledged_from_the_page_by_itself(page: Chrome, service: FakeService):
+    lost = replace(CEMENT_IN_FORAMEN, id=4, kind=AlertKind.VIDEO_LOST, zone=None, text="No video signal for 2.0 s")
+    service.scene.alerts = (CEMENT_IN_FORAMEN, lost)
+    wait_for(page, "alerts", "No video signal")
+    clinical, technical = page.find_elements(By.CSS_SELECTOR, "#alerts li")
+    assert "technical" in technical.text
+    assert "technical" not in clinical.text
+    clinical.find_element(By.TAG_NAME, "button").click()
+    WebDriverWait(page, PATIENCE_S).until(lambda _: service.orders)
+    assert [order.command for order in service.orders] == [Acknowledge(alert=CEMENT_IN_FORAMEN.id)]
+
+
+def test_a_button_stays_the_same_while_its_alerts_value_changes(page: Chrome, service: FakeService):
+    service.scene.alerts = (CEMENT_IN_FORAMEN,)
+    wait_for(page, "alerts", "Cement in foramen")
+    button = page.find_element(By.CSS_SELECTOR, "#alerts button")
+    service.scene.alerts = (replace(CEMENT_IN_FORAMEN, value=9.9),)
+    wait_for(page, "alerts", "9.9 mm²")
+    assert page.find_element(By.CSS_SELECTOR, "#alerts button") == button
+
+
+def test_a_latched_alert_says_that_it_is_no_longer_seen(page: Chrome, service: FakeService):
+    service.scene.alerts = (replace(CEMENT_IN_FORAMEN, state=AlertState.CLEARED),)
+    wait_for(page, "banner-more", "no longer seen, not acknowledged")
+    wait_for(page, "alerts", "no longer seen, not acknowledged")
+
+
+def test_an_audio_pause_counts_down_on_its_button(page: Chrome, service: FakeService):
+    service.scene.alerts, service.scene.sounding = (CEMENT_IN_FORAMEN,), Priority.HIGH
+    wait_for(page, "pause-button", "Pause audio")
+    page.find_element(By.ID, "pause-button").click()
+    WebDriverWait(page, PATIENCE_S).until(lambda _: service.orders)
+    assert [order.command for order in service.orders] == [PauseAudio(on=True)]
+    service.scene.paused_s, service.scene.sounding = 118.4, None
+    wait_for(page, "pause-button", "Audio paused: 119 s")
+
+
+def test_what_must_be_heard_is_sounded_once_the_page_may(page: Chrome, service: FakeService):
+    service.scene.alerts, service.scene.sounding = (CEMENT_IN_FORAMEN,), Priority.HIGH
+    wait_for(page, "banner-text", "Cement in foramen")
+    page.find_element(By.TAG_NAME, "body").click()
+    wait_for(page, "sound", "Alerts are sounded.")
+    body = page.find_element(By.TAG_NAME, "body")
+    WebDriverWait(page, PATIENCE_S).until(lambda _: body.get_attribute("data-sounding") == "high")
+    time.sleep(0.3)
+    service.scene.sounding = None
+    WebDriverWait(page, PATIENCE_S).until(lambda _: body.get_attribute("data-sounding") == "none")
+    assert not [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
 
 
 @pytest.mark.parametrize(

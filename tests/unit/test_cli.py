@@ -218,17 +218,42 @@ def test_rendering_without_a_folder_to_write_to_is_told_in_one_line(capsys: pyte
     fails_in_one_line(["phantom", "leak_foramen"], capsys, "--out")
 
 
-def test_a_port_in_use_is_told_in_one_line(recording: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        # In a process of its own: a service tunes its interpreter.
-        command = [sys.executable, "-m", "guidance.cli", "serve", "--source", str(recording), "--bus-port", "0"]
-        ended = subprocess.run([*command, "--port", str(port)], capture_output=True, text=True, check=False)
+def serving_fails_in_one_line(recording: Path, options: list[str], *words: str) -> None:
+    # In a process of its own: a service tunes its interpreter.
+    command = [sys.executable, "-m", "guidance.cli", "serve", "--source", str(recording), "--bus-port", "0"]
+    ended = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert ended.stderr.count("\n") == 1, ended.stderr
-    assert str(port) in ended.stderr
+    for word in words:
+        assert word in ended.stderr
+
+
+def test_a_port_in_use_is_told_in_one_line(recording: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        serving_fails_in_one_line(recording, ["--port", port], port)
+
+
+def test_a_bus_beyond_this_machine_without_keys_is_refused_in_one_line(recording: Path) -> None:
+    options = ["--port", "0", "--bus-host", "0.0.0.0"]
+    serving_fails_in_one_line(recording, options, "the bus on 0.0.0.0", "--keys", "fluoroguide keys")
+
+
+def test_an_alarm_log_that_cannot_be_had_is_told_in_one_line(recording: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    log = str(tmp_path / "file" / "log.jsonl")
+    serving_fails_in_one_line(recording, ["--port", "0", "--alarm-log", log], log, "cannot be written")
 
 
 def test_devices_are_listed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["devices", "--json"]) == 0
     assert isinstance(json.loads(capsys.readouterr().out), list)
+
+
+def test_keys_are_made_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "keys"
+    assert main(["keys", str(folder), "--client", "nurse_call"]) == 0
+    made = capsys.readouterr().out.split()
+    assert str(folder / "service.key_secret") in made
+    assert str(folder / "clients" / "nurse_call.key_secret") in made
+    fails_in_one_line(["keys", str(folder), "--client", "nurse_call"], capsys, "nurse_call.key", "exists")

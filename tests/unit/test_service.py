@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,22 +29,53 @@ from drivers.signal import Signal, SourceStatus
 from drivers.v4l2 import V4L2Grabber
 from drivers.v4l2_card import GrabberOptions
 from drivers.v4l2_kernel import InputStatus
+from guidance.bus.commands import Commander
 from guidance.bus.messages import (
     HEARTBEAT_S,
+    Acknowledge,
     AlertEnvelope,
     FindingsEnvelope,
     FrameMessage,
+    HealthBody,
     HealthEnvelope,
+    Mark,
     Message,
+    PauseAudio,
+    RemoveZone,
+    SetPhase,
+    SetView,
+    SetZone,
+    SnapshotEnvelope,
+    TakeReference,
 )
 from guidance.bus.publisher import BusError, Publisher
 from guidance.bus.subscriber import Subscriber
-from guidance.records import AlertKind, AlertState, CasePlan, Findings, FrameState, Health, Phase, Scale, ScaleSource
+from guidance.casebook import alarm_log
+from guidance.casebook.alarm_log import AlarmLog, Event, read_log
+from guidance.plan import ZoneEntry
+from guidance.records import (
+    Alert,
+    AlertKind,
+    AlertState,
+    CasePlan,
+    CementDeposit,
+    Findings,
+    FrameState,
+    Phase,
+    Priority,
+    Scale,
+    ScaleSource,
+    View,
+    Zone,
+    ZoneKind,
+)
 from guidance.service import Service, listen, read_ahead, run_until_asked
 from guidance.service.analysis import gray_jpeg
 from guidance.service.capture import Captured
 from guidance.service.recording import ROOM_FRAMES
 from guidance.settings import Settings
+from guidance.vision.pipeline import NothingSeenError
+from guidance.wire import alert_message
 from tests.unit.drivers.fake_v4l2 import Card, FakeKernel
 
 SMALL_DASHBOARD = """
@@ -51,9 +83,7 @@ import argparse, http.server, os, socket, threading
 options = argparse.ArgumentParser()
 for name in ("--fd", "--lifeline"):
     options.add_argument(name, type=int)
-for name in ("--bus", "--frames"):
-    options.add_argument(name)
-options = options.parse_args()
+options, _ = options.parse_known_args()
 threading.Thread(target=lambda: (os.read(options.lifeline, 1), os._exit(0)), daemon=True).start()
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -69,6 +99,23 @@ server.socket = socket.socket(fileno=options.fd)
 server.serve_forever()
 """
 QUIET_DASHBOARD = "import sys; sys.argv; import os; os.read(int(sys.argv[sys.argv.index('--lifeline') + 1]), 1)"
+
+Heard = Message | SnapshotEnvelope
+HEALTH = HealthBody(
+    source="small",
+    state=FrameState.LIVE,
+    frames=0,
+    pulses=0,
+    dropped=0,
+    latency_ms=None,
+    rate_hz=None,
+    findings_t_s=None,
+    alerts=[],
+)
+
+ESCAPE = Alert(
+    4, AlertKind.CEMENT_ESCAPE, Priority.HIGH, AlertState.RAISED, 9, 0.3, None, None, 9.0, "mm/s", "Cement escapes"
+)
 
 Openings = list[Sequence[Frame | Exception]]
 
@@ -167,7 +214,7 @@ def small_service(
     )
 
 
-def hear(subscriber: Subscriber, wanted: Callable[[Message], bool], within_s: float = 3.0) -> Message:
+def hear(subscriber: Subscriber, wanted: Callable[[Heard], bool], within_s: float = 3.0) -> Heard:
     """The first message that is wanted."""
     deadline_s = time.monotonic() + within_s
     while time.monotonic() < deadline_s:
@@ -225,14 +272,14 @@ def children() -> Callable[[], set[str]]:
 
 
 def test_every_frame_of_a_recording_is_analysed_and_told_when_it_is_not_paced() -> None:
-    with small_service(source(frames(60)), pace=False) as service, Subscriber(service.bus_endpoint) as reader:
+    with small_service(source(frames(60)), pace=False) as service, Subscriber(service.endpoints) as reader:
         told = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.frames == 60)
     assert isinstance(told, HealthEnvelope)
     assert (told.body.dropped, told.body.pulses) == (0, 60)
 
 
 def test_a_recording_is_played_at_the_pace_of_its_own_timestamps() -> None:
-    with small_service(source(frames(200, start_s=1000.0))) as service, Subscriber(service.bus_endpoint) as reader:
+    with small_service(source(frames(200, start_s=1000.0))) as service, Subscriber(service.endpoints) as reader:
         first = hear(reader, lambda m: isinstance(m, FindingsEnvelope))
         later = hear(reader, lambda m: isinstance(m, FindingsEnvelope) and m.body.t_s > 1)
     assert isinstance(first, FindingsEnvelope)
@@ -241,7 +288,7 @@ def test_a_recording_is_played_at_the_pace_of_its_own_timestamps() -> None:
 
 
 def test_findings_carry_the_time_from_capture_to_telling() -> None:
-    with small_service(source(frames(200))) as service, Subscriber(service.bus_endpoint) as reader:
+    with small_service(source(frames(200))) as service, Subscriber(service.endpoints) as reader:
         told = hear(reader, lambda m: isinstance(m, FindingsEnvelope))
     assert isinstance(told, FindingsEnvelope)
     assert told.body.latency_ms is not None
@@ -250,13 +297,13 @@ def test_findings_carry_the_time_from_capture_to_telling() -> None:
 
 def test_a_reader_that_comes_late_knows_the_state_and_the_active_alerts_from_one_heartbeat() -> None:
     with small_service(source(frames(3))) as service:
-        with Subscriber(service.bus_endpoint) as early:
+        with Subscriber(service.endpoints) as early:
             hear(early, lambda m: isinstance(m, AlertEnvelope))
-        with Subscriber(service.bus_endpoint) as late:
+        with Subscriber(service.endpoints) as late:
             told = hear(late, lambda m: isinstance(m, HealthEnvelope))
             assert isinstance(told, HealthEnvelope)
             then = hear(late, lambda m: isinstance(m, HealthEnvelope))
-            assert not late.hearing.deaf
+            assert not late.deaf
     assert told.body.state is FrameState.NO_SIGNAL
     assert [alert.kind for alert in told.body.alerts] == [AlertKind.VIDEO_LOST]
     assert told.body.findings_t_s is not None
@@ -268,7 +315,7 @@ def test_a_reader_that_comes_late_gets_findings_and_picture_of_a_recording_with_
     with small_service(source(slow)) as service:
         wait_until(lambda: service.ready)
         time.sleep(0.4)
-        with Subscriber(service.bus_endpoint, service.frames_endpoint) as late:
+        with Subscriber(service.endpoints, pictures=True) as late:
             told = hear(late, lambda m: isinstance(m, FindingsEnvelope))
             picture = late.newest_frame(timeout_s=2)
     assert isinstance(told, FindingsEnvelope)
@@ -280,7 +327,7 @@ def test_a_reader_that_comes_late_gets_findings_and_picture_of_a_recording_with_
 def test_a_picture_is_told_with_its_findings_and_comes_back_as_it_was_but_for_jpeg() -> None:
     with (
         small_service(source(frames(200))) as service,
-        Subscriber(service.bus_endpoint, service.frames_endpoint) as reader,
+        Subscriber(service.endpoints, pictures=True) as reader,
     ):
         told: FrameMessage | None = None
         for _ in range(30):
@@ -298,7 +345,7 @@ def test_a_picture_is_told_with_its_findings_and_comes_back_as_it_was_but_for_jp
 def test_a_live_source_that_is_lost_raises_video_lost_and_clears_it_when_it_is_back() -> None:
     lost = SourceError("/dev/video0: unplugged; expected a frame")
     opened = source([*frames(5), lost], [lost], [lost], frames(500), live=True)
-    with small_service(opened) as service, Subscriber(service.bus_endpoint) as reader:
+    with small_service(opened) as service, Subscriber(service.endpoints) as reader:
         raised = hear(reader, lambda m: isinstance(m, AlertEnvelope))
         cleared = hear(reader, lambda m: isinstance(m, AlertEnvelope) and m.body.state is AlertState.CLEARED)
         after = hear(reader, lambda m: isinstance(m, FindingsEnvelope))
@@ -317,7 +364,7 @@ def test_a_grabber_that_is_unplugged_is_told_in_words_and_its_case_goes_on_when_
     back = Card(formats=("GREY",), sizes=((48, 32),), pictures=pictures, path="/dev/video5", is_there=False)
     kernel = FakeKernel(card, back)
     opened = lambda: V4L2Grabber(GrabberOptions(card.path), kernel)  # noqa: E731
-    with small_service(opened) as service, Subscriber(service.bus_endpoint) as reader:
+    with small_service(opened) as service, Subscriber(service.endpoints) as reader:
         first = hear(reader, lambda m: isinstance(m, FindingsEnvelope) and m.body.state is FrameState.LIVE)
         card.unplug()
         raised = hear(reader, lambda m: isinstance(m, AlertEnvelope))
@@ -337,7 +384,7 @@ def test_the_heartbeat_carries_what_the_grabber_counts_and_the_state_of_its_inpu
     pictures = np.random.default_rng(1).integers(60, 200, (8, 32, 48), np.uint8)
     card = Card(formats=("GREY",), sizes=((48, 32),), pictures=pictures)
     opened = lambda: V4L2Grabber(GrabberOptions(card.path), FakeKernel(card))  # noqa: E731
-    with small_service(opened) as service, Subscriber(service.bus_endpoint) as reader:
+    with small_service(opened) as service, Subscriber(service.endpoints) as reader:
         hear(reader, lambda m: isinstance(m, FindingsEnvelope) and m.body.state is FrameState.LIVE)
         card.status = int(InputStatus.NO_H_LOCK)
         # The card's word may be in a heartbeat before the frame that comes with it has been looked at.
@@ -358,7 +405,7 @@ def test_a_grabber_that_hangs_in_the_kernel_is_told_as_no_signal_and_does_not_ke
     card = Card(formats=("GREY",), sizes=((48, 32),), pictures=pictures)
     opened = lambda: V4L2Grabber(GrabberOptions(card.path), FakeKernel(card))  # noqa: E731
     try:
-        with small_service(opened) as service, Subscriber(service.bus_endpoint) as reader:
+        with small_service(opened) as service, Subscriber(service.endpoints) as reader:
             hear(reader, lambda m: isinstance(m, FindingsEnvelope) and m.body.state is FrameState.LIVE)
             card.answers.clear()
             hear(reader, lambda m: isinstance(m, AlertEnvelope) and m.body.kind is AlertKind.VIDEO_LOST)
@@ -390,7 +437,7 @@ def test_what_a_recorder_is_too_far_behind_for_is_counted_and_published_and_hold
 
     with (
         small_service(source(frames(400), live=True), record=stuck) as service,
-        Subscriber(service.bus_endpoint) as reader,
+        Subscriber(service.endpoints) as reader,
     ):
         told = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.not_recorded >= 5, within_s=10)
         may_go_on.set()
@@ -401,20 +448,20 @@ def test_what_a_recorder_is_too_far_behind_for_is_counted_and_published_and_hold
 
 
 def test_a_live_source_that_never_gives_a_frame_is_no_signal_and_not_silence() -> None:
-    with small_service(source([], live=True)) as service, Subscriber(service.bus_endpoint) as reader:
+    with small_service(source([], live=True)) as service, Subscriber(service.endpoints) as reader:
         raised = hear(reader, lambda m: isinstance(m, AlertEnvelope))
     assert isinstance(raised, AlertEnvelope)
     assert raised.body.kind is AlertKind.VIDEO_LOST
 
 
 def test_a_recording_that_has_ended_is_told_as_no_signal_and_the_service_goes_on() -> None:
-    with small_service(source(frames(5))) as service, Subscriber(service.bus_endpoint) as reader:
+    with small_service(source(frames(5))) as service, Subscriber(service.endpoints) as reader:
         hear(reader, lambda m: isinstance(m, FindingsEnvelope) and m.body.state is FrameState.NO_SIGNAL)
         assert not service.stopping.is_set()
 
 
 def test_a_looped_recording_begins_a_new_case_at_each_turn() -> None:
-    with small_service(source(frames(5)), loop=True) as service, Subscriber(service.bus_endpoint) as reader:
+    with small_service(source(frames(5)), loop=True) as service, Subscriber(service.endpoints) as reader:
         first = hear(reader, lambda m: isinstance(m, FindingsEnvelope))
         second = hear(reader, lambda m: isinstance(m, FindingsEnvelope) and m.case != first.case)
     assert isinstance(second, FindingsEnvelope)
@@ -428,10 +475,10 @@ def test_between_two_turns_of_a_recording_nothing_is_shown_as_live_and_nothing_a
         time.sleep(next(slow_to_begin))
         return SmallSource(frames(5), live=False)
 
-    with small_service(open_slowly, loop=True) as service, Subscriber(service.bus_endpoint) as reader:
+    with small_service(open_slowly, loop=True) as service, Subscriber(service.endpoints) as reader:
         first = hear(reader, lambda m: isinstance(m, FindingsEnvelope))
         between = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.case != first.case)
-        then = hear(reader, lambda m: not isinstance(m, HealthEnvelope))
+        then = hear(reader, lambda m: not isinstance(m, HealthEnvelope | SnapshotEnvelope))
     assert isinstance(between, HealthEnvelope)
     assert between.body.state is FrameState.NO_SIGNAL
     assert between.body.findings_t_s is None
@@ -441,7 +488,7 @@ def test_between_two_turns_of_a_recording_nothing_is_shown_as_live_and_nothing_a
 
 def test_a_killed_dashboard_leaves_the_alerts_going_and_comes_back_on_the_same_port() -> None:
     service = small_service(source(frames(1000)), dashboard=SMALL_DASHBOARD)
-    with service, Subscriber(service.bus_endpoint) as reader:
+    with service, Subscriber(service.endpoints) as reader:
         port = service.dashboard.address[1]
         wait_until(lambda: answer(port) != "")
         first = answer(port)
@@ -449,7 +496,7 @@ def test_a_killed_dashboard_leaves_the_alerts_going_and_comes_back_on_the_same_p
         for _ in range(3):
             hear(reader, lambda m: isinstance(m, FindingsEnvelope), within_s=0.5)
         wait_until(lambda: answer(port) not in ("", first))
-        assert reader.hearing.lost["findings"] == 0
+        assert reader.reception.lost["findings"] == 0
 
 
 def test_a_port_in_use_is_told_at_once_and_leaves_nothing_behind() -> None:
@@ -532,8 +579,11 @@ def test_a_signal_ends_the_service_with_status_0_after_the_address_was_told(
 def test_the_dashboard_ends_when_the_service_is_killed() -> None:
     program = f"""
 import threading
+from pathlib import Path
+from guidance.bus.messages import Endpoints
 from guidance.service.dashboard import Dashboard
-dashboard = Dashboard(("-c", {SMALL_DASHBOARD!r}), "127.0.0.1", 0, "bus", "frames", threading.Event())
+dashboard = Dashboard(("-c", {SMALL_DASHBOARD!r}), "127.0.0.1", 0, Endpoints("bus"), Path("keys"), [],
+    threading.Event())
 print(dashboard.address[1], flush=True)
 dashboard.run()
 """
@@ -578,7 +628,7 @@ def test_listening_gives_lines_of_json_and_tells_silence(caplog: pytest.LogCaptu
                 wait_until(lambda: "is the service running?" in caplog.text)
             finally:
                 while not line.done():
-                    publisher.tell_health("case", Health("small", FrameState.LIVE, 0, 0, 0, None, None), [], None)
+                    publisher.tell_health("case", HEALTH)
                     time.sleep(0.02)
         assert '"schema":1' in line.result()
         lines.close()
@@ -588,3 +638,291 @@ def test_deep_pixels_are_shown_by_their_upper_eight_bits() -> None:
     deep = Frame(freeze(np.full((16, 16), 0x0B40, np.uint16)), 0.0, 0, bits=12)
     picture = decoded(gray_jpeg(deep))
     assert abs(int(picture[8, 8]) - 0xB4) <= 1
+
+
+class EscapingPipeline(SmallPipeline):
+    """Cement escapes from the third frame on, for as long as ``runs_for`` frames."""
+
+    runs_for = 10_000
+
+    def _next(self, t_s: float, state: FrameState) -> Findings:
+        seen = super()._next(t_s, state)
+        ring = np.array([[5.0, 5.0], [20.0, 5.0], [20.0, 15.0]])
+        run = CementDeposit(1, (ring,), 20.0, front_mm_per_s=20.0, run_mm=12.0, run_log_ratio=9.0)
+        self._last = replace(seen, cement=(run,) if 3 <= seen.frame < 3 + self.runs_for else ())
+        return self._last
+
+
+class EscapedPipeline(EscapingPipeline):
+    runs_for = 10
+
+
+def with_log(
+    path: Path | None,
+    pipeline: type[SmallPipeline] = EscapingPipeline,
+    count: int = 2000,
+    live: bool = False,
+    dashboard: str = QUIET_DASHBOARD,
+) -> Service:
+    return Service(
+        source(frames(count), live=live),
+        CasePlan(),
+        Settings(),
+        port=0,
+        bus_port=0,
+        alarm_log=path,
+        make_pipeline=pipeline,
+        dashboard=("-c", dashboard),
+    )
+
+
+def escape(message: Heard) -> bool:
+    return isinstance(message, AlertEnvelope) and message.body.kind is AlertKind.CEMENT_ESCAPE
+
+
+def commander(service: Service) -> Commander:
+    assert service.endpoints.commands is not None
+    return Commander(service.endpoints.commands, service.client_keys, "Dr. Ito")
+
+
+def test_an_alert_is_in_the_log_when_it_is_told_and_says_how_late_it_came(tmp_path: Path) -> None:
+    log = tmp_path / "alarms.jsonl"
+    with with_log(log) as service, Subscriber(service.endpoints) as reader:
+        told = hear(reader, escape)
+        assert isinstance(told, AlertEnvelope)
+        noted = [entry.alert for entry in read_log(log).entries if entry.alert is not None]
+        assert [alert.id for alert in noted] == [told.body.id]
+        beat = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.alarm_delay_ms is not None)
+    assert told.body.delay_ms is not None
+    assert 0 < told.body.delay_ms < 1000
+    assert isinstance(beat, HealthEnvelope)
+    assert beat.body.alarm_delay_max_ms == pytest.approx(told.body.delay_ms)
+    assert beat.body.audio.sounding is Priority.HIGH
+
+
+def test_an_acknowledged_alert_says_by_whom_on_the_bus_and_in_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "alarms.jsonl"
+    with with_log(log) as service, Subscriber(service.endpoints) as reader, commander(service) as desk:
+        told = hear(reader, escape)
+        assert isinstance(told, AlertEnvelope)
+        desk.order(told.case, Acknowledge(alert=told.body.id))
+        then = hear(reader, lambda m: escape(m) and m.body.state is AlertState.ACKNOWLEDGED)
+        with pytest.raises(BusError, match="alert 99: not active"):
+            desk.order(told.case, Acknowledge(alert=99))
+    assert isinstance(then, AlertEnvelope)
+    assert then.body.by == "Dr. Ito (local)"
+    entries = [(entry.event, entry.by) for entry in read_log(log).entries]
+    assert entries[-3:] == [
+        (Event.ALERT, "Dr. Ito (local)"),
+        (Event.COMMAND, "Dr. Ito (local)"),
+        (Event.STOPPED, "fluoroguide"),
+    ]
+
+
+def test_an_audio_pause_is_told_with_what_is_left_of_it() -> None:
+    with with_log(None) as service, Subscriber(service.endpoints) as reader, commander(service) as desk:
+        told = hear(reader, escape)
+        desk.order(told.case, PauseAudio(on=True))
+        paused = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.audio.paused_s > 0)
+        desk.order(told.case, PauseAudio(on=False))
+        after = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.audio.paused_s == 0)
+    assert isinstance(paused, HealthEnvelope)
+    assert isinstance(after, HealthEnvelope)
+    assert paused.body.audio.sounding is None
+    assert 118 < paused.body.audio.paused_s <= 120
+    assert after.body.audio.sounding is Priority.HIGH
+
+
+def test_an_order_for_another_case_is_refused() -> None:
+    with with_log(None) as service, Subscriber(service.endpoints) as reader, commander(service) as desk:
+        told = hear(reader, escape)
+        with pytest.raises(BusError, match=f"meant for case 'yesterday'; the present one is '{told.case}'"):
+            desk.order("yesterday", PauseAudio(on=True))
+
+
+def test_every_order_about_the_picture_reaches_the_pipeline_and_is_answered() -> None:
+    reached: list[tuple[str, object]] = []
+
+    class Noting(EscapingPipeline):
+        def set_phase(self, phase: Phase) -> None:
+            reached.append(("phase", phase))
+
+        def set_view(self, view: View) -> None:
+            reached.append(("view", view))
+
+        def set_zone(self, zone: Zone) -> None:
+            reached.append(("zone", (zone.id, zone.kind, zone.polygon_px.tolist())))
+
+        def remove_zone(self, zone_id: str) -> None:
+            raise NothingSeenError(f"zone {zone_id!r}: none of that name")
+
+    corners: list[tuple[float, float]] = [(1.0, 1.0), (9.0, 1.0), (5.0, 9.0)]
+    with with_log(None, Noting) as service, Subscriber(service.endpoints) as reader, commander(service) as desk:
+        told = hear(reader, escape)
+        assert desk.order(told.case, SetPhase(phase=Phase.CEMENT)).ok
+        assert desk.order(told.case, SetView(view=View.LATERAL)).ok
+        zone = ZoneEntry(id="canal", kind=ZoneKind.FORBIDDEN, polygon_px=corners)
+        assert desk.order(told.case, SetZone(zone=zone)).ok
+        with pytest.raises(BusError, match="not obeyed: zone 'disc': none of that name"):
+            desk.order(told.case, RemoveZone(id="disc"))
+    assert reached == [
+        ("phase", Phase.CEMENT),
+        ("view", View.LATERAL),
+        ("zone", ("canal", ZoneKind.FORBIDDEN, [list(corner) for corner in corners])),
+    ]
+
+
+def test_a_zone_outside_the_picture_is_refused() -> None:
+    corners: list[tuple[float, float]] = [(1.0, 1.0), (900.0, 1.0), (5.0, 9.0)]
+    zone = ZoneEntry(id="canal", kind=ZoneKind.FORBIDDEN, polygon_px=corners)
+    with with_log(None) as service, Subscriber(service.endpoints) as reader, commander(service) as desk:
+        told = hear(reader, escape)
+        with pytest.raises(BusError, match="expected a point inside the 48 x 32 frame"):
+            desk.order(told.case, SetZone(zone=zone))
+
+
+def test_a_marker_is_kept_in_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "alarms.jsonl"
+    with with_log(log) as service, Subscriber(service.endpoints) as reader, commander(service) as desk:
+        told = hear(reader, escape)
+        desk.order(told.case, Mark(text="second needle"))
+    assert {"kind": "marker", "text": "second needle"} in [entry.command for entry in read_log(log).entries]
+
+
+def test_what_was_active_when_the_last_service_was_killed_is_active_again(tmp_path: Path) -> None:
+    log = tmp_path / "alarms.jsonl"
+    with AlarmLog(log) as before:
+        before.begin_case("earlier", [alert_message(ESCAPE)])
+    with with_log(log, SmallPipeline) as service, Subscriber(service.endpoints) as reader, commander(service) as desk:
+        first = hear(reader, lambda m: isinstance(m, HealthEnvelope | SnapshotEnvelope))
+        (alert,) = reader.alerts
+        assert (alert.kind, alert.state) == (AlertKind.CEMENT_ESCAPE, AlertState.RAISED)
+        assert alert.text == "Cement escapes (before watching broke off)"
+        wait_until(lambda: service.ready)
+        desk.order(first.case, Acknowledge(alert=alert.id))
+        hear(reader, lambda m: isinstance(m, HealthEnvelope) and not m.body.alerts)
+
+
+def test_a_service_that_ended_in_order_leaves_no_alert_to_the_next(tmp_path: Path) -> None:
+    log = tmp_path / "alarms.jsonl"
+    with with_log(log) as service, Subscriber(service.endpoints) as reader:
+        hear(reader, escape)
+    assert read_log(log).left_active(datetime.now(UTC), timedelta(hours=12)) == ()
+
+
+def test_a_service_that_could_not_start_leaves_to_the_next_what_was_left_to_it(tmp_path: Path) -> None:
+    log = tmp_path / "alarms.jsonl"
+    with AlarmLog(log) as before:
+        before.begin_case("earlier", [alert_message(ESCAPE)])
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(BusError):
+        Service(
+            source(frames(5)), CasePlan(), Settings(), port=taken.getsockname()[1], bus_port=0, alarm_log=log
+        ).start()
+    assert [alert.id for alert in read_log(log).left_active(datetime.now(UTC), timedelta(hours=12))] == [ESCAPE.id]
+
+
+def test_a_new_reference_cannot_end_what_the_old_one_has_shown() -> None:
+    class Renewed(EscapedPipeline):
+        def take_reference(self) -> None: ...
+
+    with with_log(None, Renewed) as service, Subscriber(service.endpoints) as reader, commander(service) as desk:
+        told = hear(reader, escape)
+        assert isinstance(told, AlertEnvelope)
+        desk.order(told.case, Acknowledge(alert=told.body.id))
+        desk.order(told.case, TakeReference())
+        again = hear(reader, lambda m: escape(m) and m.body.text.endswith("(before watching broke off)"))
+        assert isinstance(again, AlertEnvelope)
+        assert (again.body.id, again.body.state) == (told.body.id, AlertState.RAISED)
+        desk.order(told.case, Acknowledge(alert=told.body.id))
+        hear(reader, lambda m: escape(m) and not m.body.active)
+
+
+def test_a_service_that_failed_leaves_its_alerts_to_the_next(tmp_path: Path) -> None:
+    class Failing(EscapingPipeline):
+        fails_at = 30
+
+    log = tmp_path / "alarms.jsonl"
+    with with_log(log, Failing) as service:
+        assert service.stopping.wait(5)
+    assert [alert.kind for alert in read_log(log).left_active(datetime.now(UTC), timedelta(hours=12))] == [
+        AlertKind.CEMENT_ESCAPE
+    ]
+
+
+def test_a_named_subscriber_that_dies_is_missed_and_one_that_leaves_is_not() -> None:
+    with with_log(None, SmallPipeline) as service, Subscriber(service.endpoints) as reader:
+        with Subscriber(service.endpoints, name="polite") as polite:
+            polite.receive(timeout_s=0.3)
+        program = f"""
+from guidance.bus.messages import Endpoints
+from guidance.bus.subscriber import Subscriber
+import os, signal
+endpoints = Endpoints({service.endpoints.messages!r}, snapshots={service.endpoints.snapshots!r})
+subscriber = Subscriber(endpoints, name="nurse call")
+while subscriber.receive(timeout_s=1) is None:
+    pass
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+        subprocess.run([sys.executable, "-c", program], check=False)
+        told = hear(
+            reader, lambda m: isinstance(m, AlertEnvelope) and m.body.kind is AlertKind.SUBSCRIBER_LOST, within_s=6
+        )
+        with Subscriber(service.endpoints, name="nurse call") as back:
+            back.receive(timeout_s=0.3)
+            hear(reader, lambda m: isinstance(m, AlertEnvelope) and m.body.state is AlertState.CLEARED)
+    assert isinstance(told, AlertEnvelope)
+    assert (told.body.subject, told.body.technical) == ("nurse call", True)
+
+
+def test_a_log_that_cannot_be_written_is_told_and_costs_no_alert(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(alarm_log.os, "write", full)
+    with with_log(tmp_path / "alarms.jsonl") as service, Subscriber(service.endpoints) as reader:
+        wait_until(lambda: reader.receive(timeout_s=0.1) is not None and len(reader.alerts) == 2)
+    assert [alert.text for alert in reader.alerts] == [
+        "Cement escapes in a thin run of 12 mm, 20 mm/s",
+        "Alarm log is not being written: No space left on device",
+    ]
+
+
+def test_an_alert_outlives_a_live_sources_change_of_format() -> None:
+    class Changing(SmallSource):
+        def __iter__(self) -> Iterator[Frame]:
+            yield from super().__iter__()
+            self.info = SourceInfo("small", 64, 48, 8, live=True)
+
+    changing = lambda: Changing(frames(60), live=True)  # noqa: E731
+    with small_service(changing, pipeline=EscapedPipeline) as service, Subscriber(service.endpoints) as reader:
+        first = hear(reader, escape)
+        after = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.case != first.case)
+    assert isinstance(after, HealthEnvelope)
+    assert [alert.kind for alert in after.body.alerts] == [AlertKind.CEMENT_ESCAPE]
+
+
+def test_setting_the_wall_clock_neither_drops_nor_repeats_an_alert(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shift = [0.0]
+    real = datetime
+
+    class Wall(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+            return real.now(UTC) + timedelta(seconds=shift[0])
+
+    monkeypatch.setattr(alarm_log, "datetime", Wall)
+    monkeypatch.setattr(time, "time", lambda: real.now(UTC).timestamp() + shift[0])
+    log = tmp_path / "alarms.jsonl"
+    with with_log(log) as service, Subscriber(service.endpoints) as reader:
+        hear(reader, escape)
+        for shift[0] in (-3600.0, 3600.0, 0.0):
+            for _ in range(3):
+                beat = hear(reader, lambda m: isinstance(m, HealthEnvelope))
+                assert isinstance(beat, HealthEnvelope)
+                assert [alert.kind for alert in beat.body.alerts] == [AlertKind.CEMENT_ESCAPE]
+        assert not reader.deaf
+    assert [entry.alert.state for entry in read_log(log).entries if entry.alert is not None] == [AlertState.RAISED]

@@ -53,4 +53,6 @@ def test_an_alert_is_the_contracts_line() -> None:
     assert alert_json(alert) == {
         "id": 3, "kind": "cement_in_zone", "priority": "high", "state": "raised", "frame": 261, "t_s": 17.4,
         "zone": "foramen_S1L", "needle": None, "value": 4.2, "unit": "mm2", "text": "Cement",
+        "technical": False, "root": None, "subject": None, "first_seen_t_s": None, "active": True, "by": None,
+        "delay_ms": None,
     }  # fmt: skip

@@ -1,7 +1,7 @@
-// The live line to the server: messages in, acknowledgements out, and back again when it breaks.
+// The live line to the server: messages in, acknowledgements and orders out, and back again when it breaks.
 
 /**
- * @typedef {{deaf: boolean, lost: number, health: any, alerts: any[], changes: any[],
+ * @typedef {{deaf: boolean, lost: number, health: any, audio: any, alerts: any[], changes: any[],
  *            age_ms?: number, picture?: any, jpeg: Uint8Array}} LiveMessage
  */
 
@@ -11,9 +11,13 @@ const LONGEST_WAIT_MS = 4000;
 const SILENT_MS = 1500;
 
 export class Link {
-  /** @param {(message: LiveMessage) => void} take is called with every message */
-  constructor(take) {
+  /**
+   * @param {(message: LiveMessage) => void} take is called with every message
+   * @param {(error: string | null) => void} answered is called with what became of each order, null where it was obeyed
+   */
+  constructor(take, answered) {
     this.take = take;
+    this.answered = answered;
     this.lastHeard = -Infinity;
     this.waitMs = FIRST_WAIT_MS;
     /** @type {WebSocket | null} */
@@ -33,6 +37,12 @@ export class Link {
     if (this.socket !== null && this.socket.readyState === WebSocket.OPEN) this.socket.send("ack");
   }
 
+  /** Give an order to the service. @param {object} command as docs/schema/order.json has it */
+  order(command) {
+    if (this.socket !== null && this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(command));
+    else this.answered("there is no connection");
+  }
+
   open() {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     const socket = new WebSocket(`${scheme}://${location.host}/live`);
@@ -42,7 +52,8 @@ export class Link {
     socket.onmessage = (event) => {
       this.lastHeard = performance.now();
       this.waitMs = FIRST_WAIT_MS;
-      this.take(unpack(event.data));
+      if (typeof event.data === "string") this.answered(JSON.parse(event.data).error);
+      else this.take(unpack(event.data));
     };
     socket.onclose = () => this.retry(socket);
   }

@@ -2,7 +2,8 @@
 
 import { Freshness, coverOf } from "./freshness.js";
 import { Link } from "./link.js";
-import { byUrgency, part, put, showAlerts, showBanner, showFindings, showHistory } from "./panel.js";
+import { part, put, showAlerts, showBanner, showFindings, showHistory, showSound } from "./panel.js";
+import { Sound } from "./sound.js";
 import { Stage } from "./stage.js";
 
 const WATCH_MS = 40;
@@ -25,6 +26,7 @@ const stage = new Stage(
   look,
 );
 const freshness = new Freshness();
+const sound = new Sound();
 /** @typedef {import("./link.js").LiveMessage} LiveMessage */
 /** @type {LiveMessage | null} the newest message of any kind */
 let heard = null;
@@ -44,7 +46,7 @@ const link = new Link((message) => {
     if (!drawing) void drawWaiting();
   }
   watch();
-});
+}, showRefusal);
 // The clock's own watch: it greys the picture also when nothing is heard any more.
 setInterval(watch, WATCH_MS);
 
@@ -108,10 +110,13 @@ function watch() {
   put(part("cover-detail"), cover?.detail ?? "");
   put(part("state"), cover?.word ?? "LIVE");
   if (!opening) {
-    const alerts = byUrgency(heard?.alerts ?? [], look);
+    const alerts = heard?.alerts ?? [];
     showBanner(alerts, lost, look);
     showAlerts(alerts, lost, look);
     showHistory(heard?.changes ?? []);
+    // What sounded when the line broke goes on: that nothing is known does not mean that it is over.
+    sound.set(heard?.audio?.sounding ?? null);
+    showSound(heard?.audio ?? null, lost, sound.allowed);
   }
   if (performance.now() - wordsAt > WORDS_MS) showSlowWords();
 }
@@ -125,7 +130,8 @@ function showSlowWords() {
   if (health === null || heard === null) return;
   const rate = health.rate_hz === null ? "" : ` · ${health.rate_hz.toFixed(0)} frames/s`;
   const latency = health.latency_ms === null ? "" : ` · analysed in ${health.latency_ms.toFixed(0)} ms`;
-  put(part("source-line"), `${health.source}${rate}${latency} · dropped ${health.dropped} · missed messages ${heard.lost}`);
+  const delay = health.alarm_delay_max_ms === null ? "" : ` · alarms told within ${health.alarm_delay_max_ms.toFixed(0)} ms`;
+  put(part("source-line"), `${health.source}${rate}${latency}${delay} · dropped ${health.dropped} · missed messages ${heard.lost}`);
 }
 
 function ageWords(/** @type {number} */ ageMs) {
@@ -147,6 +153,21 @@ function showNotices(/** @type {import("./stage.js").Stroke[]} */ strokes) {
   );
 }
 
+/** Why the last order was not obeyed; nothing once one is. */
+function showRefusal(/** @type {string | null} */ error) {
+  put(part("refusal"), error ?? "");
+}
+
+function pause() {
+  link.order({ kind: "audio_pause", on: !((heard?.audio?.paused_s ?? 0) > 0) });
+}
+
+/** One alert at a time: acknowledging one never touches another. */
+function acknowledge(/** @type {Event} */ event) {
+  const button = event.target instanceof Element ? event.target.closest("button[data-alert]") : null;
+  if (button instanceof HTMLElement) link.order({ kind: "acknowledge", alert: Number(button.dataset.alert) });
+}
+
 function thin() {
   stage.detail = DETAILS[(DETAILS.indexOf(stage.detail) + 1) % DETAILS.length];
   put(part("overlay-button"), `Overlay: ${stage.detail} (O)`);
@@ -159,10 +180,13 @@ function fill() {
   stage.draw();
 }
 
+part("alerts").addEventListener("click", acknowledge);
+part("pause-button").addEventListener("click", pause);
 part("overlay-button").addEventListener("click", thin);
 part("zoom-button").addEventListener("click", fill);
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   if (event.key === "o" || event.key === "O") thin();
   if (event.key === "f" || event.key === "F") fill();
+  if (event.key === "p" || event.key === "P") pause();
 });

@@ -35,17 +35,7 @@ function make(tag, words = "", name = "") {
   return element;
 }
 
-/** The active alerts, the one that the banner tells first: as guidance.overlay.worst has it. */
-export function byUrgency(/** @type {any[]} */ alerts, /** @type {any} */ look) {
-  const waiting = (/** @type {any} */ alert) => Number(alert.state !== "acknowledged");
-  const named = (/** @type {any} */ alert) => Number(alert.zone !== null);
-  return [...alerts].sort(
-    (a, b) =>
-      look.urgency[b.priority] - look.urgency[a.priority] || waiting(b) - waiting(a) || named(b) - named(a) || b.id - a.id,
-  );
-}
-
-/** @param {any[]} alerts by urgency @param {boolean} lost whether nothing is known @param {any} look */
+/** @param {any[]} alerts worst first @param {boolean} lost whether nothing is known @param {any} look */
 export function showBanner(alerts, lost, look) {
   const worst = alerts[0];
   const priority = lost ? "high" : (worst?.priority ?? "none");
@@ -56,30 +46,74 @@ export function showBanner(alerts, lost, look) {
   banner.classList.toggle("long", words.length > 42);
   put(part("banner-marks"), priority === "none" ? "" : look.alarms[priority].marks);
   put(part("banner-text"), words);
-  const more = !lost && alerts.length > 1 ? `+${alerts.length - 1} more` : "";
-  put(part("banner-more"), !lost && worst?.state === "acknowledged" ? `acknowledged ${more}` : more);
+  const more = alerts.length > 1 ? `+${alerts.length - 1} more` : "";
+  put(part("banner-more"), lost ? "" : `${standing(worst)} ${more}`.trim());
 }
 
-/** @param {any[]} alerts by urgency @param {boolean} lost @param {any} look */
+/** How an alert stands, in words. */
+function standing(/** @type {any} */ alert) {
+  if (alert === undefined || alert.state === "raised") return "";
+  return alert.state === "cleared" ? "no longer seen, not acknowledged" : "acknowledged";
+}
+
+/**
+ * @param {any} audio what must be heard, null while that is not known @param {boolean} lost
+ * @param {boolean} allowed whether the browser lets this page sound
+ */
+export function showSound(audio, lost, allowed) {
+  document.body.dataset.sounding = audio?.sounding ?? "none";
+  put(part("sound"), allowed ? "Alerts are sounded." : "Alerts are NOT sounded: touch this page once to let it.");
+  const left = audio === null || lost ? 0 : Math.ceil(audio.paused_s);
+  const button = part("pause-button");
+  button.setAttribute("aria-pressed", String(left > 0));
+  put(button, left > 0 ? `Audio paused: ${left} s (P)` : "Pause audio (P)");
+}
+
+/**
+ * A row for each alert. Rows stay the same elements while their words change: a button must not vanish under a finger.
+ * @param {any[]} alerts worst first @param {boolean} lost @param {any} look
+ */
 export function showAlerts(alerts, lost, look) {
-  rebuild(part("alerts"), [alerts, lost], () => {
-    const rows = alerts.map((alert) => alertRow(alert, look));
-    if (lost) return [make("li", rows.length ? "Unknown now. Last heard:" : "Unknown: no connection", "none"), ...rows];
-    return rows.length ? rows : [make("li", "none detected", "none")];
+  const list = part("alerts");
+  const known = new Map([...list.children].map((row) => [/** @type {HTMLElement} */ (row).dataset.key, row]));
+  const rowOf = (/** @type {string} */ key, /** @type {() => HTMLElement} */ make) => {
+    const row = /** @type {HTMLElement} */ (known.get(key) ?? make());
+    row.dataset.key = key;
+    return row;
+  };
+  const rows = alerts.map((alert) => {
+    const row = rowOf(`alert ${alert.id}`, alertRow);
+    fill(row, alert, look);
+    return row;
   });
+  const words = lost ? (rows.length ? "Unknown now. Last heard:" : "Unknown: no connection") : "none detected";
+  if (lost || !rows.length) rows.unshift(rowOf(words, () => make("li", words, "none")));
+  if (rows.length !== list.children.length || rows.some((row, i) => row !== list.children[i])) {
+    list.replaceChildren(...rows);
+  }
 }
 
-function alertRow(/** @type {any} */ alert, /** @type {any} */ look) {
+function alertRow() {
   const row = make("li");
-  row.dataset.priority = alert.priority;
-  row.append(
-    make("span", look.alarms[alert.priority].marks, "marks"),
-    make("span", alert.text),
-    // The text tells the value at its raising; this is the present one.
-    make("strong", alert.text.includes(quantity(alert)) ? "" : quantity(alert)),
-    make("span", `${alert.priority} · since ${alert.t_s.toFixed(1)} s · ${alert.state}`, "when"),
-  );
+  const button = make("button", "Acknowledge");
+  row.append(make("span", "", "marks"), make("span", "", "words"), make("span", "", "when"), button);
   return row;
+}
+
+function fill(/** @type {HTMLElement} */ row, /** @type {any} */ alert, /** @type {any} */ look) {
+  const [marks, words, when, button] = /** @type {HTMLElement[]} */ ([...row.children]);
+  row.dataset.priority = alert.priority;
+  row.dataset.technical = String(alert.technical);
+  put(marks, look.alarms[alert.priority].marks);
+  put(words, alert.text);
+  // A text may tell another value than the alert's own.
+  const value = alert.text.includes(quantity(alert)) ? "" : `${quantity(alert)} · `;
+  const kind = alert.technical ? `technical · ${alert.priority}` : alert.priority;
+  const who = alert.by === null ? "" : ` by ${alert.by}`;
+  put(when, `${value}${kind} · since ${alert.t_s.toFixed(1)} s · ${standing(alert) || alert.state}${who}`);
+  button.hidden = alert.state === "acknowledged";
+  button.dataset.alert = String(alert.id);
+  button.setAttribute("aria-label", `Acknowledge: ${alert.text}`);
 }
 
 /** @param {any[]} changes newest first */

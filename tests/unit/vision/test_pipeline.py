@@ -1,12 +1,14 @@
 """The whole pipeline on drawn pictures: what it repeats, what it measures, and in whose pixels it speaks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from drivers.frame import Frame, FrameFlag, SourceInfo, freeze
 from guidance.records import CasePlan, FrameState, Phase, PhaseMark, ScaleSource, View, ViewMark, Zone, ZoneKind
-from guidance.vision.pipeline import Pipeline
+from guidance.vision.pipeline import NothingSeenError, Pipeline
 
 SIDE_PX = 320
 PULSE_S = 1 / 7.5
@@ -201,3 +203,80 @@ def test_a_deposit_is_told_with_the_needle_that_feeds_it() -> None:
     (deposit,) = seen.cement
     (feeding,) = [needle for needle in seen.needles if abs(needle.tip_px[1] - 210) < 6]
     assert deposit.needle == feeding.id
+
+
+def test_from_the_operators_word_on_it_is_that_phase() -> None:
+    pipeline = Pipeline(CasePlan(phases=(PhaseMark(0, Phase.NEEDLE), PhaseMark(10, Phase.CEMENT))), INFO)
+    assert pipeline.step(frame(0, anatomy(0))).phase is Phase.NEEDLE
+    pipeline.set_phase(Phase.EPIDUROGRAM)
+    seen = [pipeline.step(frame(i, anatomy(0))) for i in (1, 2, 100)]
+    assert [findings.phase for findings in seen] == [Phase.EPIDUROGRAM] * 3
+
+
+def test_a_phase_that_was_inferred_is_the_operators_from_then_on() -> None:
+    pipeline = Pipeline(CasePlan(), INFO)
+    assert pipeline.step(frame(0, anatomy(0))).phase_inferred
+    pipeline.set_phase(Phase.CEMENT)
+    seen = pipeline.step(frame(1, anatomy(0)))
+    assert (seen.phase, seen.phase_inferred) == (Phase.CEMENT, False)
+
+
+def test_the_view_on_the_screen_is_what_the_operator_calls_it() -> None:
+    pipeline = Pipeline(CasePlan(), INFO)
+    pipeline.step(frame(0, anatomy(0)))
+    pipeline.set_view(View.LATERAL)
+    assert pipeline.step(frame(1, anatomy(0))).view is View.LATERAL
+
+
+def test_a_zone_that_is_drawn_in_the_course_of_a_case_moves_with_the_anatomy() -> None:
+    pipeline = Pipeline(CasePlan(), INFO)
+    for i in range(3):
+        pipeline.step(frame(i, anatomy(0, (4.0, 0.0) if i else (0.0, 0.0))))
+    pipeline.set_zone(zone())
+    seen = pipeline.step(frame(3, anatomy(0, (7.0, 0.0))))
+    assert seen.zones[0].polygon_px == pytest.approx(SQUARE + np.array([3.0, 0.0]), abs=0.5)
+
+
+def test_a_zone_drawn_again_takes_the_place_of_the_one_before_and_can_be_removed() -> None:
+    pipeline = Pipeline(CasePlan(zones=(zone(),)), INFO)
+    pipeline.step(frame(0, anatomy(0)))
+    pipeline.set_zone(replace(zone(), polygon_px=SQUARE + 30))
+    (again,) = pipeline.step(frame(1, anatomy(0))).zones
+    assert again.polygon_px == pytest.approx(SQUARE + 30, abs=0.5)
+    pipeline.remove_zone(again.id)
+    assert not pipeline.step(frame(2, anatomy(0))).zones
+    with pytest.raises(NothingSeenError, match="has none of that name"):
+        pipeline.remove_zone(again.id)
+
+
+def test_a_new_reference_keeps_the_zones_where_they_are() -> None:
+    pipeline = Pipeline(CasePlan(zones=(zone(),)), INFO)
+    for i in range(3):
+        last = pipeline.step(frame(i, anatomy(0, (2.0 * i, 0.0))))
+    pipeline.take_reference()
+    seen = [pipeline.step(frame(i, anatomy(0, (4.0, 0.0)))) for i in range(3, 6)][-1]
+    assert seen.registration is not None
+    assert seen.registration.shift_px == pytest.approx((0.0, 0.0), abs=0.3)
+    assert seen.view_id != last.view_id
+    assert seen.zones[0].polygon_px == pytest.approx(last.zones[0].polygon_px, abs=0.5)
+
+
+def test_a_new_reference_of_one_view_leaves_the_zones_of_the_other() -> None:
+    plan = CasePlan(
+        zones=(zone(view=View.AP), zone(view=View.LATERAL)),
+        views=(ViewMark(View.AP, 0.0), ViewMark(View.LATERAL, 5 * PULSE_S)),
+    )
+    pipeline = Pipeline(plan, INFO)
+    views = [0] * 5 + [1] * 12
+    for i, view in enumerate(views):
+        pipeline.step(frame(i, anatomy(view)))
+    pipeline.take_reference()
+    lateral = [pipeline.step(frame(i, anatomy(1))) for i in range(17, 20)][-1]
+    again = [pipeline.step(frame(i, anatomy(0))) for i in range(20, 36)][-1]
+    assert (lateral.view, [z.id for z in lateral.zones]) == (View.LATERAL, ["zone_lateral"])
+    assert (again.view, [z.id for z in again.zones]) == (View.AP, ["zone_ap"])
+
+
+def test_nothing_can_be_drawn_before_there_is_a_picture() -> None:
+    with pytest.raises(NothingSeenError, match="expected a picture"):
+        Pipeline(CasePlan(), INFO).set_zone(zone())

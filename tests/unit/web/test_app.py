@@ -11,6 +11,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from guidance.bus.messages import Acknowledge, Endpoints
 from guidance.overlay import look_json
 from tests.browser.room import Dashboard, FakeService
 from web.app import STATIC
@@ -18,7 +19,7 @@ from web.app import STATIC
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[tuple[FakeService, Dashboard]]:
-    with FakeService() as service, Dashboard(service.bus, service.frames) as dashboard:
+    with FakeService() as service, Dashboard(service.endpoints, service.keys) as dashboard:
         yield service, dashboard
 
 
@@ -71,8 +72,8 @@ def test_healthy_says_whether_the_bus_is_heard(running: tuple[FakeService, Dashb
     assert json.loads(body)["bus"] == "heard"
 
 
-def test_healthy_is_503_where_nothing_is_heard():
-    with Dashboard("tcp://127.0.0.1:9", "tcp://127.0.0.1:9") as dashboard:
+def test_healthy_is_503_where_nothing_is_heard(running: tuple[FakeService, Dashboard]):
+    with Dashboard(Endpoints(*["tcp://127.0.0.1:9"] * 4), running[0].keys) as dashboard:
         status, _, body = fetched(dashboard.address + "healthy")
     assert status == 503
     assert json.loads(body)["bus"] == "deaf"
@@ -99,11 +100,25 @@ def test_a_viewer_that_says_what_it_should_not_harms_nobody(running: tuple[FakeS
     with live(running[1]) as rude, live(running[1]) as other:
         rude.send(b"\x00\x01")
         rude.send("nonsense")
+        rude.send('{"kind": "acknowledge", "alert": -3}')
         assert "alerts" in header_of(other.recv(timeout=10))
-        assert "alerts" in header_of(rude.recv(timeout=10))
+        answers = (message for message in iter(rude.recv, None) if isinstance(message, str))
+        assert [json.loads(next(answers))["error"] for _ in range(2)] == ["the page gave an order that is none"] * 2
+    assert not running[0].orders
+
+
+def test_what_a_page_orders_reaches_the_service_and_is_answered(running: tuple[FakeService, Dashboard]):
+    with live(running[1]) as viewer:
+        while header_of(viewer.recv(timeout=10))["case"] is None:
+            pass
+        viewer.send('{"kind": "acknowledge", "alert": 3}')
+        answer = next(message for message in iter(viewer.recv, None) if isinstance(message, str))
+    assert json.loads(answer) == {"error": None}
+    (order,) = running[0].orders
+    assert (order.command, order.case, order.by) == (Acknowledge(alert=3), "case", "dashboard (local)")
 
 
 def test_the_process_ends_by_itself_when_its_lifeline_does(running: tuple[FakeService, Dashboard]):
-    with Dashboard(running[0].bus, running[0].frames) as dashboard, live(dashboard) as viewer:
+    with Dashboard(running[0].endpoints, running[0].keys) as dashboard, live(dashboard) as viewer:
         viewer.recv(timeout=10)
         assert dashboard.let_go() == 0

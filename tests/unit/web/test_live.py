@@ -4,50 +4,86 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from guidance.bus.messages import AlertEnvelope, FrameHeader, FrameMessage, HealthBody, HealthEnvelope
-from guidance.bus.subscriber import Hearing
+import pytest
+from starlette.websockets import WebSocket
+
+from guidance.bus.messages import (
+    AlertEnvelope,
+    FrameHeader,
+    FrameMessage,
+    HealthBody,
+    HealthEnvelope,
+    Message,
+    Topic,
+)
+from guidance.bus.subscriber import Reception
 from guidance.overlay import draw, strokes_json
 from guidance.records import AlertState, FrameState
 from guidance.wire import AlertMessage, alert_message, findings_message
 from tests.browser.room import CEMENT_IN_FORAMEN, FINDINGS
-from web.live import Board
+from web.live import Board, is_of_this_machine
 
 RAISED = alert_message(CEMENT_IN_FORAMEN)
-CLEARED = alert_message(replace(CEMENT_IN_FORAMEN, state=AlertState.CLEARED))
+CLEARED = alert_message(replace(CEMENT_IN_FORAMEN, state=AlertState.CLEARED, active=False))
 
 
-def change(body: AlertMessage, sent_s: float, case: str = "a") -> AlertEnvelope:
-    return AlertEnvelope(sequence=0, case=case, sent_s=sent_s, body=body)
+class Bus:
+    """A board with a reception that hears what a publisher would tell."""
+
+    def __init__(self) -> None:
+        self.reception = Reception()
+        self.board = Board(self.reception)
+        self._next = dict.fromkeys(Topic, 0)
+
+    def change(self, body: AlertMessage, case: str = "a") -> None:
+        self._hear(AlertEnvelope(session="s", sequence=self._number(Topic.ALERTS), case=case, sent_s=1.0, body=body))
+
+    def heartbeat(self, alerts: list[AlertMessage], case: str = "a") -> None:
+        body = HealthBody(
+            source="a recording",
+            state=FrameState.LIVE,
+            frames=1,
+            pulses=1,
+            dropped=0,
+            latency_ms=8.0,
+            rate_hz=15.0,
+            findings_t_s=0.0,
+            alerts=alerts,
+        )
+        self._hear(HealthEnvelope(session="s", sequence=self._number(Topic.HEALTH), case=case, sent_s=1.0, body=body))
+
+    def _number(self, topic: Topic) -> int:
+        self._next[topic] += 1
+        return self._next[topic] - 1
+
+    def _hear(self, message: Message) -> None:
+        heard = self.reception.note(message)
+        assert heard is not None
+        self.board.hear(heard)
 
 
-def heartbeat(alerts: list[AlertMessage], sent_s: float, case: str = "a") -> HealthEnvelope:
-    body = HealthBody(
-        source="a recording",
-        state=FrameState.LIVE,
-        frames=1,
-        pulses=1,
-        dropped=0,
-        latency_ms=8.0,
-        rate_hz=15.0,
-        findings_t_s=0.0,
-        alerts=alerts,
-    )
-    return HealthEnvelope(sequence=0, case=case, sent_s=sent_s, body=body)
+@pytest.fixture
+def bus() -> Bus:
+    """A board that has heard one heartbeat."""
+    bus = Bus()
+    bus.heartbeat([])
+    return bus
 
 
-def picture(frame: int, sent_s: float, alerts: list[AlertMessage], case: str = "a") -> FrameMessage:
+def picture(frame: int, case: str = "a") -> FrameMessage:
     findings = replace(FINDINGS, frame=frame)
     header = FrameHeader(
+        session="s",
         sequence=frame,
         case=case,
-        sent_s=sent_s,
-        captured_s=sent_s,
+        sent_s=1.0,
+        captured_s=1.0,
         frame=frame,
         t_s=0.0,
         state=FrameState.LIVE,
         findings=findings_message(findings),
         strokes=strokes_json(draw(findings)),
-        alerts=alerts,
+        alerts=[],
     )
     return FrameMessage(header, b"jpeg %d" % frame)
 
@@ -57,11 +93,10 @@ def unpacked(message: bytes) -> tuple[dict[str, Any], bytes]:
     return json.loads(message[4 : 4 + length]), message[4 + length :]
 
 
-def test_a_message_carries_the_newest_picture_with_its_findings_strokes_and_age():
-    board = Board(Hearing())
-    board.hear_picture(picture(1, 10.0, []))
-    board.hear_picture(picture(2, 10.1, []))
-    header, jpeg = unpacked(board.message(with_picture=True))
+def test_a_message_carries_the_newest_picture_with_its_findings_strokes_and_age(bus: Bus):
+    bus.board.hear_picture(picture(1))
+    bus.board.hear_picture(picture(2))
+    header, jpeg = unpacked(bus.board.message(with_picture=True))
     assert jpeg == b"jpeg 2"
     assert header["picture"]["frame"] == 2
     assert header["picture"]["findings"]["needles"][0]["id"] == 1
@@ -69,51 +104,52 @@ def test_a_message_carries_the_newest_picture_with_its_findings_strokes_and_age(
     assert isinstance(header["age_ms"], float)
 
 
-def test_words_are_told_without_a_picture():
-    board = Board(Hearing())
-    board.hear(heartbeat([RAISED], 10.0))
-    header, jpeg = unpacked(board.message(with_picture=False))
+def test_words_are_told_without_a_picture(bus: Bus):
+    bus.heartbeat([RAISED])
+    header, jpeg = unpacked(bus.board.message(with_picture=False))
     assert jpeg == b""
     assert "picture" not in header
     assert [alert["text"] for alert in header["alerts"]] == [CEMENT_IN_FORAMEN.text]
+    assert header["audio"] == {"sounding": None, "paused_s": 0.0}
 
 
-def test_a_raised_alert_is_active_until_it_is_over():
-    board = Board(Hearing())
-    board.hear(change(RAISED, 1.0))
-    assert board.alerts == [RAISED]
-    board.hear(change(CLEARED, 2.0))
-    assert board.alerts == []
-    assert list(board.changes) == [CLEARED, RAISED]
+def test_changes_are_told_the_newest_first(bus: Bus):
+    bus.change(RAISED)
+    bus.change(CLEARED)
+    header, _ = unpacked(bus.board.message(with_picture=False))
+    assert [change["state"] for change in header["changes"]] == ["cleared", "raised"]
+    assert header["alerts"] == []
 
 
-def test_a_picture_sent_before_an_alert_does_not_take_it_back():
-    board = Board(Hearing())
-    board.hear(change(RAISED, 2.0))
-    board.hear_picture(picture(1, 1.9, []))
-    assert board.alerts == [RAISED]
+def test_a_picture_of_the_case_before_is_not_shown(bus: Bus):
+    bus.heartbeat([], case="b")
+    bus.board.hear_picture(picture(9, case="a"))
+    assert bus.board.picture is None
 
 
-def test_a_late_joiner_takes_the_active_alerts_from_the_heartbeat():
-    board = Board(Hearing())
-    board.hear(heartbeat([RAISED], 5.0))
-    assert board.alerts == [RAISED]
+def test_a_new_case_forgets_the_picture_and_the_changes_of_the_one_before(bus: Bus):
+    bus.board.hear_picture(picture(1))
+    bus.change(RAISED)
+    bus.heartbeat([], case="b")
+    header, _ = unpacked(bus.board.message(with_picture=False))
+    assert bus.board.picture is None
+    assert (header["changes"], header["alerts"]) == ([], [])
 
 
-def test_what_is_left_of_the_case_before_is_not_shown_again():
-    board = Board(Hearing())
-    board.hear(heartbeat([], 1.0, case="a"))
-    board.hear(heartbeat([], 2.0, case="b"))
-    board.hear_picture(picture(9, 1.9, [RAISED], case="a"))
-    assert board.picture is None
-    assert board.alerts == []
+@pytest.mark.parametrize(
+    ("client", "host", "may"),
+    [
+        ("127.0.0.1", "127.0.0.1:8000", True),
+        ("127.0.0.1", "localhost:8000", True),
+        ("::1", "[::1]:8000", True),
+        ("192.168.1.5", "192.168.1.7:8000", False),
+        ("192.168.1.5", "localhost:8000", False),
+        ("127.0.0.1", "elsewhere.example:8000", False),
+        ("127.0.0.1", "", False),
+    ],
+)
+def test_orders_are_taken_only_from_pages_opened_on_this_machine_under_its_own_name(client: str, host: str, may: bool):
+    async def nothing(*arguments: Any) -> Any: ...
 
-
-def test_a_new_case_forgets_the_picture_and_the_changes_of_the_one_before():
-    board = Board(Hearing())
-    board.hear_picture(picture(1, 1.0, [RAISED]))
-    board.hear(change(RAISED, 1.0))
-    board.hear(heartbeat([], 2.0, case="b"))
-    assert board.picture is None
-    assert not board.changes
-    assert board.alerts == []
+    scope = {"type": "websocket", "client": (client, 5), "headers": [(b"host", host.encode())]}
+    assert is_of_this_machine(WebSocket(scope, nothing, nothing)) is may
