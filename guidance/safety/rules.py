@@ -62,9 +62,10 @@ SIGHTED_GAIN, MISSED_LOSS = 0.35, 1.5
 a clamp's arm, on some 65 %: ln(92/65) and ln(8/35) are what a pulse says for and against it."""
 STEADY_FROM, STEADY_TO, STEADIEST = 3.5, 0.0, 6.0
 """Steady, thirty times likelier a needle than not: after ten sightings in a row (a sequential probability ratio test;
-Wald, 1945). It stays so until all of that is lost, which takes four pulses without it at least."""
+Wald, 1945). It stays so until all of that is lost, which takes four pulses without it at the most."""
 FIRST_LOOK_S = 0.5
-"""What is seen so soon after its view first was is taken for steady: nobody could have seen it come."""
+"""What is seen so soon after its view first was is taken for steady: nobody could have seen it come. What comes later
+is trusted until it is missed for the first time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,7 +191,7 @@ def _note_needles(findings: Findings, history: History) -> None:
         return
     is_first_look = findings.t_s - history.view_since_s.setdefault(findings.view_id, findings.t_s) <= FIRST_LOOK_S
     for needle in findings.needles:
-        new = _Steadiness(STEADY_FROM if is_first_look else STEADY_TO, is_first_look)
+        new = _Steadiness(STEADY_FROM if is_first_look else STEADY_TO, is_steady=True)
         history.steadiness.setdefault(needle.id, new).note(not needle.predicted)
 
 

@@ -208,15 +208,17 @@ def seen_on(pulses: str) -> list[Findings]:
 @pytest.mark.parametrize(
     ("pulses", "alarms"),
     [
-        ("##########", True),
-        ("#########", False),
+        ("##", True),
+        ("#-#", False),
+        ("#-#########", False),
+        ("#-##########", True),
         ("#-##-#######-#-###-#-####-####", False),
         ("###############-#", True),
         ("##########---#", False),
     ],
-    ids=["ten pulses in a row", "nine", "as a bone's edge", "missed once after long", "lost too soon"],
+    ids=["at once", "missed at once", "nine since", "ten since", "as a bone's edge", "missed once after long", "lost"],
 )
-def test_a_needle_that_comes_into_sight_alarms_once_it_has_been_seen_steadily(pulses: str, alarms: bool) -> None:
+def test_a_needle_that_comes_into_sight_alarms_while_it_is_seen_steadily(pulses: str, alarms: bool) -> None:
     assert (kinds(*seen_on(pulses)) == {AlertKind.NEEDLE_IN_ZONE}) is alarms
 
 
