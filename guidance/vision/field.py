@@ -60,6 +60,8 @@ LOOK_EVERY_FRAMES = 2
 """Until then the field is looked for so often: shutters that close show as soon as the filter lets them."""
 MASK_EDGE_PX = 4.0
 """A machine's mask ends within three pixels, softened by a monitor's scaling and compression to four."""
+SHADE_SIDE_PX = 31
+"""Of the picture that the polarity is told in: well within a penumbra's reach and beyond it."""
 SURE_POLARITY = 2.0
 """Evidence summed over looks from which the polarity is no longer questioned while the picture stays."""
 WRONG_POLARITY = 0.3
@@ -538,11 +540,14 @@ def polarity_evidence(grey: Grey, field: XrayField) -> float:
 def _shade(small: NDArray[np.float32], mask: Mask, edge_width_px: float) -> float:
     """1 where the field lies in a dark shade, -1 in a bright one, 0 in a mask: behind an iris no x-rays arrive.
 
-    A mask is painted black in either polarity, but it is sharp; the shade of an iris has a penumbra.
+    A mask is painted black in either polarity, but it is sharp; the shade of an iris has a penumbra. The shade is held
+    against what lies beside it in the field: beside air it may still be brighter than the rest of the picture.
     """
     if edge_width_px <= MASK_EDGE_PX or (mask == 0).sum() < POLARITY_SIDE_PX:
         return 0.0
-    return 1.0 if float(np.median(small[mask == 0])) < float(np.median(small[mask > 0])) else -1.0
+    shade = cv2.compare(mask, 0, cv2.CMP_EQ)
+    beside = (cv2.dilate(shade, np.ones((SHADE_SIDE_PX, SHADE_SIDE_PX), np.uint8)) > 0) & (mask > 0)
+    return 1.0 if float(np.median(small[shade > 0])) < float(np.median(small[beside])) else -1.0
 
 
 def _thin_absorbers(smooth: NDArray[np.float32], inner: NDArray[np.bool_], side: int) -> tuple[float, float]:
