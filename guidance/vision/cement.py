@@ -284,7 +284,7 @@ class CementWatch:
     def _follow_laid(self, change: Change, work_mm: float, t_s: float) -> None:
         """Let what was laid in go where it goes, and take from deposits what they have had of it."""
         is_young = (self._deposits.labels == 0) | self._deposits.younger(t_s - METAL_S)
-        taken, left_behind = self._laid.follow(change, is_young, work_mm, t_s)
+        taken, left_behind = self._laid.follow(change, self._deposits.labels, is_young, work_mm, t_s)
         self._deposits.take_back(taken)
         self._covered = cv2.bitwise_or(self._covered, left_behind)
 

@@ -14,17 +14,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from guidance.vision.change import GROW_SIGMA, Change, opened, square
+from guidance.vision.change import GROW_SIGMA, SEED_SIGMA, Change, opened, square
 from guidance.vision.picture import Mask
 
 LEFT_MM2: Final = 6.0
 LEFT_RADIUS_MM: Final = 0.75
 LEFT_S: Final = 1.0
-"""An object has moved where it has left a strip so large and so wide within so long. Noise at its rim leaves none."""
+"""An object has moved where it has left a strip so large and so wide within so long, of what was plainly there: noise
+at its rim comes and goes."""
 STEP_MM: Final = 2.0
 """From pulse to pulse it moves by no more than this, 15 mm/s."""
 PASSED_S: Final = 1.5
-"""What it took along and has not been moving over for so long it has left behind: that may have grown meanwhile."""
+BENEATH_MM: Final = 3.0
+"""Where it has moved and then not for so long, a deposit may have grown beneath it by this much."""
 
 
 class LaidObjects:
@@ -32,35 +34,41 @@ class LaidObjects:
 
     def __init__(self, shape: tuple[int, int]) -> None:
         self.mask: Mask = np.zeros(shape, np.uint8)
-        self._was: Mask = np.zeros(shape, np.uint8)
+        self._plain: Mask = np.zeros(shape, np.uint8)
         self._left_s: NDArray[np.float32] = np.full(shape, -inf, np.float32)
-        self._taken_s: NDArray[np.float32] = np.full(shape, -inf, np.float32)
+        self._moved_s: NDArray[np.float32] = np.full(shape, -inf, np.float32)
 
     def forget(self) -> None:
         """Nothing is known: another baseline is in use."""
-        self.mask[:] = self._was[:] = 0
-        self._left_s[:] = self._taken_s[:] = -inf
+        self.mask[:] = self._plain[:] = 0
+        self._left_s[:] = self._moved_s[:] = -inf
 
-    def follow(self, change: Change, may_take: NDArray[np.bool_], work_mm: float, t_s: float) -> tuple[Mask, Mask]:
-        """255 on what the objects take along on this pulse, and on what they have left behind.
+    def follow(
+        self, change: Change, deposits: Mask, may_take: NDArray[np.bool_], work_mm: float, t_s: float
+    ) -> tuple[Mask, Mask]:
+        """255 on what the objects take along on this pulse, and on what they have left beside deposits.
 
-        ``may_take``: True where nothing has been called cement, or so lately that it may have been the object.
+        ``deposits``: not 0 on those of the last pulse. ``may_take``: True where nothing has been called cement, or so
+        lately that it may have been the object.
         """
         gone = change.z < GROW_SIGMA
-        self._left_s[(self._was > 0) & gone] = t_s
+        self._left_s[(self._plain > 0) & gone] = t_s
         self.mask[gone] = 0
         taken = np.zeros_like(self.mask)
         strip = opened(cv2.compare(self._left_s, t_s - LEFT_S, cv2.CMP_GT), LEFT_RADIUS_MM / work_mm)
         if strip.sum() * work_mm**2 >= LEFT_MM2:
-            taken = cv2.dilate(self._that_left(strip, work_mm), square(ceil(STEP_MM / work_mm)))
+            moved = self._that_left(strip, work_mm)
+            taken = cv2.dilate(moved, square(ceil(STEP_MM / work_mm)))
             taken[gone | ~may_take] = 0
             self.mask |= taken
-            self._taken_s[taken > 0] = t_s
-        left_behind = (self.mask > 0) & (self._taken_s > -inf) & (self._taken_s < t_s - PASSED_S)
-        self.mask[left_behind] = 0
-        self._taken_s[left_behind] = -inf
-        self._was = self.mask.copy()
-        return taken, np.where(left_behind, np.uint8(255), np.uint8(0))
+            self._moved_s[(moved | taken) > 0] = t_s
+        rests = (self.mask > 0) & (self._moved_s > -inf) & (self._moved_s < t_s - PASSED_S)
+        self._moved_s[rests] = -inf
+        beneath = cv2.dilate(deposits, square(round(BENEATH_MM / work_mm))) if rests.any() else deposits
+        left_behind = np.where(rests & (beneath > 0), np.uint8(255), np.uint8(0))
+        self.mask[left_behind > 0] = 0
+        self._plain = cv2.bitwise_and(self.mask, self._plain | cv2.compare(change.z, SEED_SIGMA, cv2.CMP_GT))
+        return taken, left_behind
 
     def _that_left(self, strip: NDArray[np.bool_], work_mm: float) -> Mask:
         """255 on the objects at whose border a strip lies that they have left."""

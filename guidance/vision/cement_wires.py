@@ -43,8 +43,8 @@ ORDER_PULSES: Final = 2.0
 """It has come at once where it is no older than the first and one end no older than the other by the second: a run
 of cement of 18 mm takes as long at 7 cm/s."""
 OLDEST_PULSES: Final = 8.0
-KNOWN_MM: Final = 2
-"""How far a line may go aside from one pulse to the next."""
+KNOWN_MM: Final = 3
+"""How far a line may go aside while noise, or a deposit that it touches, hides it for a few pulses."""
 LATELY_PULSES: Final = 4
 """An average over time shows for so long where it was."""
 RIM_MM: Final = 2.0
@@ -86,7 +86,8 @@ class WireWatch:
         z[cv2.morphologyEx(plain, cv2.MORPH_OPEN, np.ones((BROAD_MM, BROAD_MM), np.uint8)) > 0] = -np.inf
         np.minimum(z, np.float32(PLAIN_SIGMA), out=z)
         self._age = (self._age + np.where(z > HIT_SIGMA, 1, -1)).clip(0, OLDEST_PULSES).astype(np.float32)
-        known = cv2.dilate(self._lately[-1], square(KNOWN_MM)) if self._lately else np.zeros(z.shape, np.uint8)
+        lately = np.bitwise_or.reduce(self._lately) if self._lately else np.zeros(z.shape, np.uint8)
+        known = cv2.dilate(lately, square(KNOWN_MM))
         here = lines(
             z,
             self._age,
