@@ -11,7 +11,7 @@ RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . && /venv/bin/pip in
 # Compile the kernels now: a container that compiles at its start is late in the room. They fit the CPU of the machine
 # that builds; on another kind numba compiles once more at the first start.
 ENV NUMBA_CACHE_DIR=/kernels
-RUN /venv/bin/python -c "from guidance.vision.pipeline import warm_up; warm_up()"
+RUN /venv/bin/python -c "import guidance.vision.pipeline"
 
 FROM python:3.13-slim
 RUN useradd --create-home --uid 10001 fluoroguide
