@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from guidance.records import CementDeposit, Needle, Phase, PointPx
 from guidance.vision.cement_deposits import Deposits
 from guidance.vision.cement_gas import fills_a_gap, gaps, gas_moves
-from guidance.vision.cement_laid import LaidObjects
+from guidance.vision.cement_laid import BENEATH_MM, LaidObjects
 from guidance.vision.cement_needles import NeedlesOnGrid
 from guidance.vision.cement_outline import (
     APART_MM,
@@ -75,9 +75,6 @@ border of the field, where shutters and the machine's mask move over the anatomy
 SUDDEN_MM2: Final = 60.0
 SUDDEN_MM2_PER_S: Final = 400.0
 """Twice what a run 2 mm wide at 10 cm/s would add: a clamp, a shutter or a table edge comes faster than cement."""
-BENEATH_MM: Final = 3.0
-"""So far a deposit may have grown beneath metal: what shows there when it has gone has not come at once. Before the
-first deposit is told it may do so anywhere."""
 TIP_STANDS_OUT: Final = 2.0
 METAL_S: Final = 0.7
 """What has been called cement no longer ago came with the metal that is seen there now."""
@@ -300,6 +297,7 @@ class CementWatch:
         if wires is not None:
             wires = _without_cement_at_tips(wires, change.broad, tips, work_mm)
         passing = wires if metal is None else metal if wires is None else cv2.bitwise_or(metal, wires)
+        # What shows beneath metal that has gone has not come at once; before the first deposit is told, anywhere.
         may_have_grown = self._covered
         if self._deposits.there:
             may_have_grown = cv2.bitwise_and(

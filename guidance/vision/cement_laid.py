@@ -25,8 +25,9 @@ at its rim comes and goes."""
 STEP_MM: Final = 2.0
 """From pulse to pulse it moves by no more than this, 15 mm/s."""
 PASSED_S: Final = 1.5
+"""Where it has moved and then not for so long, it has left what is beside a deposit."""
 BENEATH_MM: Final = 3.0
-"""Where it has moved and then not for so long, a deposit may have grown beneath it by this much."""
+"""So far a deposit may have grown beneath an object or metal that covered it."""
 
 
 class LaidObjects:
