@@ -60,9 +60,9 @@ TRUSTED_NEEDLE = 0.5
 SIGHTED_GAIN, MISSED_LOSS = 0.35, 1.5
 """A needle is found on at least 92 % of the pulses, also at 0.6 µR; what only looks like one at times, a bone's edge or
 a clamp's arm, on some 65 %: ln(92/65) and ln(8/35) are what a pulse says for and against it."""
-STEADY_FROM, STEADY_TO, STEADIEST = 3.5, 0.0, 6.0
+STEADY_FROM, LOST_AT, STEADIEST = 3.5, 0.0, 6.0
 """Steady, thirty times likelier a needle than not: after ten sightings in a row (a sequential probability ratio test;
-Wald, 1945). It stays so until all of that is lost, which takes four pulses without it at the most."""
+Wald, 1945). It stays so until less than one sighting is left of that, after four pulses without it at the latest."""
 FIRST_LOOK_S = 0.5
 """What is seen so soon after its view first was is taken for steady: nobody could have seen it come. What comes later
 is trusted until it is missed for the first time."""
@@ -108,8 +108,8 @@ class _Steadiness:
     def note(self, is_sighted: bool) -> None:
         """Take in a pulse."""
         gain = SIGHTED_GAIN if is_sighted else -MISSED_LOSS
-        self.log_ratio = min(STEADIEST, max(STEADY_TO, self.log_ratio + gain))
-        self.is_steady = self.log_ratio >= (STEADY_FROM if not self.is_steady else STEADY_TO + SIGHTED_GAIN)
+        self.log_ratio = min(STEADIEST, max(LOST_AT, self.log_ratio + gain))
+        self.is_steady = self.log_ratio >= (LOST_AT + SIGHTED_GAIN if self.is_steady else STEADY_FROM)
 
 
 Key = tuple[AlertKind, str | None, int | None, int | None, str | None]
@@ -191,7 +191,7 @@ def _note_needles(findings: Findings, history: History) -> None:
         return
     is_first_look = findings.t_s - history.view_since_s.setdefault(findings.view_id, findings.t_s) <= FIRST_LOOK_S
     for needle in findings.needles:
-        new = _Steadiness(STEADY_FROM if is_first_look else STEADY_TO, is_steady=True)
+        new = _Steadiness(STEADY_FROM if is_first_look else LOST_AT, is_steady=True)
         history.steadiness.setdefault(needle.id, new).note(not needle.predicted)
 
 

@@ -76,6 +76,7 @@ SUDDEN_MM2: Final = 60.0
 SUDDEN_MM2_PER_S: Final = 400.0
 """Twice what a run 2 mm wide at 10 cm/s would add: a clamp, a shutter or a table edge comes faster than cement."""
 TIP_STANDS_OUT: Final = 2.0
+"""What has been added at a tip is no part of a line where it is so much more than the line adds elsewhere."""
 METAL_S: Final = 0.7
 """What has been called cement no longer ago came with the metal that is seen there now."""
 PAUSE_S: Final = 1.0
