@@ -121,6 +121,8 @@ class FrameTruth(_Strict):
     """Cement is running out of the deposit in a thin run (a vein, a fracture line) of at least 5 mm."""
     run_mm: Finite = 0.0
     """How far in this view a leak's front lies from all cement that is not of the leak."""
+    run_beside_steel_mm: Finite | None = None
+    """The same of what of the leak no instrument covers; None where that is not known."""
     cement: RunLengths | None = None
     roots: RunLengths | None = None
     filled: dict[str, RootTruth] = {}

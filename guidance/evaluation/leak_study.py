@@ -59,8 +59,8 @@ class DangerNote:
 class RunNote:
     """A run of cement that has come to 10 mm of length.
 
-    ``told_s``: from there to its alert, None where none came. ``mm_per_s``: how fast its front came there; None for
-    one that is there as soon as the view is.
+    ``told_s``: from when that shows to its alert, None where none came. ``mm_per_s``: how fast its front came there;
+    None for one that is there as soon as the view is.
     """
 
     told_s: float | None
@@ -193,17 +193,26 @@ def _front_mm(zone: str, frame: FrameTruth, truth: CaseTruth) -> float | None:
 
 
 def _runs(raised: Sequence[Alert], truth: CaseTruth) -> list[RunNote]:
-    """The first run that comes to ``RUN_TOLD_FROM_MM``, behind an instrument or not; empty without one.
+    """The first run that shows beside the instruments ``RUN_TOLD_FROM_MM`` away from its deposit; empty without one.
 
-    Cement that creeps along a thin way for seconds comes to that length too. It is no escape, and what it reaches
-    has alerts of its own.
+    As for leaks, what lies in a shaft's shadow is not seen. How fast it is, its whole front says, seen or not. Cement
+    that creeps along a thin way for seconds comes to that length too. It is no escape, and what it reaches has alerts
+    of its own.
     """
-    number = next((i for i, f in enumerate(truth.frames) if f.run_mm >= RUN_TOLD_FROM_MM and f.view is not None), None)
-    if number is None:
+    lengths_mm = [0.0 if f.view is None else f.run_mm for f in truth.frames]
+    seen_mm = [0.0 if f.view is None else _seen_run_mm(f) for f in truth.frames]
+    long, shown = (
+        next((i for i, mm in enumerate(run) if mm >= RUN_TOLD_FROM_MM), None) for run in (lengths_mm, seen_mm)
+    )
+    if long is None or shown is None:
         return []
-    long = truth.frames[number]
     told = [a.t_s for a in raised if a.kind is AlertKind.CEMENT_ESCAPE]
-    return [RunNote(max(0.0, min(told) - long.t_s) if told else None, _run_mm_per_s(truth.frames[: number + 1]))]
+    told_s = max(0.0, min(told) - truth.frames[shown].t_s) if told else None
+    return [RunNote(told_s, _run_mm_per_s(truth.frames[: long + 1]))]
+
+
+def _seen_run_mm(frame: FrameTruth) -> float:
+    return frame.run_mm if frame.run_beside_steel_mm is None else frame.run_beside_steel_mm
 
 
 def _run_mm_per_s(frames: Sequence[FrameTruth]) -> float | None:

@@ -5,7 +5,7 @@ that larger picture, and each pulse warps the whole by the patient's movement in
 the table are small, so they need no new projection. Only a swing of the C-arm does.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from math import atan2, ceil, cos, degrees, radians, sin
@@ -449,6 +449,7 @@ class Procedure:
             )
         )
         mm2 = self.mm_per_px**2
+        hidden = (still.steel_cm >= STEEL_TRUTH_CM) | (still.cement_cm < CEMENT_TRUTH_CM)
 
         def leak_mm2(seen: NDArray[np.bool_]) -> dict[str, float]:
             return {
@@ -470,7 +471,8 @@ class Procedure:
                 "cement_mm2": round(float(np.count_nonzero(cement)) * mm2, 3),
                 "roots_mm2": round(float(np.count_nonzero(roots)) * mm2, 3),
                 "escape": any(spread.leaked_ml >= ESCAPE_ML for spread in self._spreads),
-                "run_mm": round(max((spread.run_mm(still.carm) for spread in self._spreads), default=0.0), 2),
+                "run_mm": _longest_mm(spread.run_mm(still.carm) for spread in self._spreads),
+                "run_beside_steel_mm": _longest_mm(spread.run_mm(still.carm, hidden) for spread in self._spreads),
                 "cement": RunLengths.of(cement) if cement.any() else None,
                 "roots": RunLengths.of(roots) if roots.any() else None,
                 "filled": self._filled_roots(still.carm, to_frame, t),
@@ -598,6 +600,10 @@ def _length_inside(field: NDArray[np.float64], tip: NDArray[np.float64], back: N
     length = float(np.linalg.norm(back - tip))
     places = tip + np.arange(0.5, max(1.0, length))[:, None] * (back - tip) / max(length, 1.0)
     return float(sum(_inside(field, (float(x), float(y))) for x, y in places))
+
+
+def _longest_mm(lengths_mm: Iterable[float]) -> float:
+    return round(max(lengths_mm, default=0.0), 2)
 
 
 def _thickness_cm(shadow: Shadow, points_px: NDArray[np.float32]) -> float:

@@ -110,8 +110,11 @@ class CementSpread:
         """Centres of the filled voxels in the order of filling, shape (n, 3)."""
         return self.tip_mm + GRAIN_MM * np.array(self._order, dtype=np.float64).reshape(-1, 3)
 
-    def run_mm(self, carm: CArm) -> float:
-        """How far in a view the front of the leak lies from all cement that is not of the leak; 0 without a leak."""
+    def run_mm(self, carm: CArm, hidden: NDArray[np.bool_] | None = None) -> float:
+        """How far in a view the front of the leak lies from all cement that is not of the leak; 0 without a leak.
+
+        ``hidden``: True on the view's pixels that show no cement; what of the leak lies there does not count.
+        """
         leak = self._run[: self._run_at]
         body = set(self._order).difference(leak)
         if not leak or not body:
@@ -119,6 +122,11 @@ class CementSpread:
         leak_px, body_px = (
             carm.project(self.tip_mm + GRAIN_MM * np.array(voxels, dtype=np.float64)) for voxels in (leak, sorted(body))
         )
+        if hidden is not None:
+            x, y = np.rint(leak_px).astype(int).clip(0, carm.side_px - 1).T
+            leak_px = leak_px[~hidden[y, x]]
+        if not len(leak_px):
+            return 0.0
         return float(cKDTree(body_px).query(leak_px)[0].max()) * carm.mm_per_px
 
     def inject(self, ml: float) -> None:

@@ -36,6 +36,7 @@ from guidance.vision.cement_outline import (
     off_shafts,
     outlined,
     swallowed,
+    unsupported,
 )
 from guidance.vision.cement_passing import PassingMetal
 from guidance.vision.cement_run import Front, RunWatch
@@ -75,10 +76,16 @@ border of the field, where shutters and the machine's mask move over the anatomy
 SUDDEN_MM2: Final = 60.0
 SUDDEN_MM2_PER_S: Final = 400.0
 """Twice what a run 2 mm wide at 10 cm/s would add: a clamp, a shutter or a table edge comes faster than cement."""
+SUDDEN_MM: Final = 30.0
+"""At 7 cm/s a run comes 10 mm far from pulse to pulse; noise may hide it for one or two, but no thin rail is so short."""
 TIP_STANDS_OUT: Final = 2.0
 """What has been added at a tip is no part of a line where it is so much more than the line adds elsewhere."""
 METAL_S: Final = 0.7
 """What has been called cement no longer ago came with the metal that is seen there now."""
+SAME_PULSE_S: Final = 1e-3
+"""Times so near to each other are one pulse's, however they were rounded."""
+FED_S: Final = 2.0
+"""So long what is near to where a run has ended may have been fed by it."""
 PAUSE_S: Final = 1.0
 """After so long without a pulse of this view a deposit may rightly have grown by any amount."""
 GAS_YOUNG_S: Final = 4.0
@@ -123,6 +130,7 @@ class CementWatch:
         self._wires = WireWatch()
         self._run_watch = RunWatch(shape)
         self._runs: dict[int, Front] = {}
+        self._fronts: list[tuple[float, int, PointPx]] = []
         self._candidates: dict[int, _Candidate] = {}
         self._regions: NDArray[np.int32] = np.zeros(shape, np.int32)
         self._covered: Mask = np.zeros(shape, np.uint8)
@@ -214,7 +222,7 @@ class CementWatch:
         self._run_watch.forget()
         self._passing.forget()
         self._wires.forget()
-        self._runs = {}
+        self._runs, self._fronts = {}, []
         self._candidates = {}
         self._laid.forget()
         self._regions[:] = 0
@@ -276,7 +284,11 @@ class CementWatch:
         outlines = off_shafts(outlines, placed, change, self._needles.settled_tips, self._millimetre, work_mm)
         if metal is not None:
             outlines = np.where(metal > 0, np.where(self._deposits.labels > 0, np.uint8(255), np.uint8(0)), outlines)
-        self._deposits.become(outlines, self._needles.shafts, work_mm, t_s)
+        young = self._deposits.younger(t_s - pause_s - SAME_PULSE_S)
+        noise = unsupported(change, outlines, self._deposits.labels, young)
+        outlines[noise > 0] = 0
+        self._deposits.take_back(noise)
+        self._deposits.become(outlines, self._needles.shafts, self._fed, work_mm, t_s)
         self._follow_runs(change, placed, broad, work_mm, t_s)
 
     def _follow_laid(self, change: Change, work_mm: float, t_s: float) -> None:
@@ -292,9 +304,10 @@ class CementWatch:
         """255 on thick metal that passes, and on all that does, wires too; None where there is none."""
         if pause_s > PAUSE_S:
             self._passing.forget()
+            self._run_watch.forget(t_s)
         steel = placed.steel | change.base_steel | change.hidden
         metal = self._passing.seen(change, self._deposits.labels, steel, self._millimetre, work_mm)
-        wires = self._wires.seen(change, self._deposits.labels, steel | cv2.bitwise_not(placed.valid), work_mm)
+        wires = self._wires.seen(change, self._deposits.labels, steel, placed.valid, work_mm)
         if wires is not None:
             wires = _without_cement_at_tips(wires, change.broad, tips, work_mm)
         passing = wires if metal is None else metal if wires is None else cv2.bitwise_or(metal, wires)
@@ -353,9 +366,19 @@ class CementWatch:
         """The fastest run of each deposit. ``broad``: what has been added, without what is foreign."""
         steel = cv2.bitwise_or(placed.steel, change.base_steel)
         foreign = (broad <= 0) & (change.broad > 0)
-        self._run_watch.note(change, self._deposits.labels, foreign, steel, self._millimetre, work_mm, t_s)
-        runs = {name: self._run_watch.fastest(name, begun_s) for name, begun_s in self._deposits.begun_s.items()}
+        deposits = self._deposits
+        self._run_watch.note(change, deposits.labels, deposits.since_s, foreign, steel, self._millimetre, work_mm, t_s)
+        runs = {
+            name: self._run_watch.fastest(name, begun_s, self._fed) for name, begun_s in self._deposits.begun_s.items()
+        }
         self._runs = {name: run for name, run in runs.items() if run is not None}
+        self._fronts = [front for front in self._fronts if front[0] >= t_s - FED_S]
+        self._fronts += [(t_s, name, run.xy) for name, run in self._runs.items()]
+
+    @property
+    def _fed(self) -> list[tuple[int, PointPx]]:
+        """Where runs have lately ended, and from which deposit they came."""
+        return [(name, xy) for _, name, xy in self._fronts]
 
     def _regions_of(self, change: Change, broad: Density) -> NDArray[np.int32]:
         return regions(
@@ -406,7 +429,12 @@ class CementWatch:
         mark = np.zeros(self._laid.mask[wide].shape, np.uint8)
         inner = mark[rows.start - wide[0].start :, cols.start - wide[1].start :][: part.shape[0], : part.shape[1]]
         comes_at_once = 2 * int(fresh.sum()) > int(part.sum())
-        if int(fresh.sum()) > most_px or (is_laid_in and comes_at_once and not (part & standing).any()):
+        is_long = most_px < inf and _extent_px(fresh) * work_mm > SUDDEN_MM
+        if (
+            int(fresh.sum()) > most_px
+            or (is_long and comes_at_once)
+            or (is_laid_in and comes_at_once and not (part & standing).any())
+        ):
             laid = fresh
         elif not (part & standing).any():
             inner[part] = 255
@@ -453,11 +481,12 @@ class CementWatch:
             return False
         if fills_a_gap(change, box, part, work_mm):
             return False
-        by_a_hub = bool((self._needles.hubs[box][part] > 0).any())
+        # A hand or a hub may touch what flows to them, but then most of it lies elsewhere.
+        by_a_hub = 2 * int((self._needles.hubs[box][part] > 0).sum()) > int(part.sum())
         inner = part & (self._inner[box] > 0)
         is_inner = bool(inner[part].all())
         shafts = self._needles.shafts if is_inner else None
-        is_fed = to_tip_mm <= DEPOSIT_REACH_MM or self._deposits.near(box, part, shafts, work_mm)
+        is_fed = to_tip_mm <= DEPOSIT_REACH_MM or self._deposits.near(box, part, shafts, self._fed, work_mm)
         if is_fed and not by_a_hub and float(change.broad[box][part].max()) >= NEAR_MM * self._millimetre:
             return seen.pulses >= (1 if seen.area_px * work_mm**2 >= PLAIN_AREA_MM2 else 3)
         return _stands_alone(change.broad[box] / self._millimetre, part, inner, seen, work_mm)
@@ -501,6 +530,12 @@ def _stands_alone(
         and peak_mm >= LONE_MM
         and _is_compact(part & (thick_mm > min(0.5 * peak_mm, LONE_MM)), LONE_RADIUS_MM / work_mm)
     )
+
+
+def _extent_px(part: NDArray[np.bool_]) -> float:
+    """The diagonal of the box around a part, 0 where there is none."""
+    _, _, w, h = cv2.boundingRect(part.astype(np.uint8))
+    return float(np.hypot(w, h))
 
 
 def _is_compact(part: NDArray[np.bool_], radius_px: float) -> bool:

@@ -1,5 +1,6 @@
 """The deposits of one view: where each lies, since when, how its area has gone, and what is told of it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import inf
 from typing import Final
@@ -20,12 +21,15 @@ RATE_WINDOW_S: Final = 2.0
 
 
 class Deposits:
-    """``labels``: the deposits' ids on the reference grid, (h, w) uint8, 0 elsewhere. ``shape`` is the grid's."""
+    """``labels``: the deposits' ids on the reference grid, (h, w) uint8, 0 elsewhere. ``shape`` is the grid's.
+
+    ``since_s``: (h, w) float32, when cement was first seen at each place, infinite where it was never.
+    """
 
     def __init__(self, shape: tuple[int, int]) -> None:
         self.labels: Mask = np.zeros(shape, np.uint8)
         self._solid: Mask = np.zeros(shape, np.uint8)
-        self._since_s: NDArray[np.float32] = np.full(shape, inf, np.float32)
+        self.since_s: NDArray[np.float32] = np.full(shape, inf, np.float32)
         self._areas: dict[int, list[tuple[float, float]]] = {}
         self._begun_s: dict[int, float] = {}
         self._pulses_s: list[float] = []
@@ -45,24 +49,26 @@ class Deposits:
 
     def younger(self, than_s: float) -> NDArray[np.bool_]:
         """True where cement was first seen after this time, or never."""
-        return np.asarray(self._since_s > than_s, dtype=np.bool_)
+        return np.asarray(self.since_s > than_s, dtype=np.bool_)
 
     def take_back(self, where: Mask) -> None:
         """What has been taken for cement where ``where`` is not 0 is none, and never was."""
         self.labels[where > 0] = 0
-        self._since_s[where > 0] = inf
+        self.since_s[where > 0] = inf
 
     def near(
         self,
         box: tuple[slice, slice],
         part: NDArray[np.bool_],
         shafts: NDArray[np.uint16] | None,
+        fed: Sequence[tuple[int, PointPx]],
         work_mm: float,
     ) -> list[int]:
         """Ids of the deposits within reach of a part of the grid, the oldest first. A speck reaches nothing.
 
         ``shafts``: numbered, and as wide as cement may be hidden by them. A shaft hides cement along its length, so
-        what touches it is as near as what touches it elsewhere.
+        what touches it is as near as what touches it elsewhere. ``fed``: where runs of which deposit have lately ended:
+        their way is lost in noise again where it is thin, and what they fill is not.
         """
         if not self._solid.any():
             return []
@@ -71,12 +77,22 @@ class Deposits:
         around = grown(box, round(DEPOSIT_REACH_MM / work_mm))
         away = np.full(self._solid[around].shape, 255, np.uint8)
         r, c = np.nonzero(part)
-        away[r + box[0].start - around[0].start, c + box[1].start - around[1].start] = 0
-        near = cv2.distanceTransform(away, cv2.DIST_L2, 3) <= DEPOSIT_REACH_MM / work_mm
+        r, c = r + box[0].start, c + box[1].start
+        away[r - around[0].start, c - around[1].start] = 0
+        reach_px = DEPOSIT_REACH_MM / work_mm
+        near = cv2.distanceTransform(away, cv2.DIST_L2, 3) <= reach_px
         names |= set(self._solid[around][near].tolist())
+        names |= {name for name, (x, y) in fed if float(np.hypot(c - x, r - y).min()) <= reach_px}
         return sorted(names - {0})
 
-    def become(self, found: Mask, shafts: NDArray[np.uint16], work_mm: float, t_s: float) -> None:
+    def become(
+        self,
+        found: Mask,
+        shafts: NDArray[np.uint16],
+        fed: Sequence[tuple[int, PointPx]],
+        work_mm: float,
+        t_s: float,
+    ) -> None:
         """Each part of the mask gets the id of the deposit that it lies on or is nearest to, or a new one."""
         x, y, w, h = cv2.boundingRect(cv2.bitwise_or(found, self.labels))
         whole = box_of(x, y, x + w, y + h)
@@ -91,7 +107,7 @@ class Deposits:
             below = self.labels[box][part]
             below = below[below > 0]
             # Deposits that have run together keep the elder's id; a part of its own belongs to what it is near to.
-            near = [int(below.min())] if len(below) else self.near(box, part, shafts, work_mm)
+            near = [int(below.min())] if len(below) else self.near(box, part, shafts, fed, work_mm)
             named[i] = near[0] if near else self._new_id()
         lookup = np.zeros(n, np.uint8)
         for i, name in named.items():
@@ -101,7 +117,7 @@ class Deposits:
         self._solid[:] = 0
         self._solid[whole] = (lookup * solid)[parts]
         # Cement does not leave: what is lost in noise and comes back has been there since it was first seen.
-        np.minimum(self._since_s[whole], np.float32(t_s), out=self._since_s[whole], where=fresh > 0)
+        np.minimum(self.since_s[whole], np.float32(t_s), out=self.since_s[whole], where=fresh > 0)
         self.labels[whole] = fresh
         areas = np.bincount(fresh.ravel()) * work_mm**2
         self._pulses_s = [*self._pulses_s, t_s][-1 - max(FRONT_STEPS, self._steps_in_window(t_s)) :]
@@ -148,7 +164,7 @@ class Deposits:
     def _edge(self, mask: Mask, offset_xy: tuple[int, int], work_mm: float) -> Front | None:
         """A deposit's edge that has advanced farthest; None where nothing has."""
         x, y = offset_xy
-        edge = edge_of(mask, self._since_s[y : y + mask.shape[0], x : x + mask.shape[1]], self._pulses_s, work_mm)
+        edge = edge_of(mask, self.since_s[y : y + mask.shape[0], x : x + mask.shape[1]], self._pulses_s, work_mm)
         return None if edge is None else replace(edge, xy=(x + edge.xy[0], y + edge.xy[1]))
 
 

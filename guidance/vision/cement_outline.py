@@ -54,6 +54,9 @@ TIP_REACH_MM: Final = 5.0
 """Cement leaves a needle within its bevel and the blur of where the tip was measured."""
 DEPOSIT_REACH_MM: Final = 10.0
 """A run of cement may be lost in noise or behind a shaft for this long and be seen again."""
+BORNE_OUT_SHARE: Final = 0.5
+"""On a pulse by itself cement shows as thick as on the average of those before, growth aside, and noise not at all:
+half way between lies the likelier of the two."""
 PLAIN_AREA_MM2: Final = 4.0
 """What is near and so large counts at once, as every alarm waits for a second pulse; less must stand for three."""
 
@@ -191,6 +194,29 @@ def _evident(outlines: Mask, standing: Mask, z: Density, thick_mm: Density, work
     counts = (np.bincount(seeds, minlength=n) > 0) & (area_mm2 >= LEAST_AREA_MM2)
     counts[0] = False
     return np.where(counts[pieces], outlines, 0).astype(np.uint8)
+
+
+def unsupported(change: Change, outlines: Mask, deposits: Mask, young: NDArray[np.bool_]) -> Mask:
+    """255 on the pieces of the outlines that were first seen on the last pulse and that this one does not bear out.
+
+    The average that chose a piece holds the noise that may have made it. The next pulse's own noise is another, so
+    what is there shows on it as thick as it was taken for, and what is not does not, whatever the dose. ``young``:
+    where ``deposits`` were first seen on the last pulse.
+    """
+    out = np.zeros_like(outlines)
+    seen = deposits > 0
+    if not (seen & young).any():
+        return out
+    count, pieces = cv2.connectedComponents(outlines, connectivity=8)
+    standing, fresh = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
+    standing[pieces[seen & ~young]] = True
+    fresh[pieces[seen & young]] = True
+    fresh[0] = False
+    for piece in np.flatnonzero(fresh & ~standing):
+        here = pieces == piece
+        if float(change.of_pulse_alone[here].mean()) < BORNE_OUT_SHARE * float(change.broad[here].mean()):
+            out[here] = 255
+    return out
 
 
 def millimetre_density(change: Change) -> float:

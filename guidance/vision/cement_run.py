@@ -9,7 +9,7 @@ ratio; Kay, Fundamentals of statistical signal processing II, 1998). A wire that
 slipped and noise that gives way are there along all of their length at once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import hypot, inf, pi
 from typing import Final
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.records import PointPx
+from guidance.vision.cement_outline import DEPOSIT_REACH_MM
 from guidance.vision.change import COARSE_MM, GROW_SIGMA, Change, box_of, grown, opened, square, steel_itself
 from guidance.vision.kernels import runs as kernels
 from guidance.vision.picture import Density, Mask
@@ -77,6 +78,8 @@ SPEEDS_MM_PER_S: Final = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0, 10.0, 12.5
 LEAST_MM_PER_S: Final = 3.0
 """What advances more slowly than this thickens or comes out of the noise."""
 PLACE_MM: Final = 0.5
+SIGHT_S: Final = 0.3
+"""What is far out of sight and then there has needed as long to stand out of the noise."""
 SETTLING_S: Final = 0.3
 """So long after its first outline a deposit still comes out of the noise, thick parts first: nothing runs yet."""
 
@@ -118,6 +121,8 @@ class _Scene:
     box: tuple[slice, slice]
     work_mm: float
     deposits: Mask
+    since_s: NDArray[np.float32]
+    z: Density
     evidence: Density
     dense: NDArray[np.bool_]
     steel: Mask
@@ -136,15 +141,20 @@ class RunWatch:
         self._shape = shape
         self.forget()
 
-    def forget(self) -> None:
-        """Nothing has been seen yet: another baseline is in use."""
+    def forget(self, t_s: float = -inf) -> None:
+        """Nothing has been seen yet: another baseline is in use, or pulses are missing until ``t_s``.
+
+        What has grown meanwhile comes out of the noise then, as a new deposit does.
+        """
         self._pulses: list[_Pulse] = []
         self._scene: _Scene | None = None
+        self._begun_s = t_s
 
     def note(
         self,
         change: Change,
         deposits: Mask,
+        since_s: NDArray[np.float32],
         foreign: NDArray[np.bool_],
         steel: Mask,
         millimetre: float,
@@ -153,8 +163,9 @@ class RunWatch:
     ) -> None:
         """Take in what a pulse shows.
 
-        ``deposits``: their names, 0 elsewhere. ``foreign``: what has been added and is no cement. ``steel``: not 0 on
-        instruments, now or in the baseline. ``millimetre``: the density that a millimetre of cement adds.
+        ``deposits``: their names, 0 elsewhere. ``since_s``: when each pixel first was of one. ``foreign``: what has
+        been added and is no cement. ``steel``: not 0 on instruments, now or in the baseline. ``millimetre``: the
+        density that a millimetre of cement adds.
         """
         x, y, w, h = cv2.boundingRect(deposits)
         self._scene = None
@@ -172,6 +183,8 @@ class RunWatch:
             box,
             work_mm,
             deposits[box],
+            since_s[box],
+            change.z[box],
             _along_lines(sigmas, work_mm) / np.float32(LINE_SIGMA),
             (np.maximum(sigmas, change.z[box]) >= GROW_SIGMA) & ~foreign[box],
             steel[box],
@@ -179,17 +192,20 @@ class RunWatch:
             foreign[box],
         )
 
-    def fastest(self, name: int, begun_s: float) -> Front | None:
+    def fastest(self, name: int, begun_s: float, ends: Sequence[tuple[int, PointPx]] = ()) -> Front | None:
         """The fastest run that leaves a deposit; None where no arm does. The deposit's outline began at ``begun_s``.
 
-        Missed: what runs along a shaft until it comes out beside it, and what is fainter than the noise of some
-        millimetres of its way.
+        ``ends``: where runs of which deposit have lately ended. Missed: what runs along a shaft until it comes out
+        beside it, and what is fainter than the noise of some millimetres of its way.
         """
         scene = self._scene
+        begun_s = max(begun_s, self._begun_s)
         pulses = [pulse for pulse in self._pulses if pulse.t_s >= begun_s + SETTLING_S]
         if scene is None or len(pulses) < LEAST_PULSES:
             return None
-        runs = (_advance(arm_mm, scene, pulses) for arm_mm in _arms(name, scene))
+        runs = [_advance(arm_mm, scene, pulses) for arm_mm in _arms(name, scene)]
+        own_ends = [xy for deposit, xy in ends if deposit == name]
+        runs += _come_into_sight(name, scene, own_ends, begun_s, pulses[-1].t_s)
         return max((run for run in runs if run is not None), key=lambda run: run.mm_per_s, default=None)
 
 
@@ -233,6 +249,47 @@ def _arms(name: int, scene: _Scene) -> Iterator[NDArray[np.float32]]:
             arm_mm = np.zeros(on_way.shape, np.float32)
             arm_mm[box] = np.where((parts == part) & seen, away_mm, np.float32(0.0))
             yield arm_mm
+
+
+def _come_into_sight(name: int, scene: _Scene, ends: Sequence[PointPx], begun_s: float, t_s: float) -> Iterator[Front]:
+    """What of a deposit is outlined far from its body: it came out from behind a shaft, or fills where a run ended.
+
+    Its way is hidden by steel or by noise, so how it advanced cannot be seen. It is as fast as it has grown since it
+    came into sight, and no slower than from its deposit's first moment on.
+    """
+    deposit = scene.deposits == name
+    core = opened(np.where(deposit, 255, 0).astype(np.uint8), BODY_RADIUS_MM / scene.work_mm)
+    if not core.any():
+        return
+    _, parts = cv2.connectedComponents(np.where(scene.beside, 0, deposit).astype(np.uint8), connectivity=8)
+    _, shafts = cv2.connectedComponents(
+        cv2.dilate(scene.beside.astype(np.uint8), square(round(RIM_MM / scene.work_mm)))
+    )
+    body = core | np.isin(parts, _names_of(parts, core))
+    by_body = _names_of(shafts, body)
+    away_mm = _away_mm(body, scene.work_mm)
+    x, y = scene.corner_xy
+    for part in np.setdiff1d(_names_of(parts, deposit), _names_of(parts, body)):
+        here = parts == part
+        rows, cols = np.nonzero(here)
+        is_by_shaft = bool(np.isin(_names_of(shafts, here), by_body).any())
+        to_end_px = min((float(np.hypot(cols + x - u, rows + y - v).min()) for u, v in ends), default=inf)
+        if not is_by_shaft and to_end_px * scene.work_mm > DEPOSIT_REACH_MM:
+            continue
+        r, c = _farthest_of(np.where(here, away_mm, np.float32(0.0)))
+        length_mm, near_mm = float(away_mm[r, c]), float(away_mm[here].min())
+        if length_mm < LEAST_RUN_MM or near_mm < RIM_MM:
+            continue
+        in_sight_s = t_s - float(scene.since_s[here].min())
+        mm_per_s = max((length_mm - near_mm) / max(in_sight_s, SIGHT_S), length_mm / (t_s - begun_s))
+        evidence = float((np.minimum(scene.z[here], MOST_SIGMA) ** 2 / 2).sum()) * (scene.work_mm / _APART_MM) ** 2
+        if evidence >= LEAST_LOG_RATIO and mm_per_s >= LEAST_MM_PER_S:
+            yield Front((float(x + c), float(y + r)), mm_per_s, length_mm, evidence)
+
+
+def _names_of(parts: NDArray[np.int32], where: NDArray[np.bool_]) -> NDArray[np.int32]:
+    names = np.unique(parts[where])
+    return names[names > 0]
 
 
 def _body(core: NDArray[np.bool_], all_of_it: NDArray[np.bool_], work_mm: float) -> NDArray[np.bool_]:

@@ -47,6 +47,10 @@ KNOWN_MM: Final = 3
 """How far a line may go aside while noise, or a deposit that it touches, hides it for a few pulses."""
 LATELY_PULSES: Final = 4
 """An average over time shows for so long where it was."""
+BESIDE_MM: Final = 4
+STUB_MM: Final = 6
+"""A line that begins within so much of a deposit, goes on beyond it for no more than a stub, which noise can make, and
+ends within the field is no wire: it is cement that left the deposit faster than its pulses could tell."""
 RIM_MM: Final = 2.0
 """So far from its middle a wire shows, blurred and moving."""
 
@@ -63,10 +67,11 @@ class WireWatch:
         """Nothing is known: another baseline is in use."""
         self._mean, self._lately = np.zeros((0, 0), np.float32), []
 
-    def seen(self, change: Change, deposits: Mask, blind: Mask, work_mm: float) -> Mask | None:
+    def seen(self, change: Change, deposits: Mask, steel: Mask, valid: Mask, work_mm: float) -> Mask | None:
         """255 where lines of metal are or lately were, with a rim; None where there are none.
 
-        ``deposits``: not 0 on those of the last pulse. ``blind``: not 0 where nothing tells, as on steel.
+        ``deposits``: not 0 on those of the last pulse. ``steel``: not 0 where instruments hide everything. ``valid``:
+        0 outside the field.
         """
         h, w = change.shape
         size = (max(1, round(w * work_mm / CELL_MM)), max(1, round(h * work_mm / CELL_MM)))
@@ -77,8 +82,10 @@ class WireWatch:
         self._mean += departs * (departs**2 / FOLLOW_SIGMA**2).clip(1 / FOLLOW_PULSES, MOST_WEIGHT)
         z = self._mean.copy()
         around = cv2.dilate(deposits, square(round(DEPOSIT_RIM_MM / work_mm)))
-        for mask, mark in ((blind, np.nan), (around, -np.inf)):
-            z[cv2.resize(cv2.compare(mask, 0, cv2.CMP_GT), size, interpolation=cv2.INTER_AREA) > 0] = mark
+        beyond = _in_cells(cv2.bitwise_not(valid), size)
+        by_deposit = _in_cells(around, size)
+        z[(_in_cells(steel, size) > 0) | (beyond > 0)] = np.nan
+        z[by_deposit > 0] = -np.inf
         told = np.abs(z[np.isfinite(z)])
         # How far cells and pulses are independent is measured, whatever blur and lag did.
         z /= max(float(np.median(told)) / NORMAL_MEDIAN, LEAST_NOISE) if len(told) else 1.0
@@ -100,9 +107,32 @@ class WireWatch:
             YOUNG_PULSES,
             ORDER_PULSES,
         )
+        here = without_runs(here, by_deposit, beyond)
         self._lately = [*self._lately, here][-LATELY_PULSES:]
         if not any(mask.any() for mask in self._lately):
             self._lately = []
             return None
         wires = cv2.dilate(np.bitwise_or.reduce(self._lately), square(round(RIM_MM / CELL_MM)))
         return np.asarray(cv2.resize(wires, (w, h), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
+
+
+def _in_cells(mask: Mask, size: tuple[int, int]) -> Mask:
+    """Not 0 on cells that a mask touches."""
+    return np.asarray(cv2.resize(cv2.compare(mask, 0, cv2.CMP_GT), size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def without_runs(lines: Mask, deposits: Mask, beyond: Mask) -> Mask:
+    """The lines without those that are runs of cement, see ``STUB_MM``. All in cells. ``beyond``: outside the field."""
+    if not lines.any() or not deposits.any():
+        return lines
+    near = cv2.dilate(deposits, square(BESIDE_MM))
+    _, parts, boxes, _ = cv2.connectedComponentsWithStats(np.where(near > 0, 0, lines).astype(np.uint8))
+    sides = np.flatnonzero(np.hypot(boxes[:, 2], boxes[:, 3]) >= STUB_MM)
+    _, objects = cv2.connectedComponents(cv2.bitwise_or(near, lines))
+    at_border = cv2.dilate(beyond, square(BESIDE_MM)) > 0
+    out = lines.copy()
+    for name in np.unique(objects[(near > 0) & (lines > 0)]):
+        own = [side for side in sides[sides > 0] if objects[parts == side].max() == name]
+        if len(own) <= 1 and not any(at_border[parts == side].any() for side in own):
+            out[objects == name] = 0
+    return out

@@ -351,6 +351,11 @@ class Change:
         )
         self._settled = _spread(self._by_grey(self.broad, _without(seen, exclude)))
 
+    @property
+    def of_pulse_alone(self) -> Density:
+        """The density that the last pulse alone shows to have been added, smoothed by COARSE_MM: (h, w)."""
+        return self._coarse
+
     def of_pulse(self, box: tuple[slice, slice], least: float) -> Density:
         """What the last pulse alone shows to have been added, in its standard deviations: the shape of ``box``.
 

@@ -9,7 +9,9 @@ import pytest
 
 from guidance.records import CementDeposit, Needle, Phase
 from guidance.vision.cement import CementWatch
-from guidance.vision.cement_outline import without_threads
+from guidance.vision.cement_outline import unsupported, without_threads
+from guidance.vision.change import Change, Placed
+from guidance.vision.geometry import RigidMotion
 from guidance.vision.picture import Mask, Picture
 from tests.unit.vision.absorbers import (
     MM_PER_PX,
@@ -580,3 +582,43 @@ def test_growth_at_a_tip_is_seen_without_a_planned_phase() -> None:
     deposits = list(watch(growing, planned=False))[-1]
     assert len(deposits) == 1
     assert dice(filled(deposits[0].polygons_px), thick(growing(44))) > 0.8
+
+
+def test_cement_that_reaches_a_hub_is_still_cement() -> None:
+    """The shaft ends in the field, where hub and hand move. What shows 8 mm from the deposit lies partly there."""
+    needle = needle_at(TIP)
+    short = replace(needle, shaft_px=(needle.tip_px, (TIP[0] + 90.0, TIP[1])))
+
+    def pool(k: int) -> Plane:
+        return ball_cm(TIP[0] + 40, TIP[1] + 4, min(2.5, 0.3 * (k - 30))) if k > 30 else nothing()
+
+    told = [filled(d.polygons_px) for d in list(watch(lambda k: growing(k) + pool(k), 38, needles=(short,)))[-1]]
+    assert (np.sum(told, axis=0) > 0)[112:117, 136:143].all()
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_what_is_first_seen_apart_stays_only_where_the_next_pulse_bears_it_out(is_there: bool) -> None:
+    shape, work_mm = (80, 80), 0.5
+    rng = np.random.default_rng(2)
+    change = Change(shape)
+    spot = np.s_[30:36, 30:36]
+    outlines = np.zeros(shape, np.uint8)
+    outlines[spot] = 255
+    for k in range(14):
+        density = 1.0 + rng.normal(0, 0.02, shape)
+        if k >= 10 and (is_there or k < 13):
+            density[spot] += 0.2
+        placed = Placed(
+            density.astype(np.float32),
+            np.full(shape, 255, np.uint8),
+            np.zeros(shape, np.uint8),
+            RigidMotion((0.0, 0.0), 0.0, (0.0, 0.0)),
+        )
+        if k < 10:
+            change.learn(placed, work_mm)
+        else:
+            change.compare(placed, work_mm, outlines)
+    young = outlines > 0
+    assert unsupported(change, outlines, outlines, young).any() != is_there
+    # What has stood for longer has been borne out.
+    assert not unsupported(change, outlines, outlines, ~young).any()

@@ -87,8 +87,9 @@ def arms(*come_s: Callable[[Along], Along], until_s: float, behind_mm: tuple[flo
             change.learn(placed, work_mm)
         else:
             deposit = np.where(ball, np.uint8(1), np.uint8(0))
+            since_s = np.where(ball, np.float32(0), np.float32(np.inf))
             change.compare(placed, work_mm, np.where(thick_mm > 0, 255, 0).astype(np.uint8))
-            watch.note(change, deposit, np.zeros(shape, np.bool_), steel, 0.1, work_mm, k * pulse_s)
+            watch.note(change, deposit, since_s, np.zeros(shape, np.bool_), steel, 0.1, work_mm, k * pulse_s)
     return watch.fastest(1, 0.0)
 
 
@@ -111,6 +112,46 @@ def test_a_run_that_has_come_to_its_end_is_told_on_the_next_pulse_too() -> None:
 
 def test_a_run_is_followed_across_a_shaft() -> None:
     assert arms(steady(2.0, 2.0), until_s=2.0, behind_mm=(2.0, 5.0)) is not None
+
+
+def beyond_a_shaft(near_mm: float, since_s: float, t_s: float) -> Front | None:
+    """What is told of cement that is outlined on both sides of a shaft, 6 mm long beyond it; the deposit began at 0."""
+    shape, work_mm, pulse_s = (120, 200), 0.25, 2 / 15
+    row, column = np.indices(shape)
+    away_mm = (column - 70) * work_mm
+    ball = np.hypot(row - 60, column - 50) <= 20
+    steel = np.where((away_mm >= 0.5) & (away_mm < near_mm), 255, 0).astype(np.uint8)
+    beyond = (away_mm >= near_mm + 1) & (away_mm < near_mm + 7) & (np.abs(row - 60) <= 4)
+    change, watch = Change(shape), RunWatch(shape)
+    rng = np.random.default_rng(5)
+    for k in range(-8, round(t_s / pulse_s) + 1):
+        there = (ball & (k >= 0)) | (beyond & (k * pulse_s >= since_s - 1e-6))
+        density = (1.0 + 0.3 * there + rng.normal(0, 0.05, shape)).astype(np.float32)
+        placed = Placed(density, np.full(shape, 255, np.uint8), steel, RigidMotion((0.0, 0.0), 0.0, (0.0, 0.0)))
+        if k < 0:
+            change.learn(placed, work_mm)
+            continue
+        change.compare(placed, work_mm, np.where(there, 255, 0).astype(np.uint8))
+        first_s = np.where(beyond, np.float32(since_s), np.where(ball, np.float32(0), np.float32(np.inf)))
+        no = np.zeros(shape, np.bool_)
+        watch.note(change, there.astype(np.uint8), first_s, no, steel, 0.1, work_mm, k * pulse_s)
+    return watch.fastest(1, 0.0)
+
+
+def test_cement_that_comes_out_from_behind_a_shaft_far_from_its_deposit_has_run_there() -> None:
+    run = beyond_a_shaft(near_mm=6.0, since_s=1.8, t_s=2.0)
+    assert run is not None
+    assert run.run_mm == pytest.approx(13, abs=1.5)
+    assert run.mm_per_s > 5
+
+
+def test_a_lobe_that_a_shaft_cuts_off_is_no_run() -> None:
+    assert beyond_a_shaft(near_mm=1.2, since_s=1.8, t_s=2.0) is None
+
+
+def test_what_has_long_stood_behind_a_shaft_does_not_run() -> None:
+    run = beyond_a_shaft(near_mm=6.0, since_s=1.0, t_s=6.0)
+    assert run is None or run.mm_per_s < 5
 
 
 def test_an_arm_that_comes_at_once_has_not_run() -> None:

@@ -2,11 +2,13 @@
 
 import cv2
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+from guidance.vision.cement_wires import without_runs
 from guidance.vision.kernels.lines import lines
 from guidance.vision.picture import Density, Mask
 
@@ -58,6 +60,25 @@ def test_a_line_goes_on_behind_a_deposit_but_one_that_ends_there_may_have_come_f
     assert found(z, young()).any()
     z[:, 34:] = noise()[:, 34:]
     assert not found(z, young()).any()
+
+
+@pytest.mark.parametrize(
+    ("line", "is_wire"),
+    [
+        (((5, 20), (55, 20)), True),  # across the deposit
+        (((30, 20), (50, 20)), False),  # out of the deposit into the field
+        (((30, 20), (59, 20)), True),  # out of the field to the deposit
+        (((2, 36), (55, 36)), True),  # past it
+    ],
+)
+def test_a_line_from_a_deposit_that_ends_within_the_field_is_a_run(
+    line: tuple[tuple[int, int], tuple[int, int]], is_wire: bool
+) -> None:
+    deposits, beyond = np.zeros(SHAPE, np.uint8), np.zeros(SHAPE, np.uint8)
+    deposits[14:26, 24:34] = 255
+    beyond[:, -1] = 255
+    drawn = cv2.line(np.zeros(SHAPE, np.uint8), *line, 255)
+    assert without_runs(drawn, deposits, beyond).any() == is_wire
 
 
 def test_what_is_broad_is_no_line() -> None:
