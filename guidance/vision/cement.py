@@ -77,7 +77,7 @@ SUDDEN_MM2: Final = 60.0
 SUDDEN_MM2_PER_S: Final = 400.0
 """Twice what a run 2 mm wide at 10 cm/s would add: a clamp, a shutter or a table edge comes faster than cement."""
 SUDDEN_MM: Final = 30.0
-"""At 7 cm/s a run comes 10 mm far from pulse to pulse; noise may hide it for one or two, but no thin rail is so short."""
+"""At 7 cm/s a run comes 10 mm far from pulse to pulse, and noise may hide it for one or two. Rails are longer."""
 TIP_STANDS_OUT: Final = 2.0
 """What has been added at a tip is no part of a line where it is so much more than the line adds elsewhere."""
 METAL_S: Final = 0.7

@@ -21,8 +21,11 @@ REMEMBERED_FOR_S = 30.0
 CERTAIN = 0.97
 """A needle of this confidence is told on its first pulse."""
 LIKELY = 0.8
-PULSES_TO_TELL, PULSES_TO_TELL_UNLIKELY = 2, 5
+PULSES_TO_TELL, PULSES_TO_TELL_COVERED, PULSES_TO_TELL_UNLIKELY = 2, 3, 5
 """In a row. Noise makes a bone's edge look like a needle on single pulses; a needle is one on all of them."""
+LIKELY_COVERED = 0.9
+FIRST_LOOK_S = 0.5
+"""A straight shaft of steel from outside the field that ends in dense bone when watching begins is a needle at work."""
 USUAL_DIAMETER_PX = 12.0
 """The unit of all gates where a diameter could not be measured."""
 TIP_GATE_DIAMETERS = 3.0
@@ -118,6 +121,8 @@ class _Track:
     usual_cloud_px: float | None = None
     """What was dark ahead of the tip since it came to rest, on the average: bone, which was there before."""
     tip_hidden: bool = False
+    is_covered: bool = False
+    """No sighting has yet shown an end of its own."""
     sighted_tip: Floats = field(init=False)
     """Of the latest sighting, as it was measured."""
 
@@ -162,6 +167,7 @@ class NeedleTracker:
         self._now: _ViewMemory | None = None
         self._is_placed = True
         self._next_id = 1
+        self._began_s = 0.0
         self._shown: set[int] = set()
         """The needles that were on the screen when a known view last was."""
         self._of_one_view: set[int] = set()
@@ -183,9 +189,12 @@ class NeedleTracker:
         ``bodies``: vertebral bodies of a lateral view, moved to this frame. ``is_injecting``: it is the time of cement.
 
         The sightings of the first pulse ever are told at once; a later needle is told on its second pulse, or on its
-        fifth where it or the view is doubtful, unless it is certain.
+        fifth where it or the view is doubtful, unless it is certain. A covered tip is told, on its third pulse, only
+        where it may have been there from the beginning.
         """
         is_first = self._now is None
+        if is_first:
+            self._began_s = t_s
         view, carried = self._enter(view_id, t_s, motion)
         own_ids = {track.id for track in view.tracks if track not in carried}
         sightings = tuple(_with_its_tip(sighting, view, motion, t_s) for sighting in sightings)
@@ -197,10 +206,12 @@ class NeedleTracker:
             if track is not None:
                 _take_in(track, sighting, tip, back, t_s, is_injecting)
                 track.view_clock_s = view.clock_s
-            elif not sighting.tip_covered:
-                view.tracks.append(_Track(tip, back, sighting.diameter_px, sighting.confidence, t_s, view.clock_s))
+            elif not sighting.tip_covered or self._may_have_been_there(sighting, t_s):
+                track = _Track(tip, back, sighting.diameter_px, sighting.confidence, t_s, view.clock_s)
+                track.is_covered = track.tip_hidden = sighting.tip_covered
+                view.tracks.append(track)
         seen = [track for track in view.tracks if track.seen_at_s == t_s]
-        self._name(view, [track for track in seen if track.id is None and (is_first or self._is_sure(track))])
+        self._name(view, [track for track in seen if track.id is None and self._is_sure(track, is_first)])
         waiting = [track for track in view.tracks if track.seen_at_s < t_s and _is_remembered(track, view)]
         # A wrong view, told for a pulse while the C-arm turns, must not cost a needle its place in the right one.
         waiting = [track for track in waiting if not any(_is_same(track, other, t_s) for other in seen)]
@@ -234,7 +245,15 @@ class NeedleTracker:
         self._now, view.updated_at_s, view.motion = view, t_s, motion
         return view, carried
 
-    def _is_sure(self, track: _Track) -> bool:
+    def _may_have_been_there(self, sighting: NeedleSighting, t_s: float) -> bool:
+        """Whether a shaft that ends in something dark was there when watching began: nobody could see it come."""
+        return t_s - self._began_s <= FIRST_LOOK_S and sighting.confidence >= LIKELY_COVERED
+
+    def _is_sure(self, track: _Track, is_first: bool) -> bool:
+        if track.is_covered:
+            return track.pulses >= PULSES_TO_TELL_COVERED
+        if is_first:
+            return True
         if track.back is None and track.still_pulses < PULSES_TO_TELL:
             # Steel seen end-on stays where it is; the darkest place of soft-edged bone wanders with the noise.
             return False
@@ -459,7 +478,8 @@ def _take_in(
         _note_cloud(track, sighting.cloud_px + max(0.0, seen_ahead_px))
     else:
         track.clouded_pulses, track.usual_cloud_px = 0, None
-    track.tip_hidden = is_held
+    track.is_covered = track.is_covered and sighting.tip_covered
+    track.tip_hidden = is_held or track.is_covered
     track.tip, track.back, track.seen_at_s = smoothed, back, t_s
     if sighting.diameter_px is not None:
         known = track.diameter_px or sighting.diameter_px

@@ -34,6 +34,26 @@ def test_a_later_needle_is_told_on_its_second_pulse() -> None:
     assert ids(tracker.update((seen(100, 100),), 0.2, STILL, 0)) == [1]
 
 
+def test_a_needle_whose_tip_lies_in_dense_bone_when_watching_begins_is_told_on_its_third_pulse_as_hidden() -> None:
+    tracker = NeedleTracker()
+    at_work = replace(covered(100, 100), confidence=0.95)
+    told = [tracker.update((at_work,), 0.13 * pulse, STILL, 0) for pulse in range(4)]
+    assert [ids(needles) for needles in told] == [[], [], [1], [1]]
+    assert told[-1][0].tip_hidden
+    (bare,) = tracker.update((seen(100, 100, confidence=0.95),), 0.52, STILL, 0)
+    assert (bare.id, bare.tip_hidden) == (1, False)
+
+
+@pytest.mark.parametrize(("begins_s", "confidence"), [(0.0, 0.8), (2.0, 0.95)])
+def test_a_shaft_that_ends_in_something_dark_is_no_needle_where_it_is_doubtful_or_comes_later(
+    begins_s: float, confidence: float
+) -> None:
+    tracker = NeedleTracker()
+    tracker.update((), 0.0, STILL, 0)
+    doubtful = replace(covered(100, 100), confidence=confidence)
+    assert not any(tracker.update((doubtful,), begins_s + 0.13 * pulse, STILL, 0) for pulse in range(1, 10))
+
+
 def test_a_flicker_of_one_pulse_is_never_told() -> None:
     tracker = NeedleTracker()
     tracker.update((), 0.0, STILL, 0)
