@@ -26,6 +26,7 @@ from guidance.vision.cement_laid import BENEATH_MM, LaidObjects
 from guidance.vision.cement_needles import NeedlesOnGrid
 from guidance.vision.cement_outline import (
     APART_MM,
+    APART_SIGMA,
     DEPOSIT_REACH_MM,
     LEAST_AREA_MM2,
     MILLIMETRE_DENSITY,
@@ -488,6 +489,8 @@ class CementWatch:
         shafts = self._needles.shafts if is_inner else None
         is_fed = to_tip_mm <= DEPOSIT_REACH_MM or self._deposits.near(box, part, shafts, self._fed, work_mm)
         if is_fed and not by_a_hub and float(change.broad[box][part].max()) >= NEAR_MM * self._millimetre:
+            if float(change.z[box][part].max()) < APART_SIGMA:
+                return seen.pulses > EMERGING_PULSES and seen.area_px >= LONE_GROWTH * seen.early_area_px
             return seen.pulses >= (1 if seen.area_px * work_mm**2 >= PLAIN_AREA_MM2 else 3)
         return _stands_alone(change.broad[box] / self._millimetre, part, inner, seen, work_mm)
 

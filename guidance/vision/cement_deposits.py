@@ -16,6 +16,8 @@ from guidance.vision.change import ReferenceGrid, box_of, grown
 from guidance.vision.geometry import RigidMotion
 from guidance.vision.picture import Mask
 
+SHAFT_REACH_MM: Final = 30.0
+"""So far from its deposit cement may come out from behind a shaft: across the bone to the canal and a way along it."""
 RATE_WINDOW_S: Final = 2.0
 """Growth is measured over this long."""
 
@@ -67,22 +69,24 @@ class Deposits:
         """Ids of the deposits within reach of a part of the grid, the oldest first. A speck reaches nothing.
 
         ``shafts``: numbered, and as wide as cement may be hidden by them. A shaft hides cement along its length, so
-        what touches it is as near as what touches it elsewhere. ``fed``: where runs of which deposit have lately ended:
-        their way is lost in noise again where it is thin, and what they fill is not.
+        what touches it within 30 mm is as near as what touches it elsewhere. ``fed``: where runs of which deposit have
+        lately ended: their way is lost in noise again where it is thin, and what they fill is not.
         """
         if not self._solid.any():
             return []
-        touched = np.zeros(0, np.uint16) if shafts is None else np.unique(shafts[box][part])
-        names = set(self._solid[np.isin(shafts, touched[touched > 0])].tolist()) if shafts is not None else set()
-        around = grown(box, round(DEPOSIT_REACH_MM / work_mm))
-        away = np.full(self._solid[around].shape, 255, np.uint8)
+        around = grown(box, round(SHAFT_REACH_MM / work_mm))
+        solid = self._solid[around]
+        away = np.full(solid.shape, 255, np.uint8)
         r, c = np.nonzero(part)
         r, c = r + box[0].start, c + box[1].start
         away[r - around[0].start, c - around[1].start] = 0
-        reach_px = DEPOSIT_REACH_MM / work_mm
-        near = cv2.distanceTransform(away, cv2.DIST_L2, 3) <= reach_px
-        names |= set(self._solid[around][near].tolist())
-        names |= {name for name, (x, y) in fed if float(np.hypot(c - x, r - y).min()) <= reach_px}
+        away_mm = cv2.distanceTransform(away, cv2.DIST_L2, 3) * np.float32(work_mm)
+        near = away_mm <= DEPOSIT_REACH_MM
+        if shafts is not None:
+            touched = np.unique(shafts[box][part])
+            near |= np.isin(shafts[around], touched[touched > 0]) & (away_mm <= SHAFT_REACH_MM)
+        names = set(solid[near].tolist())
+        names |= {name for name, (x, y) in fed if float(np.hypot(c - x, r - y).min()) * work_mm <= DEPOSIT_REACH_MM}
         return sorted(names - {0})
 
     def become(

@@ -54,6 +54,9 @@ TIP_REACH_MM: Final = 5.0
 """Cement leaves a needle within its bevel and the blur of where the tip was measured."""
 DEPOSIT_REACH_MM: Final = 10.0
 """A run of cement may be lost in noise or behind a shaft for this long and be seen again."""
+APART_SIGMA: Final = 7.0
+"""What is apart from its deposit must be so significant somewhere, or grow: over a case of minutes noise comes to six
+now and then, and the least fault of a baseline does where it is thick."""
 BORNE_OUT_SHARE: Final = 0.5
 """On a pulse by itself cement shows as thick as on the average of those before, growth aside, and noise not at all:
 half way between lies the likelier of the two."""
@@ -186,11 +189,12 @@ def _evident(outlines: Mask, standing: Mask, z: Density, thick_mm: Density, work
     """
     n, pieces, stats, _ = cv2.connectedComponentsWithStats(outlines, connectivity=8)
     area_mm2 = stats[:, cv2.CC_STAT_AREA] * work_mm**2
-    least_mm = np.full(n, APART_MM, np.float32)
+    least_mm, least_sigma = np.full(n, APART_MM, np.float32), np.full(n, SEED_SIGMA, np.float32)
     if standing.any():
-        least_mm[:] = np.where(area_mm2 >= PLAIN_AREA_MM2, 1.0, NEAR_MM)
-        least_mm[pieces[standing > 0]] = APART_MM
-    seeds = pieces[(z > SEED_SIGMA) & (thick_mm > least_mm[pieces])]
+        least_mm[:], least_sigma[:] = np.where(area_mm2 >= PLAIN_AREA_MM2, 1.0, NEAR_MM), APART_SIGMA
+        known = pieces[standing > 0]
+        least_mm[known], least_sigma[known] = APART_MM, SEED_SIGMA
+    seeds = pieces[(z > least_sigma[pieces]) & (thick_mm > least_mm[pieces])]
     counts = (np.bincount(seeds, minlength=n) > 0) & (area_mm2 >= LEAST_AREA_MM2)
     counts[0] = False
     return np.where(counts[pieces], outlines, 0).astype(np.uint8)
