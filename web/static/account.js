@@ -1,0 +1,64 @@
+// Who looks at this page, told in its footer, with a way to log out and in again. `data-role` on the body says what the
+// log-in may do: "viewer", "operator", or "none" while nobody is logged in.
+
+/** The code that the live line closes with where nobody is logged in any more. */
+export const LOGGED_OUT = 4401;
+
+/** @typedef {{account: string | null, role: "viewer" | "operator"}} Me */
+
+export class Account {
+  /** @param {HTMLElement} place where it is told */
+  constructor(place) {
+    this.loggedOut = false;
+    this.place = place;
+    void this.ask();
+  }
+
+  /**
+   * The live line has closed, or works again.
+   * @param {boolean} loggedOut whether it closed because nobody is logged in
+   */
+  note(loggedOut) {
+    if (loggedOut === this.loggedOut) return;
+    this.loggedOut = loggedOut;
+    if (loggedOut) this.show(null);
+    else void this.ask();
+  }
+
+  async ask() {
+    const answer = await fetch("me").catch(() => null);
+    if (answer === null) return;
+    this.show(answer.ok ? await answer.json() : null);
+  }
+
+  /** @param {Me | null} me */
+  show(me) {
+    document.body.dataset.role = me?.role ?? "none";
+    const words = document.createElement("span");
+    words.id = "account-words";
+    if (me === null) {
+      words.textContent = "Logged out. ";
+      const link = document.createElement("a");
+      link.id = "log-in";
+      link.href = `login.html?next=${encodeURIComponent(location.pathname.slice(1))}`;
+      link.textContent = "Log in";
+      this.place.replaceChildren(words, link);
+    } else if (me.account === null) {
+      // On the service's own machine nobody logs in, and nobody is told of it.
+      this.place.replaceChildren();
+    } else {
+      words.textContent = `${me.account} ${me.role === "operator" ? "may give orders" : "sees only"}`;
+      const button = document.createElement("button");
+      button.id = "log-out";
+      button.type = "button";
+      button.textContent = "Log out";
+      button.addEventListener("click", () => void this.logOut());
+      this.place.replaceChildren(words, button);
+    }
+  }
+
+  async logOut() {
+    const answer = await fetch("logout", { method: "POST" }).catch(() => null);
+    if (answer?.ok) this.note(true);
+  }
+}
