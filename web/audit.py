@@ -118,7 +118,7 @@ class Audit:
             return
         try:
             if self._file >= 0 and os.fstat(self._file).st_nlink == 0:
-                # Somebody has deleted it. What is done from now on is kept all the same, in one that says where it begins.
+                # Somebody has deleted it: what is done from now on is kept in one that says where it begins.
                 os.close(self._file)
                 self._file = -1
             if self._file < 0:

@@ -87,7 +87,7 @@ class Sessions:
             self._of(hash_, "", touch=False)
         own = [hash_ for hash_, session in self._sessions.items() if session.account == account.name]
         own.sort(key=lambda hash_: self._sessions[hash_].seen_s)
-        for hash_ in own[: len(own) + 1 - MOST_PER_ACCOUNT]:
+        for hash_ in own[: max(0, len(own) + 1 - MOST_PER_ACCOUNT)]:
             del self._sessions[hash_]
         secret = secrets.token_urlsafe(32)
         now = self._clock()
