@@ -12,7 +12,6 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -164,12 +163,13 @@ class Access:
                     return serving.result()
             serving.cancel()
             await asyncio.wait({serving})
+            if not serving.cancelled():
+                return serving.result()
             if opened:
                 await send({"type": "websocket.close", "code": LOGGED_OUT_CODE, "reason": "logged out"})
         finally:
             serving.cancel()
-            with suppress(asyncio.CancelledError):
-                await serving
+            await asyncio.gather(serving, return_exceptions=True)
 
     def _noted(self, who: Who, scope: Scope, send: Send) -> Send:
         """``send`` that notes what a request came to before its answer begins."""
