@@ -39,13 +39,11 @@ HEADERS = {
         "camera=(), microphone=(), geolocation=(), display-capture=(), usb=(), serial=(), hid=(), bluetooth=(), "
         "midi=(), payment=(), fullscreen=(self), screen-wake-lock=(self), autoplay=(self)"
     ),
-    # A page that is older than the service must not be shown.
-    "Cache-Control": "no-cache",
 }
 HSTS = "max-age=31536000"
 
 STRANGERS_MAY_SEE = frozenset(
-    {"/healthy", "/login.html", "/login.js", "/login.css", "/theme.css", "/favicon.svg", "/favicon.ico"}
+    {"/healthy", "/me", "/login.html", "/login.js", "/login.css", "/theme.css", "/favicon.svg", "/favicon.ico"}
 )
 STRANGERS_MAY_DO = frozenset({"/login", "/logout"})
 OWN_PAGE = re.compile(r"/[a-z0-9-]+\.html")
@@ -192,6 +190,8 @@ class Access:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
+                # A page that is older than the service must not be shown, nor one that was left by logging out.
+                headers.setdefault("Cache-Control", "no-cache" if self._accounts is None else "no-store")
                 if self._tls:
                     headers.setdefault("Strict-Transport-Security", HSTS)
             await send(message)

@@ -89,9 +89,13 @@ class LogIn:
         self.router.add_api_route("/logout", self.log_out, methods=["POST"])
 
     async def me(self, request: Request) -> JSONResponse:
-        """Who asks: ``{"account": NAME | null, "role": "viewer" | "operator"}``; null where nobody logs in here."""
-        who: Who = request.state.who
-        return _unkept({"account": None if self._accounts is None else who.name, "role": who.role.value})
+        """Who asks: ``{"account": NAME, "role": "viewer" | "operator"}``.
+
+        Both are null for a stranger. ``account`` alone is null where nobody logs in.
+        """
+        who: Who | None = request.state.who
+        account = None if who is None or self._accounts is None else who.name
+        return _unkept({"account": account, "role": None if who is None else who.role.value})
 
     async def log_in(self, request: Request) -> Response:
         """Begin a session: 200 and its cookie, 401, or 429 with ``wait_s``."""

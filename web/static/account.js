@@ -4,7 +4,10 @@
 /** The code that the live line closes with where nobody is logged in any more. */
 export const LOGGED_OUT = 4401;
 
-/** @typedef {{account: string | null, role: "viewer" | "operator"}} Me */
+// And back to this page.
+const LOG_IN = `login.html?next=${encodeURIComponent(location.pathname.slice(1))}`;
+
+/** @typedef {{account: string | null, role: "viewer" | "operator" | null}} Me */
 
 export class Account {
   /** @param {HTMLElement} place where it is told */
@@ -21,26 +24,26 @@ export class Account {
   note(loggedOut) {
     if (loggedOut === this.loggedOut) return;
     this.loggedOut = loggedOut;
-    if (loggedOut) this.show(null);
+    if (loggedOut) this.show({ account: null, role: null });
     else void this.ask();
   }
 
   async ask() {
     const answer = await fetch("me").catch(() => null);
-    if (answer === null) return;
-    this.show(answer.ok ? await answer.json() : null);
+    // Without an answer the live line tells what is wrong.
+    if (answer?.ok) this.show(await answer.json());
   }
 
-  /** @param {Me | null} me */
+  /** @param {Me} me */
   show(me) {
-    document.body.dataset.role = me?.role ?? "none";
+    document.body.dataset.role = me.role ?? "none";
     const words = document.createElement("span");
     words.id = "account-words";
-    if (me === null) {
+    if (me.role === null) {
       words.textContent = "Logged out. ";
       const link = document.createElement("a");
       link.id = "log-in";
-      link.href = `login.html?next=${encodeURIComponent(location.pathname.slice(1))}`;
+      link.href = LOG_IN;
       link.textContent = "Log in";
       this.place.replaceChildren(words, link);
     } else if (me.account === null) {
@@ -59,6 +62,7 @@ export class Account {
 
   async logOut() {
     const answer = await fetch("logout", { method: "POST" }).catch(() => null);
-    if (answer?.ok) this.note(true);
+    // A fresh page: nothing of the patient is left on it, and nothing sounds any more.
+    if (answer?.ok) location.assign(LOG_IN);
   }
 }

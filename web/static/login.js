@@ -12,7 +12,15 @@ for (const form of document.querySelectorAll("form")) {
   });
 }
 // Who is logged in already came here by a link or the back button.
-if ((await fetch("me").catch(() => null))?.ok) goOn();
+if (await isLoggedIn()) goOn();
+
+async function isLoggedIn() {
+  try {
+    return (await (await fetch("me")).json()).role !== null;
+  } catch {
+    return false;
+  }
+}
 
 /** @param {HTMLFormElement} form */
 async function logIn(form) {

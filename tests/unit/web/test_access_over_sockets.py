@@ -174,10 +174,10 @@ def test_healthy_says_whether_the_log_is_kept_and_the_accounts_are_read(ward: Wa
     assert (state["audit_log"], state["accounts"]) == ("kept", "read")
     good = ward.accounts.read_bytes()
     ward.accounts.write_text("{", encoding="utf-8")
-    ward.ask("me", Authorization="Bearer x")
+    ward.ask("styles.json", Authorization="Bearer x")
     assert json.loads(ward.ask("healthy")[2])["accounts"] == "changed, and cannot be read"
     ward.accounts.write_bytes(good)
-    ward.ask("me", Authorization="Bearer x")
+    ward.ask("styles.json", Authorization="Bearer x")
     assert json.loads(ward.ask("healthy")[2])["accounts"] == "read"
 
 
