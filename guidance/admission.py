@@ -38,7 +38,7 @@ class Admission:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise AdmissionError("the dashboard: expected --tls-cert and --tls-key together")
         if self.tls_cert is not None and self.tls_key is not None:
-            _check_pair(self.tls_cert, self.tls_key)
+            check_pair(self.tls_cert, self.tls_key)
         elif not is_loopback(host) and not self.plain_http:
             raise AdmissionError(
                 f"the dashboard on {host}: expected --tls-cert and --tls-key: passwords and pictures would cross the "
@@ -55,7 +55,7 @@ class Admission:
         return [word for name, file in named.items() if file is not None for word in (name, str(file))]
 
 
-def _check_pair(cert: Path, key: Path) -> None:
+def check_pair(cert: Path, key: Path) -> None:
     """Raise AdmissionError naming the file that no TLS can be spoken with."""
     for file in (cert, key):
         try:

@@ -2,9 +2,11 @@
 
 import argparse
 import asyncio
+import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +15,16 @@ from pathlib import Path
 import uvicorn
 
 from guidance.accounts import AccountsError, KnownAccounts
-from guidance.admission import Admission, AdmissionError
+from guidance.admission import Admission, AdmissionError, check_pair
 from guidance.bus.keys import KeysError, client_keys
 from guidance.bus.messages import Endpoints
 from web.access import Access
 from web.app import Admitted, create_app
+
+log = logging.getLogger(__name__)
+
+RENEWED_S = 5.0
+"""How soon a renewed certificate is found."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -76,6 +83,7 @@ async def _serve(listening: socket.socket, lifeline: int, app: Access, admission
         ws_max_size=4096,  # a page says "ack", or gives an order
         timeout_graceful_shutdown=1,
     )
+    config.load()
     server = _Server(config)
     loop = asyncio.get_running_loop()
 
@@ -89,8 +97,49 @@ async def _serve(listening: socket.socket, lifeline: int, app: Access, admission
 
     loop.add_reader(lifeline, read_lifeline)
     loop.add_signal_handler(signal.SIGTERM, stop)
-    with listening:
-        await server.serve(sockets=[listening])
+    renewing = asyncio.create_task(_renew(config.ssl, admission))
+    try:
+        with listening:
+            await server.serve(sockets=[listening])
+    finally:
+        renewing.cancel()
+
+
+async def _renew(context: ssl.SSLContext | None, admission: Admission) -> None:
+    """Take up a renewed certificate for connections that begin from then on; those that are open stay so."""
+    cert, key = admission.tls_cert, admission.tls_key
+    if context is None or cert is None or key is None:
+        return
+    used = _stamps(cert, key)
+    told = used
+    while True:
+        await asyncio.sleep(RENEWED_S)
+        found = _stamps(cert, key)
+        if found == used:
+            continue
+        try:
+            # First in a context of its own: half of a new pair would spoil the one that is in use.
+            check_pair(cert, key)
+            context.load_cert_chain(cert, key)
+            used = found
+        except (AdmissionError, OSError) as error:
+            # Two files are not written at the same moment, so that the next look may find a pair.
+            if found != told:
+                log.error("%s; the certificate before it stays in use", error)
+            told = found
+
+
+def _stamps(*files: Path) -> list[tuple[int, ...] | None]:
+    """What changes when a file does; None where there is none."""
+    found: list[tuple[int, ...] | None] = []
+    for file in files:
+        try:
+            status = file.stat()
+        except OSError:
+            found.append(None)
+        else:
+            found.append((status.st_ino, status.st_size, status.st_mtime_ns))
+    return found
 
 
 if __name__ == "__main__":

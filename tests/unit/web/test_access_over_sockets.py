@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from guidance.bus.messages import Acknowledge, Endpoints
 from guidance.service.dashboard import Dashboard as Kept
 from tests.browser.room import Dashboard, FakeService
 from tests.unit.certificates import self_signed
+from web.__main__ import RENEWED_S
 from web.access import HEADERS, LOGGED_OUT_CODE
 
 PASSWORD = "correct horse battery"
@@ -42,7 +44,7 @@ class Ward:
         self.audit_log = folder / "alarms.audit.jsonl"
         add_account(self.accounts, "ito", Role.OPERATOR, PASSWORD)
         add_account(self.accounts, "nurse", Role.VIEWER, PASSWORD)
-        cert, key = self_signed(folder)
+        cert, key = self.certificate = self_signed(folder)
         self.trusting = ssl.create_default_context(cafile=str(cert))
         self.dashboard = Dashboard(
             service.endpoints,
@@ -83,6 +85,16 @@ class Ward:
             origin=origin or self.origin,  # type: ignore[arg-type]
             additional_headers=headers,
         )
+
+    def presented(self) -> bytes:
+        """The certificate that a new connection is shown."""
+        anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+        address = "127.0.0.1", int(self.origin.rpartition(":")[2])
+        with socket.create_connection(address, timeout=10) as plain, anybody.wrap_socket(plain) as line:
+            shown = line.getpeercert(binary_form=True)
+        assert shown is not None
+        return shown
 
     def noted(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.audit_log.read_text(encoding="utf-8").splitlines()]
@@ -231,3 +243,21 @@ def test_the_service_sees_that_its_dashboard_answers_over_tls(service: FakeServi
         stopping.set()
         keeping.join()
         kept.close()
+
+
+def test_a_renewed_certificate_is_taken_up_and_open_lines_stay(ward: Ward, tmp_path: Path):
+    cert, key = ward.certificate
+    before = cert.read_bytes(), key.read_bytes()
+    fresh, fresh_key = self_signed(tmp_path)
+    with ward.live(ward.logged_in("ito")) as page:
+        cert.write_bytes(fresh.read_bytes())  # not yet a pair
+        time.sleep(1.2 * RENEWED_S)
+        assert ward.presented() == ssl.PEM_cert_to_DER_cert(before[0].decode())
+        key.write_bytes(fresh_key.read_bytes())
+        deadline_s = time.monotonic() + 10 * RENEWED_S
+        while ward.presented() != ssl.PEM_cert_to_DER_cert(fresh.read_text(encoding="utf-8")):
+            assert time.monotonic() < deadline_s, "not taken up"
+            time.sleep(0.2)
+        page.recv(timeout=10)
+    cert.write_bytes(before[0])
+    key.write_bytes(before[1])
