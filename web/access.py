@@ -36,7 +36,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": (
-        "camera=(), microphone=(), geolocation=(), display-capture=(), usb=(), serial=(), hid=(), bluetooth=(), "
+        "camera=(), microphone=(), geolocation=(), display-capture=(), usb=(), serial=(), hid=(), "
         "midi=(), payment=(), fullscreen=(self), screen-wake-lock=(self), autoplay=(self)"
     ),
 }

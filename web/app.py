@@ -89,7 +89,8 @@ def create_app(endpoints: Endpoints, keys: ClientKeys, guarded: bool = False, ad
 
     @app.get("/healthy")
     async def healthy() -> JSONResponse:
-        state = _health(app.state.board) | {"audit_log": audit.fault or "kept"}
+        kept = "kept" if admitted.audit_log is not None else "not kept"
+        state = _health(app.state.board) | {"audit_log": audit.fault or kept}
         if accounts is not None:
             state["accounts"] = "read" if accounts.fault is None else "changed, and cannot be read"
         return JSONResponse(state, status_code=200 if state["ok"] else 503)

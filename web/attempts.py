@@ -40,17 +40,20 @@ class Attempts:
 
     def wait_s(self, account: str, address: str) -> float:
         """How long to wait before that account may be tried from that address; 0 where it may be now."""
-        place = _place(address)
-        keys = [("address", place)]
-        if (account, place) not in self._homes:
+        keys = [("address", _place(address))]
+        if not self.is_home(account, address):
             keys.append(("account", account))
         return max(0.0, *(self._until_s(key) - self._clock() for key in keys))
+
+    def is_home(self, account: str, address: str) -> bool:
+        """Whether that account has been logged in from there."""
+        return (account, _place(address)) in self._homes
 
     def note_attempt(self, account: str, address: str) -> None:
         """Somebody tries: counts as a failure until it turns out to be none, as many may try at the same moment."""
         place = _place(address)
         self._count(("address", place), FREE_OF_ADDRESS, LONGEST_OF_ADDRESS_S)
-        if (account, place) not in self._homes:
+        if not self.is_home(account, address):
             self._count(("account", account), FREE_OF_ACCOUNT, LONGEST_OF_ACCOUNT_S)
 
     def note_success(self, account: str, address: str) -> None:

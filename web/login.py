@@ -20,7 +20,7 @@ from web.sessions import UNWATCHED_S, Sessions
 
 LONGEST_BODY_BYTES = 4096
 MOST_WAITING = 8
-"""So many passwords wait to be looked at; who comes then is asked to come again."""
+"""So many passwords wait to be looked at; who comes then from where it never logged in is asked to come again."""
 
 NOT_FOUND = "wrong name or password"
 """Said alike whether there is such an account or not."""
@@ -116,7 +116,7 @@ class LogIn:
         wait_s = self._attempts.wait_s(name, address)
         if wait_s > 0:
             return _later(HTTPStatus.TOO_MANY_REQUESTS, "too many attempts", wait_s)
-        if self._check.busy:
+        if self._check.busy and not self._attempts.is_home(name, address):
             return _later(HTTPStatus.SERVICE_UNAVAILABLE, "too many log in at once", 1.0)
         self._attempts.note_attempt(name, address)
         account = await self._account(asked)

@@ -124,7 +124,9 @@ class Sessions:
 
     def _over(self, hash_: str, address: str, why: str) -> None:
         session = self._sessions.pop(hash_)
-        self._audit.note(Who(session.account, Role.VIEWER, address), "session over", why=why)
+        account = self._accounts.now().get(session.account)
+        role = Role.VIEWER if account is None else account.role
+        self._audit.note(Who(session.account, role, address), "session over", why=why)
         self._keep()
 
     def _read(self, file: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Self
 import zmq
 
 from drivers.errors import SourceError
-from guidance.admission import Admission
+from guidance.admission import Admission, AdmissionError
 from guidance.bus.desk import CallSocket, Desk, Gate
 from guidance.bus.keys import ClientKeys, client_keys, local_folder, local_keys
 from guidance.bus.messages import DEAF_AFTER_S, Endpoints
@@ -100,6 +100,8 @@ class Service:
         """Take the ports and the log and start every thread. Raises BusError, KeysError, AlarmLogError, AdmissionError
         and AccountsError, with nothing left behind."""
         self._admission.check(self._address[0])
+        if self._admission.accounts is not None and self._log_path is None:
+            raise AdmissionError("accounts: expected --alarm-log FILE: who did what is noted beside it")
         with ExitStack() as undo:
             undo.callback(self.stop)
             if self._log_path is not None:

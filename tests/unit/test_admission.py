@@ -9,6 +9,9 @@ import pytest
 from guidance.accounts import AccountsError, Role, add_token
 from guidance.admission import Admission, AdmissionError
 from guidance.cli import main
+from guidance.records import CasePlan
+from guidance.service import Service
+from guidance.settings import Settings
 from tests.unit.certificates import self_signed
 
 
@@ -76,6 +79,14 @@ def test_the_command_line_refuses_with_one_line_before_anything_is_opened(capsys
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert "--accounts FILE" in told
+
+
+def test_accounts_come_with_a_log_of_who_did_what(accounts: Path):
+    service = Service(
+        lambda: pytest.fail("opened"), CasePlan(), Settings(), port=0, bus_port=0, admission=Admission(accounts)
+    )
+    with pytest.raises(AdmissionError, match="--alarm-log FILE"):
+        service.start()
 
 
 def test_accounts_are_made_listed_and_removed_from_the_command_line(

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient, WebSocketDenialResponse, WebSocketTestSession
 from starlette.websockets import WebSocketDisconnect
 
+from guidance import accounts
 from guidance.accounts import KnownAccounts, Role, add_account, add_token, remove_account
 from web.access import HEADERS, LOGGED_OUT_CODE, Access
 from web.attempts import FREE_OF_ACCOUNT, Attempts
@@ -103,9 +104,12 @@ class House:
 
 
 @pytest.fixture(autouse=True)
-def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a hash costs is no concern of these tests."""
     monkeypatch.setattr("guidance.accounts._HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    accounts._stand_in.cache_clear()
+    yield
+    accounts._stand_in.cache_clear()
 
 
 def live(client: TestClient, headers: dict[str, str] | None = None) -> WebSocketTestSession:
