@@ -47,7 +47,7 @@ class House:
             known = KnownAccounts(self.accounts)
         audit = Audit(self.audit_log)
         sessions = None if known is None else Sessions(known, audit, None)
-        self.log_in_routes = LogIn(audit, known, sessions, tls, Attempts())
+        self.log_in_routes = LogIn(audit, known, sessions, tls, Attempts(lambda: 0.0))
         self.door = Access(self._application(), audit, known, sessions, tls)
         self._closing = ExitStack()
         self._closing.callback(self.log_in_routes.close)
