@@ -25,7 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, Self
 
-from argon2 import PasswordHasher
+from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -64,6 +64,11 @@ class Account(BaseModel):
     def _has_one_secret(self) -> Self:
         if (self.password is None) == (self.token_sha256 is None):
             raise ValueError("expected either a password's hash or a token's")
+        if self.password is not None:
+            try:
+                extract_parameters(self.password)
+            except InvalidHashError as error:
+                raise ValueError("the password's hash is none of argon2id") from error
         return self
 
     @property
@@ -143,7 +148,7 @@ def has_password(account: Account | None, password: str) -> bool:
     known = None if account is None else account.password
     try:
         return _HASHER.verify(known or stand_in, _normal(password)) and known is not None
-    except (VerificationError, InvalidHashError):
+    except VerificationError:
         return False
 
 

@@ -20,7 +20,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from guidance.accounts import KnownAccounts, Role, account_of_token
+from guidance.accounts import Role, account_of_token
 from guidance.bus.publisher import is_loopback
 from web.audit import ANYBODY, Audit, Who
 from web.sessions import Sessions
@@ -59,17 +59,14 @@ Identify = Callable[[], Who | None]
 
 
 class Access:
-    """The application behind a door. ``sessions`` and ``accounts`` None: everybody on this machine is an operator.
+    """The application behind a door. ``sessions`` None: nobody logs in, everybody on this machine is an operator.
 
-    ``cookie``: the name of the session's. ``tls``: the line is encrypted, so that cookies and origins must be too.
+    ``tls``: the line is encrypted, so that cookies and origins must be too.
     """
 
-    def __init__(
-        self, app: ASGIApp, audit: Audit, accounts: KnownAccounts | None, sessions: Sessions | None, tls: bool
-    ) -> None:
+    def __init__(self, app: ASGIApp, audit: Audit, sessions: Sessions | None, tls: bool) -> None:
         self._app = app
         self._audit = audit
-        self._accounts = accounts
         self._sessions = sessions
         self._tls = tls
 
@@ -97,10 +94,10 @@ class Access:
 
     def _who(self, connection: HTTPConnection) -> Who | None:
         address = address_of(connection)
-        if self._accounts is None or self._sessions is None:
+        if self._sessions is None:
             return Who(ANYBODY, Role.OPERATOR, address)
         if (token := _bearer(connection)) is not None:
-            account = account_of_token(self._accounts.now(), token)
+            account = account_of_token(self._sessions.accounts.now(), token)
             return None if account is None else Who(account.name, account.role, address)
         secret = connection.cookies.get(cookie_name(connection, self._tls))
         return None if secret is None else self._sessions.who(secret, address)
@@ -175,7 +172,7 @@ class Access:
         async def noting(message: Message) -> None:
             if message["type"] == "http.response.start":
                 status = message["status"]
-                error = None if status < HTTPStatus.BAD_REQUEST else HTTPStatus(status).phrase
+                error = None if status < HTTPStatus.BAD_REQUEST else f"status {status}"
                 self._audit.note(who, "request", method=scope["method"], path=scope["path"][:200], error=error)
             await send(message)
 
@@ -191,7 +188,7 @@ class Access:
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
                 # A page that is older than the service must not be shown, nor one that was left by logging out.
-                headers.setdefault("Cache-Control", "no-cache" if self._accounts is None else "no-store")
+                headers.setdefault("Cache-Control", "no-cache" if self._sessions is None else "no-store")
                 if self._tls:
                     headers.setdefault("Strict-Transport-Security", HSTS)
             await send(message)
@@ -203,9 +200,7 @@ class Access:
 
         A page from elsewhere may have a name of its own made to mean this machine: it would be of the same origin.
         """
-        if self._accounts is not None:
-            return True
-        return is_loopback(_host(connection)[0])
+        return self._sessions is not None or is_loopback(_host(connection)[0])
 
     def _is_of_own_page(self, connection: HTTPConnection) -> bool:
         """Whether what changes something comes from a page of this service, or from a program that is no browser."""

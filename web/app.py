@@ -56,7 +56,7 @@ def create_app(endpoints: Endpoints, keys: ClientKeys, guarded: bool = False, ad
     audit = Audit(admitted.audit_log)
     accounts = admitted.accounts
     sessions = None if accounts is None else Sessions(accounts, audit, admitted.sessions)
-    log_in = LogIn(audit, accounts, sessions, admitted.tls, Attempts())
+    log_in = LogIn(audit, sessions, admitted.tls, Attempts())
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -83,7 +83,6 @@ def create_app(endpoints: Endpoints, keys: ClientKeys, guarded: bool = False, ad
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     app = FastAPI(title="fluoroguide", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-
     app.state.audit = audit
     app.include_router(log_in.router)
 
@@ -105,7 +104,7 @@ def create_app(endpoints: Endpoints, keys: ClientKeys, guarded: bool = False, ad
         await Viewer(websocket, app.state.board, orders).serve()
 
     app.mount("/", StaticFiles(directory=STATIC, html=True))
-    return Access(app, audit, accounts, sessions, admitted.tls)
+    return Access(app, audit, sessions, admitted.tls)
 
 
 def _health(board: Board) -> dict[str, Any]:

@@ -72,13 +72,10 @@ class PasswordCheck:
 
 
 class LogIn:
-    """The routes. ``accounts`` and ``sessions`` None: nobody logs in, as everybody on this machine is an operator."""
+    """The routes. ``sessions`` None: nobody logs in, everybody on this machine is an operator."""
 
-    def __init__(
-        self, audit: Audit, accounts: KnownAccounts | None, sessions: Sessions | None, tls: bool, attempts: Attempts
-    ) -> None:
+    def __init__(self, audit: Audit, sessions: Sessions | None, tls: bool, attempts: Attempts) -> None:
         self._audit = audit
-        self._accounts = accounts
         self._sessions = sessions
         self._tls = tls
         self._attempts = attempts
@@ -94,12 +91,12 @@ class LogIn:
         Both are null for a stranger. ``account`` alone is null where nobody logs in.
         """
         who: Who | None = request.state.who
-        account = None if who is None or self._accounts is None else who.name
+        account = None if who is None or self._sessions is None else who.name
         return _unkept({"account": account, "role": None if who is None else who.role.value})
 
     async def log_in(self, request: Request) -> Response:
         """Begin a session: 200 and its cookie, 401, or 429 with ``wait_s``."""
-        if self._accounts is None or self._sessions is None:
+        if self._sessions is None:
             return _unkept({"error": "nobody logs in here"}, HTTPStatus.NOT_FOUND)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             return _unkept({"error": "expected JSON"}, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
@@ -119,10 +116,11 @@ class LogIn:
         if self._check.busy and not self._attempts.is_home(name, address):
             return _later(HTTPStatus.SERVICE_UNAVAILABLE, "too many log in at once", 1.0)
         self._attempts.note_attempt(name, address)
-        account = await self._account(asked)
+        accounts = self._sessions.accounts
+        account = await self._account(accounts, asked)
         if account is None:
             # Some type their password where their name belongs: only a name that is one gets into the log.
-            known = name if name in self._accounts.now() else None
+            known = name if name in accounts.now() else None
             self._audit.note_stranger(address, "failed log-in", account=known)
             return _unkept({"error": NOT_FOUND}, HTTPStatus.UNAUTHORIZED)
         self._attempts.note_success(name, address)
@@ -146,15 +144,14 @@ class LogIn:
         """End the thread that looks at passwords."""
         self._check.close()
 
-    async def _account(self, asked: PasswordLogIn | TokenLogIn) -> Account | None:
-        assert self._accounts is not None
+    async def _account(self, accounts: KnownAccounts, asked: PasswordLogIn | TokenLogIn) -> Account | None:
         if isinstance(asked, TokenLogIn):
-            return account_of_token(self._accounts.now(), asked.token)
-        account = self._accounts.now().get(asked.name)
+            return account_of_token(accounts.now(), asked.token)
+        account = accounts.now().get(asked.name)
         if not await self._check.fits(account, asked.password):
             return None
         # It may have been removed or changed meanwhile.
-        return account if account == self._accounts.now().get(asked.name) else None
+        return account if account == accounts.now().get(asked.name) else None
 
     def _begin(self, request: Request, sessions: Sessions, account: Account) -> Response:
         name = cookie_name(request, self._tls)

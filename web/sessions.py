@@ -72,7 +72,7 @@ class Sessions:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._accounts = accounts
+        self.accounts = accounts
         self._audit = audit
         self._file = file
         self._clock = clock
@@ -108,7 +108,7 @@ class Sessions:
         session = self._sessions.get(hash_)
         if session is None:
             return None
-        account = self._accounts.now().get(session.account)
+        account = self.accounts.now().get(session.account)
         now = self._clock()
         if account is None or account.fingerprint != session.granted:
             self._over(hash_, address, "the account was removed or changed")
@@ -124,7 +124,7 @@ class Sessions:
 
     def _over(self, hash_: str, address: str, why: str) -> None:
         session = self._sessions.pop(hash_)
-        account = self._accounts.now().get(session.account)
+        account = self.accounts.now().get(session.account)
         role = Role.VIEWER if account is None else account.role
         self._audit.note(Who(session.account, role, address), "session over", why=why)
         self._keep()

@@ -124,6 +124,10 @@ def test_an_account_is_not_overwritten_by_another_of_its_name(file: Path):
         ('{"schema": 1, "accounts": [{"name": "a", "role": "boss", "token_sha256": "%s"}]}' % ("0" * 64), "role"),
         ('{"schema": 1, "accounts": [{"name": "a", "role": "viewer"}]}', "password's hash or a token's"),
         ('{"schema": 1, "accounts": [{"name": "a", "role": "viewer", "password": "plain"}]}', "password"),
+        (
+            '{"schema": 1, "accounts": [{"name": "a", "role": "viewer", "password": "$argon2id$cut"}]}',
+            "none of argon2id",
+        ),
     ],
 )
 def test_a_file_that_is_none_is_told_with_the_place_in_it(tmp_path: Path, written: str, words: str):

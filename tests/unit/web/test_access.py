@@ -47,8 +47,8 @@ class House:
             known = KnownAccounts(self.accounts)
         audit = Audit(self.audit_log)
         sessions = None if known is None else Sessions(known, audit, None)
-        self.log_in_routes = LogIn(audit, known, sessions, tls, Attempts(lambda: 0.0))
-        self.door = Access(self._application(), audit, known, sessions, tls)
+        self.log_in_routes = LogIn(audit, sessions, tls, Attempts(lambda: 0.0))
+        self.door = Access(self._application(), audit, sessions, tls)
         self._closing = ExitStack()
         self._closing.callback(self.log_in_routes.close)
         self._closing.enter_context(audit)
@@ -270,6 +270,8 @@ def test_whoever_logs_out_is_out_also_by_a_copy_of_the_cookie(house: House):
         (b"\xff", "application/json", 400),
         (b"[" * 4000, "application/json", 400),
         (b'{"name": "ito"}', "application/json", 400),
+        (b'{"token": "wall~\\ud800"}', "application/json", 400),
+        (b'{"name": "ito", "password": "\\ud800"}', "application/json", 400),
         (b'{"name": ["ito"], "password": {"$ne": ""}}', "application/json", 400),
         (b'{"name": "ito", "password": "x", "role": "operator"}', "application/json", 400),
         (b" " * (LONGEST_BODY_BYTES + 1), "application/json", 413),
