@@ -21,8 +21,10 @@ ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 NUMBA_CACHE_DIR=/kernels
 USER fluoroguide
 WORKDIR /home/fluoroguide
 EXPOSE 8000
+# With --tls-cert: -e HEALTHY=https://127.0.0.1:8000/healthy
+ENV HEALTHY=http://127.0.0.1:8000/healthy
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s \
-    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/healthy', timeout=2)"]
+    CMD ["python", "-c", "import os, ssl, urllib.request as r; r.urlopen(os.environ['HEALTHY'], timeout=2, context=ssl._create_unverified_context())"]
 # As it is, nobody logs in, so that it is reached on its own machine alone: `docker run --network host fluoroguide`.
 # For others give it accounts, and TLS or something in front of it that speaks it (docs/access.md). The alarm log lies in
 # /home/fluoroguide/.local/state: mount a volume there to keep it.

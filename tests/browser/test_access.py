@@ -151,6 +151,15 @@ def test_an_operator_acknowledges_in_their_own_name(page: Chrome, service: FakeS
     ]
 
 
+def test_an_operator_takes_over_from_a_viewer_without_a_moment_logged_out(page: Chrome):
+    log_in(page, "nurse")
+    wait_for(page, "account", "nurse sees only")
+    page.find_element(By.ID, "log-in").click()
+    wait_until(page, lambda: page.find_elements(By.ID, "by-password"))
+    log_in(page, "ito")
+    wait_for(page, "account", "ito may give orders")
+
+
 def test_logging_out_leaves_nothing_of_the_patient_on_the_screen(page: Chrome, ward: Ward):
     log_in(page, "ito")
     wait_for(page, "state", "LIVE")

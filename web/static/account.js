@@ -4,8 +4,8 @@
 /** The code that the live line closes with where nobody is logged in any more. */
 export const LOGGED_OUT = 4401;
 
-// And back to this page.
-const LOG_IN = `login.html?next=${encodeURIComponent(location.pathname.slice(1))}`;
+// And back to this page; asked for on purpose, also by somebody who is logged in.
+const LOG_IN = `login.html?anew&next=${encodeURIComponent(location.pathname.slice(1))}`;
 
 /** @typedef {{account: string | null, role: "viewer" | "operator" | null}} Me */
 
@@ -37,27 +37,25 @@ export class Account {
   /** @param {Me} me */
   show(me) {
     document.body.dataset.role = me.role ?? "none";
-    const words = document.createElement("span");
-    words.id = "account-words";
     if (me.role === null) {
-      words.textContent = "Logged out. ";
-      const link = document.createElement("a");
-      link.id = "log-in";
-      link.href = LOG_IN;
-      link.textContent = "Log in";
-      this.place.replaceChildren(words, link);
+      this.place.replaceChildren("Logged out.", logInLink("Log in"));
     } else if (me.account === null) {
       // On the service's own machine nobody logs in, and nobody is told of it.
       this.place.replaceChildren();
+    } else if (me.role === "viewer") {
+      this.place.replaceChildren(`${me.account} sees only`, logInLink("Log in as operator"), this.logOutButton());
     } else {
-      words.textContent = `${me.account} ${me.role === "operator" ? "may give orders" : "sees only"}`;
-      const button = document.createElement("button");
-      button.id = "log-out";
-      button.type = "button";
-      button.textContent = "Log out";
-      button.addEventListener("click", () => void this.logOut());
-      this.place.replaceChildren(words, button);
+      this.place.replaceChildren(`${me.account} may give orders`, this.logOutButton());
     }
+  }
+
+  logOutButton() {
+    const button = document.createElement("button");
+    button.id = "log-out";
+    button.type = "button";
+    button.textContent = "Log out";
+    button.addEventListener("click", () => void this.logOut());
+    return button;
   }
 
   async logOut() {
@@ -65,4 +63,13 @@ export class Account {
     // A fresh page: nothing of the patient is left on it, and nothing sounds any more.
     if (answer?.ok) location.assign(LOG_IN);
   }
+}
+
+/** @param {string} words */
+function logInLink(words) {
+  const link = document.createElement("a");
+  link.id = "log-in";
+  link.href = LOG_IN;
+  link.textContent = words;
+  return link;
 }

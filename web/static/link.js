@@ -1,11 +1,11 @@
 // The live line to the server: messages in, acknowledgements and orders out, and back again when it breaks.
 
+import { LOGGED_OUT } from "./account.js";
+
 /**
  * @typedef {{deaf: boolean, lost: number, health: any, audio: any, alerts: any[], changes: any[],
  *            age_ms?: number, picture?: any, jpeg: Uint8Array}} LiveMessage
  */
-
-import { LOGGED_OUT } from "./account.js";
 
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 4000;

@@ -1,8 +1,11 @@
 // Logs in by a name and its password, or by a token; then on to the page that was asked for.
 
+export {};
+
 // Another page of this service and nothing else: what stands in the address may come from anybody.
 const OWN_PAGE = /^[a-z0-9-]+\.html$/;
 
+const asked = new URLSearchParams(location.search);
 const said = /** @type {HTMLElement} */ (document.getElementById("said"));
 
 for (const form of document.querySelectorAll("form")) {
@@ -11,8 +14,8 @@ for (const form of document.querySelectorAll("form")) {
     void logIn(form);
   });
 }
-// Who is logged in already came here by a link or the back button.
-if (await isLoggedIn()) goOn();
+// Who is logged in already was sent here by a link from elsewhere, which brings no cookie; a page's own says "anew".
+if (!asked.has("anew") && (await isLoggedIn())) goOn();
 
 async function isLoggedIn() {
   try {
@@ -50,7 +53,7 @@ async function logIn(form) {
 }
 
 function goOn() {
-  const next = new URLSearchParams(location.search).get("next") ?? "";
+  const next = asked.get("next") ?? "";
   location.replace(OWN_PAGE.test(next) ? next : "./");
 }
 
