@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from getpass import getpass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import guidance
 from drivers.errors import SourceError
 from drivers.frame import FrameSource, SourceInfo
 from drivers.sources import open_source
+from guidance.accounts import AccountsError, Role, add_account, add_token, read_accounts, remove_account, require_new
+from guidance.admission import Admission, AdmissionError
 from guidance.bus.keys import KeysError, client_keys, make_keys
 from guidance.bus.publisher import BusError
 from guidance.casebook.alarm_log import AlarmLogError, default_path
@@ -34,6 +37,8 @@ UNUSABLE = (
     OutputError,
     BusError,
     KeysError,
+    AccountsError,
+    AdmissionError,
     AlarmLogError,
     CaseError,
     ScenarioError,
@@ -120,6 +125,14 @@ def _parser() -> argparse.ArgumentParser:
         "--client", action="append", default=[], metavar="NAME", help="let in; may be given several times"
     )
 
+    accounts = command("accounts", _accounts, "say who may open the dashboard, and who may give orders")
+    accounts.add_argument("file", type=Path, metavar="FILE", help="where they are kept: no password is in it")
+    accounts.add_argument("--remove", metavar="NAME", help="let nobody in under that name, from this moment on")
+    added = accounts.add_mutually_exclusive_group()
+    added.add_argument("--add", metavar="NAME", help="a person, by a password that is asked for or read from stdin")
+    added.add_argument("--token", metavar="NAME", help="a program or wall screen, by a token that is printed once")
+    accounts.add_argument("--role", choices=[role.value for role in Role], help="may see, or may give orders as well")
+
     devices = command("devices", _devices, "list grabbers")
     devices.add_argument("--json", action="store_true", help="print JSON")
 
@@ -134,9 +147,12 @@ def _add_service_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address of the dashboard (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port of the dashboard (default: %(default)s)")
     parser.add_argument(
-        "--remote-orders",
-        action="store_true",
-        help="take orders from dashboards on other machines too: no password yet",
+        "--accounts", type=Path, metavar="FILE", help="who may open the dashboard: needed beyond this machine"
+    )
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="the dashboard's certificate, PEM")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="the certificate's key, PEM")
+    parser.add_argument(
+        "--plain-http", action="store_true", help="beyond this machine without TLS: what is in front of it speaks it"
     )
     parser.add_argument("--bus-host", default="127.0.0.1", help="address of the bus (default: %(default)s)")
     parser.add_argument("--bus-port", type=int, default=5570, help="port of the bus, which uses the next three as well")
@@ -158,6 +174,8 @@ def _serve(options: argparse.Namespace) -> int:
 def _run_service(options: argparse.Namespace, spec: str, plan: Path | None, loop: bool) -> int:
     from guidance.service import run_service
 
+    admission = Admission(options.accounts, options.tls_cert, options.tls_key, options.plain_http)
+    admission.check(options.host)
     settings = load_settings(options.settings)
     with _open(spec) as source:
         case_plan = _plan_for(source, spec, plan)
@@ -167,7 +185,7 @@ def _run_service(options: argparse.Namespace, spec: str, plan: Path | None, loop
         settings,
         host=options.host,
         port=options.port,
-        remote_orders=options.remote_orders,
+        admission=admission,
         bus_host=options.bus_host,
         bus_port=options.bus_port,
         keys=options.keys,
@@ -253,6 +271,33 @@ def _keys(options: argparse.Namespace) -> int:
     for file in make_keys(options.folder, options.client):
         print(file)
     return 0
+
+
+def _accounts(options: argparse.Namespace) -> int:
+    added = options.add or options.token
+    if (added is None) != (options.role is None):
+        raise AccountsError("accounts: expected --role with --add or --token, and only with them")
+    if options.remove is not None:
+        remove_account(options.file, options.remove)
+    if options.add is not None:
+        require_new(options.file, options.add)
+        add_account(options.file, options.add, Role(options.role), _new_password(options.add))
+    elif options.token is not None:
+        print(add_token(options.file, options.token, Role(options.role)))
+    elif options.remove is None:
+        for account in read_accounts(options.file).values():
+            print(f"{account.name:32} {account.role:9} {'password' if account.password else 'token'}")
+    return 0
+
+
+def _new_password(name: str) -> str:
+    """Asked for twice on a terminal; the first line of what comes in otherwise."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    password = getpass(f"Password of {name}: ")
+    if getpass("Once more: ") != password:
+        raise AccountsError(f"the password of {name}: the two differ; expected the same twice")
+    return password
 
 
 def _devices(options: argparse.Namespace) -> int:

@@ -1,59 +1,79 @@
 """The dashboard's web application: a page, its live line, and an honest word on its own health."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request, Response, WebSocket
+from fastapi import FastAPI, WebSocket
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
+from guidance.accounts import KnownAccounts
 from guidance.bus.commands import AsyncCommander
 from guidance.bus.keys import ClientKeys
 from guidance.bus.messages import Endpoints
 from guidance.bus.subscriber import AsyncSubscriber
 from guidance.overlay import look_json
-from web.live import TICK_S, Board, PageOrders, Viewer, is_of_this_machine, same_origin
+from web.access import Access
+from web.attempts import Attempts
+from web.audit import Audit
+from web.live import TICK_S, Board, Viewer
+from web.login import LogIn, identify_of
+from web.orders import OrderDesk, PageOrders
+from web.sessions import Sessions
 
 STATIC = Path(__file__).parent / "static"
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    # A page that is older than the service must not be shown.
-    "Cache-Control": "no-cache",
-}
-
 NAME = "dashboard"
+SYNC_S = 0.25
 
 
-def create_app(endpoints: Endpoints, keys: ClientKeys, guarded: bool = False, remote_orders: bool = False) -> FastAPI:
-    """The application on the bus's endpoints; it owns its subscriber for as long as it lives.
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Who may come and what is noted of it, see ``guidance.admission``.
 
-    ``keys``: to command with. ``guarded``: to listen with, too. ``remote_orders``: pages that were opened on other
-    machines may give orders.
+    ``accounts``: None where everybody on this machine may. ``sessions``: the file that they outlive the process in.
+    """
+
+    accounts: KnownAccounts | None = None
+    audit_log: Path | None = None
+    sessions: Path | None = None
+    tls: bool = False
+
+
+EVERYBODY = Admitted()
+
+
+def create_app(endpoints: Endpoints, keys: ClientKeys, guarded: bool = False, admitted: Admitted = EVERYBODY) -> Access:
+    """The application on the bus's endpoints behind its door; it owns its subscriber for as long as it lives.
+
+    ``keys``: to command with. ``guarded``: to listen with, too.
     """
     assert endpoints.commands is not None
     commands = endpoints.commands
+    audit = Audit(admitted.audit_log)
+    accounts = admitted.accounts
+    sessions = None if accounts is None else Sessions(accounts, audit, admitted.sessions)
+    log_in = LogIn(audit, sessions, admitted.tls, Attempts())
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with (
+            audit,
+            closing(log_in),
             AsyncSubscriber(endpoints, NAME, keys if guarded else None, pictures=True) as subscriber,
             AsyncCommander(commands, keys, NAME) as commander,
         ):
             board = Board(subscriber.reception)
             app.state.board = board
-            app.state.orders = PageOrders(board, commander)
+            app.state.orders = OrderDesk(board, commander, audit)
             tasks = [
                 asyncio.create_task(_hear_messages(subscriber, board)),
                 asyncio.create_task(_hear_pictures(subscriber, board)),
                 asyncio.create_task(_tick(board)),
+                asyncio.create_task(_keep(audit)),
             ]
             try:
                 yield
@@ -63,16 +83,15 @@ def create_app(endpoints: Endpoints, keys: ClientKeys, guarded: bool = False, re
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     app = FastAPI(title="fluoroguide", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-
-    @app.middleware("http")
-    async def with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        response = await call_next(request)
-        response.headers.update(HEADERS)
-        return response
+    app.state.audit = audit
+    app.include_router(log_in.router)
 
     @app.get("/healthy")
     async def healthy() -> JSONResponse:
-        state = _health(app.state.board)
+        kept = "kept" if admitted.audit_log is not None else "not kept"
+        state = _health(app.state.board) | {"audit_log": audit.fault or kept}
+        if accounts is not None:
+            state["accounts"] = "read" if accounts.fault is None else "changed, and cannot be read"
         return JSONResponse(state, status_code=200 if state["ok"] else 503)
 
     @app.get("/styles.json")
@@ -81,14 +100,11 @@ def create_app(endpoints: Endpoints, keys: ClientKeys, guarded: bool = False, re
 
     @app.websocket("/live")
     async def live(websocket: WebSocket) -> None:
-        if same_origin(websocket):
-            orders = app.state.orders if remote_orders or is_of_this_machine(websocket) else None
-            await Viewer(websocket, app.state.board, orders).serve()
-        else:
-            await websocket.close(1008)
+        orders = PageOrders(app.state.orders, identify_of(websocket))
+        await Viewer(websocket, app.state.board, orders).serve()
 
     app.mount("/", StaticFiles(directory=STATIC, html=True))
-    return app
+    return Access(app, audit, sessions, admitted.tls)
 
 
 def _health(board: Board) -> dict[str, Any]:
@@ -112,6 +128,14 @@ async def _hear_messages(subscriber: AsyncSubscriber, board: Board) -> None:
 async def _hear_pictures(subscriber: AsyncSubscriber, board: Board) -> None:
     async for picture in subscriber.newest_frames():
         board.hear_picture(picture)
+
+
+async def _keep(audit: Audit) -> None:
+    """The audit log reaches the disk, also what could not be written at first."""
+    while True:
+        await asyncio.sleep(SYNC_S)
+        audit.retry()
+        await asyncio.to_thread(audit.sync)
 
 
 async def _tick(board: Board) -> None:

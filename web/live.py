@@ -10,34 +10,25 @@ import asyncio
 import json
 import time
 from collections import deque
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Protocol
 
-from pydantic import TypeAdapter, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from guidance.bus.commands import AsyncCommander
 from guidance.bus.messages import (
     FRAME_TOPIC,
     AlertEnvelope,
-    Command,
     FindingsEnvelope,
     FrameMessage,
     Message,
     SnapshotEnvelope,
 )
-from guidance.bus.publisher import BusError, is_loopback
 from guidance.bus.subscriber import Reception
 from guidance.wire import AlertMessage
-
-_COMMAND: TypeAdapter[Command] = TypeAdapter(Command)
 
 PICTURES_IN_FLIGHT = 2
 """One being drawn while the next one travels; more would only be older."""
 
 CHANGES_KEPT = 20
-
-ELSEWHERE = "orders are taken on the service's own machine, or over the bus with a key"
 
 TICK_S = 0.25
 """How often a viewer hears something even when nothing happens: its proof that the line is alive."""
@@ -114,34 +105,17 @@ class Board:
         return float("inf") if self.picture is None else time.monotonic() - self.picture.header.captured_s
 
 
-class PageOrders:
-    """What a page orders, handed on to the service: one at a time, each with its answer."""
-
-    def __init__(self, board: Board, commander: AsyncCommander) -> None:
-        self._board = board
-        self._commander = commander
-        self._turn = asyncio.Lock()
+class Orders(Protocol):
+    """Who takes what a page orders."""
 
     async def answer(self, words: str) -> str:
-        """The answer to what a page said, as JSON: ``{"error": null}`` where it was obeyed."""
-        try:
-            command = _COMMAND.validate_json(words)
-        except ValidationError:
-            return json.dumps({"error": "the page gave an order that is none"})
-        if self._board.case is None:
-            return json.dumps({"error": "no case has begun"})
-        try:
-            async with self._turn:
-                await self._commander.order(self._board.case, command)
-        except BusError as error:
-            return json.dumps({"error": str(error)})
-        return json.dumps({"error": None})
+        """What became of it, as JSON: ``{"error": null}`` where it was obeyed."""
 
 
 class Viewer:
-    """One open page. ``orders``: who takes what it orders, None where it may not order."""
+    """One open page. ``orders``: who takes what it orders."""
 
-    def __init__(self, websocket: WebSocket, board: Board, orders: PageOrders | None) -> None:
+    def __init__(self, websocket: WebSocket, board: Board, orders: Orders) -> None:
         self._websocket = websocket
         self._board = board
         self._orders = orders
@@ -163,10 +137,8 @@ class Viewer:
                 if words == "ack":
                     self._in_flight = max(0, self._in_flight - 1)
                     self.wake()
-                elif words is not None and self._orders is not None:
-                    await self._websocket.send_text(await self._orders.answer(words))
                 elif words is not None:
-                    await self._websocket.send_text(json.dumps({"error": ELSEWHERE}))
+                    await self._websocket.send_text(await self._orders.answer(words))
         finally:
             self._board.viewers.discard(self)
             telling.cancel()
@@ -186,20 +158,3 @@ class Viewer:
                 await self._websocket.send_bytes(self._board.message(with_picture=fresh))
             except WebSocketDisconnect:
                 return
-
-
-def is_of_this_machine(websocket: WebSocket) -> bool:
-    """Whether the page was opened on the service's own machine, under its own name: nobody else is known by a key.
-
-    The name counts because a page from elsewhere may have a name of its own made to mean this machine.
-    """
-    host = urlsplit(f"//{websocket.headers.get('host', '')}").hostname or ""
-    return websocket.client is not None and is_loopback(websocket.client.host) and is_loopback(host)
-
-
-def same_origin(websocket: WebSocket) -> bool:
-    """Whether the page that opens this socket came from here; a program that is no browser names no origin."""
-    origin = websocket.headers.get("origin")
-    if origin is None:
-        return True
-    return origin in {f"{scheme}://{websocket.headers.get('host')}" for scheme in ("http", "https")}

@@ -5,6 +5,7 @@ import http.client
 import logging
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -27,7 +28,8 @@ class Dashboard:
     being restarted browsers wait instead of being refused. The process ends by itself when the other end of its
     lifeline is closed, which the kernel does however this process ends.
 
-    ``keys``: the folder of the client on this machine. ``options``: further ones of ``web``'s command line.
+    ``keys``: the folder of the client on this machine. ``options``: further ones of ``web``'s command line. ``tls``: it
+    speaks HTTPS.
     """
 
     FIRST_PAUSE_S = 0.25
@@ -47,8 +49,10 @@ class Dashboard:
         keys: Path,
         options: Sequence[str],
         stopping: threading.Event,
+        tls: bool = False,
     ) -> None:
         self._stopping = stopping
+        self._tls = _whoever() if tls else None
         self._listening = _listening_socket(host, port)
         bound_host, bound_port = self._listening.getsockname()[:2]
         # Bound to every address of this machine, it is reached from here by the loopback one.
@@ -79,11 +83,16 @@ class Dashboard:
     def url(self) -> str:
         """What to open in a browser on this machine."""
         host, port = self.address
-        return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"
 
     def answers(self, timeout_s: float) -> bool:
         """Whether the dashboard says that it is healthy."""
-        connection = http.client.HTTPConnection(*self.address, timeout=timeout_s)
+        connection = (
+            http.client.HTTPConnection(*self.address, timeout=timeout_s)
+            if self._tls is None
+            else http.client.HTTPSConnection(*self.address, timeout=timeout_s, context=self._tls)
+        )
         try:
             connection.request("GET", "/healthy")
             return connection.getresponse().status == http.HTTPStatus.OK
@@ -118,6 +127,14 @@ class Dashboard:
         except subprocess.TimeoutExpired:
             process.kill()
         return None
+
+
+def _whoever() -> ssl.SSLContext:
+    """TLS without a look at the certificate: it is for the name of this machine, and our own socket is what answers."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _listening_socket(host: str, port: int) -> socket.socket:

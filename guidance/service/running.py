@@ -17,6 +17,7 @@ from typing import Self
 import zmq
 
 from drivers.errors import SourceError
+from guidance.admission import Admission, AdmissionError
 from guidance.bus.desk import CallSocket, Desk, Gate
 from guidance.bus.keys import ClientKeys, client_keys, local_folder, local_keys
 from guidance.bus.messages import DEAF_AFTER_S, Endpoints
@@ -36,6 +37,8 @@ BUS_PORT = 5570
 """Findings, alerts and health; pictures, snapshots and commands are on the next ports."""
 
 SILENCE = "%s: nothing heard for %g s; is the service running? Beyond its own machine it asks for --keys"
+
+EVERYBODY_HERE = Admission()
 
 STOP_S = 1.5
 """Threads are given this long to end, so that all is over within 2 s."""
@@ -61,7 +64,7 @@ class Service:
         *,
         host: str = "127.0.0.1",
         port: int = 8000,
-        remote_orders: bool = False,
+        admission: Admission = EVERYBODY_HERE,
         bus_host: str = BUS_HOST,
         bus_port: int = BUS_PORT,
         keys: Path | None = None,
@@ -75,7 +78,7 @@ class Service:
         self._plan = plan
         self._settings = settings
         self._address = host, port
-        self._remote_orders = remote_orders
+        self._admission = admission
         self._bus_host = bus_host
         self._bus_port = bus_port
         self._keys = keys
@@ -94,8 +97,11 @@ class Service:
         self._capture = Capture(open_source, loop, pace, self._newest, self.stopping, every)
 
     def start(self) -> None:
-        """Take the ports and the log and start every thread. Raises BusError, KeysError and AlarmLogError, with
-        nothing left behind."""
+        """Take the ports and the log and start every thread. Raises BusError, KeysError, AlarmLogError, AdmissionError
+        and AccountsError, with nothing left behind."""
+        self._admission.check(self._address[0])
+        if self._admission.accounts is not None and self._log_path is None:
+            raise AdmissionError("accounts: expected --alarm-log FILE: who did what is noted beside it")
         with ExitStack() as undo:
             undo.callback(self.stop)
             if self._log_path is not None:
@@ -110,6 +116,7 @@ class Service:
                 self._local,
                 self._dashboard_options(),
                 self.stopping,
+                self._admission.tls,
             )
             self._closing.callback(self.dashboard.close)
 
@@ -163,9 +170,13 @@ class Service:
         return bus, frames, Desk(snapshots, commands, gate, bus.present, orders.give, (bus, frames))
 
     def _dashboard_options(self) -> list[str]:
-        """Whether every socket of the bus asks for keys, and whether pages on other machines may give orders."""
+        """Whether every socket of the bus asks for keys, who is let in, and where it is noted: beside the alarm log."""
         guarded = ["--guarded"] if self._keys is not None else []
-        return guarded + (["--remote-orders"] if self._remote_orders else [])
+        kept = []
+        if self._log_path is not None:
+            kept = ["--audit-log", str(self._log_path.with_suffix(".audit.jsonl"))]
+            kept += ["--sessions", str(self._log_path.with_suffix(".sessions.json"))]
+        return guarded + kept + self._admission.options()
 
     def _until_stopped(self, work: Callable[[], None]) -> Callable[[], None]:
         def loop() -> None:
@@ -238,7 +249,7 @@ def run_service(
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
-    remote_orders: bool = False,
+    admission: Admission = EVERYBODY_HERE,
     bus_host: str = BUS_HOST,
     bus_port: int = BUS_PORT,
     keys: Path | None = None,
@@ -255,7 +266,7 @@ def run_service(
             settings,
             host=host,
             port=port,
-            remote_orders=remote_orders,
+            admission=admission,
             bus_host=bus_host,
             bus_port=bus_port,
             keys=keys,

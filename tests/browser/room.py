@@ -194,12 +194,13 @@ class FakeService:
 
 
 class Dashboard:
-    """The web process on a socket that outlives it, as the service keeps it."""
+    """The web process on a socket that outlives it, as the service keeps it. ``options``: further ones of it."""
 
-    def __init__(self, endpoints: Endpoints, keys: Path) -> None:
-        self._options = ("--keys", str(keys), *(str(endpoint) for endpoint in astuple(endpoints)))
+    def __init__(self, endpoints: Endpoints, keys: Path, *options: str) -> None:
+        self._options = ("--keys", str(keys), *options, *(str(endpoint) for endpoint in astuple(endpoints)))
         self._socket = socket.create_server(("127.0.0.1", 0))
-        self.address = f"http://127.0.0.1:{self._socket.getsockname()[1]}/"
+        scheme = "https" if "--tls-cert" in options else "http"
+        self.address = f"{scheme}://127.0.0.1:{self._socket.getsockname()[1]}/"
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline: int | None = None
 

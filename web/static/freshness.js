@@ -48,11 +48,12 @@ export class Freshness {
 
 /**
  * What stands over the picture, or null while it is live.
- * @param {{silenceMs: number, deaf: boolean, state: string | null, late: boolean, ageMs: number,
+ * @param {{loggedOut: boolean, silenceMs: number, deaf: boolean, state: string | null, late: boolean, ageMs: number,
  *          states: Record<string, {word: string, detail: string}>, inputFault: string | null}} seen
  * @returns {{word: string, detail: string} | null}
  */
 export function coverOf(seen) {
+  if (seen.loggedOut) return { word: "LOGGED OUT", detail: "log in again to see the picture" };
   if (seen.silenceMs > 1000) return { word: "CONNECTION LOST", detail: "the dashboard's server does not answer" };
   if (seen.deaf) return { word: "CONNECTION LOST", detail: "the dashboard does not hear the analysis" };
   if (seen.state === null) return { word: "NO PICTURE", detail: seen.inputFault ?? "none has come yet" };

@@ -1,5 +1,7 @@
 // The live line to the server: messages in, acknowledgements and orders out, and back again when it breaks.
 
+import { LOGGED_OUT } from "./account.js";
+
 /**
  * @typedef {{deaf: boolean, lost: number, health: any, audio: any, alerts: any[], changes: any[],
  *            age_ms?: number, picture?: any, jpeg: Uint8Array}} LiveMessage
@@ -19,6 +21,8 @@ export class Link {
     this.take = take;
     this.answered = answered;
     this.lastHeard = -Infinity;
+    /** Whether the line is closed because nobody is logged in. */
+    this.loggedOut = false;
     this.waitMs = FIRST_WAIT_MS;
     /** @type {WebSocket | null} */
     this.socket = null;
@@ -52,10 +56,14 @@ export class Link {
     socket.onmessage = (event) => {
       this.lastHeard = performance.now();
       this.waitMs = FIRST_WAIT_MS;
+      this.loggedOut = false;
       if (typeof event.data === "string") this.answered(JSON.parse(event.data).error);
       else this.take(unpack(event.data));
     };
-    socket.onclose = () => this.retry(socket);
+    socket.onclose = (event) => {
+      this.loggedOut = event.code === LOGGED_OUT;
+      this.retry(socket);
+    };
   }
 
   /** @param {WebSocket} socket */

@@ -1,5 +1,6 @@
 // Wires the line, the stage and the words together.
 
+import { Account } from "./account.js";
 import { Freshness, coverOf } from "./freshness.js";
 import { Link } from "./link.js";
 import { part, put, showAlerts, showBanner, showFindings, showHistory, showSound } from "./panel.js";
@@ -27,6 +28,7 @@ const stage = new Stage(
 );
 const freshness = new Freshness();
 const sound = new Sound();
+const account = new Account(part("account"));
 /** @typedef {import("./link.js").LiveMessage} LiveMessage */
 /** @type {LiveMessage | null} the newest message of any kind */
 let heard = null;
@@ -96,6 +98,7 @@ function watch() {
   const cover = opening
     ? { word: "CONNECTING", detail: "" }
     : coverOf({
+        loggedOut: link.loggedOut,
         silenceMs: link.silenceMs,
         deaf: heard?.deaf ?? true,
         state,
@@ -104,6 +107,7 @@ function watch() {
         states: look.states,
         inputFault: shown?.findings.input_fault ?? null,
       });
+  account.note(link.loggedOut);
   document.body.classList.toggle("stale", cover !== null);
   document.body.dataset.word = cover?.word ?? "LIVE";
   put(part("cover-word"), cover?.word ?? "");

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from starlette.websockets import WebSocket
 
 from guidance.bus.messages import (
     AlertEnvelope,
@@ -21,7 +20,7 @@ from guidance.overlay import draw, strokes_json
 from guidance.records import AlertState, FrameState
 from guidance.wire import AlertMessage, alert_message, findings_message
 from tests.browser.room import CEMENT_IN_FORAMEN, FINDINGS
-from web.live import Board, is_of_this_machine
+from web.live import Board
 
 RAISED = alert_message(CEMENT_IN_FORAMEN)
 CLEARED = alert_message(replace(CEMENT_IN_FORAMEN, state=AlertState.CLEARED, active=False))
@@ -134,22 +133,3 @@ def test_a_new_case_forgets_the_picture_and_the_changes_of_the_one_before(bus: B
     header, _ = unpacked(bus.board.message(with_picture=False))
     assert bus.board.picture is None
     assert (header["changes"], header["alerts"]) == ([], [])
-
-
-@pytest.mark.parametrize(
-    ("client", "host", "may"),
-    [
-        ("127.0.0.1", "127.0.0.1:8000", True),
-        ("127.0.0.1", "localhost:8000", True),
-        ("::1", "[::1]:8000", True),
-        ("192.168.1.5", "192.168.1.7:8000", False),
-        ("192.168.1.5", "localhost:8000", False),
-        ("127.0.0.1", "elsewhere.example:8000", False),
-        ("127.0.0.1", "", False),
-    ],
-)
-def test_orders_are_taken_only_from_pages_opened_on_this_machine_under_its_own_name(client: str, host: str, may: bool):
-    async def nothing(*arguments: Any) -> Any: ...
-
-    scope = {"type": "websocket", "client": (client, 5), "headers": [(b"host", host.encode())]}
-    assert is_of_this_machine(WebSocket(scope, nothing, nothing)) is may
