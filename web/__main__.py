@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from guidance.bus.keys import client_keys
 from guidance.bus.messages import Endpoints
 from web.app import create_app
+from web.live import MOST_VIEWERS, PATIENCE_S
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,11 +27,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--keys", type=Path, required=True, help="folder of the client's keys")
     parser.add_argument("--guarded", action="store_true", help="every socket of the bus asks for keys")
     parser.add_argument("--remote-orders", action="store_true", help="pages on other machines may give orders")
+    parser.add_argument("--most-viewers", type=int, default=MOST_VIEWERS, help="no more are let in at once")
     parser.add_argument("endpoints", nargs=4, help="of messages, frames, snapshots and commands")
     options = parser.parse_args(arguments)
     # Ctrl-C goes to the whole terminal; the service decides, and tells through the lifeline.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    app = create_app(Endpoints(*options.endpoints), client_keys(options.keys), options.guarded, options.remote_orders)
+    app = create_app(
+        Endpoints(*options.endpoints),
+        client_keys(options.keys),
+        options.guarded,
+        options.remote_orders,
+        options.most_viewers,
+    )
     asyncio.run(_serve(options.fd, options.lifeline, app))
     return 0
 
@@ -66,6 +74,9 @@ async def _serve(fd: int, lifeline: int, app: FastAPI) -> None:
     loop.add_reader(lifeline, read_lifeline)
     loop.add_signal_handler(signal.SIGTERM, stop)
     with socket.socket(fileno=fd) as listening:
+        # Lines inherit it. The kernel itself drops one that takes nothing, with what waits to be sent: to close it
+        # would only wait for that.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * PATIENCE_S))
         await server.serve(sockets=[listening])
 
 

@@ -15,7 +15,7 @@ from guidance.bus.keys import ClientKeys
 from guidance.bus.messages import Endpoints
 from guidance.bus.subscriber import AsyncSubscriber
 from guidance.overlay import look_json
-from web.live import TICK_S, Board, PageOrders, Viewer, is_of_this_machine, same_origin
+from web.live import MOST_VIEWERS, TICK_S, Board, PageOrders, Viewer, is_of_this_machine, same_origin
 
 STATIC = Path(__file__).parent / "static"
 HEADERS = {
@@ -32,11 +32,17 @@ HEADERS = {
 NAME = "dashboard"
 
 
-def create_app(endpoints: Endpoints, keys: ClientKeys, guarded: bool = False, remote_orders: bool = False) -> FastAPI:
+def create_app(
+    endpoints: Endpoints,
+    keys: ClientKeys,
+    guarded: bool = False,
+    remote_orders: bool = False,
+    most_viewers: int = MOST_VIEWERS,
+) -> FastAPI:
     """The application on the bus's endpoints; it owns its subscriber for as long as it lives.
 
     ``keys``: to command with. ``guarded``: to listen with, too. ``remote_orders``: pages that were opened on other
-    machines may give orders.
+    machines may give orders. ``most_viewers``: no more are let in at once.
     """
     assert endpoints.commands is not None
     commands = endpoints.commands
@@ -47,7 +53,7 @@ def create_app(endpoints: Endpoints, keys: ClientKeys, guarded: bool = False, re
             AsyncSubscriber(endpoints, NAME, keys if guarded else None, pictures=True) as subscriber,
             AsyncCommander(commands, keys, NAME) as commander,
         ):
-            board = Board(subscriber.reception)
+            board = Board(subscriber.reception, most_viewers)
             app.state.board = board
             app.state.orders = PageOrders(board, commander)
             tasks = [

@@ -163,9 +163,10 @@ class Service:
         return bus, frames, Desk(snapshots, commands, gate, bus.present, orders.give, (bus, frames))
 
     def _dashboard_options(self) -> list[str]:
-        """Whether every socket of the bus asks for keys, and whether pages on other machines may give orders."""
+        """How many pages, whether every socket of the bus asks for keys, whether pages elsewhere may give orders."""
         guarded = ["--guarded"] if self._keys is not None else []
-        return guarded + (["--remote-orders"] if self._remote_orders else [])
+        most = ["--most-viewers", str(self._settings.most_viewers)]
+        return most + guarded + (["--remote-orders"] if self._remote_orders else [])
 
     def _until_stopped(self, work: Callable[[], None]) -> Callable[[], None]:
         def loop() -> None:

@@ -46,7 +46,9 @@ PAINTED: Final = Path(__file__).with_name("painted.js")
 SETTLED_S: Final = 15.0
 """From the start of the service until all that is watched is in sight."""
 CLOCK_TRIES: Final = 40
-TURNS: Final = 3
+TURNS: Final = 5
+STALLED_S: Final = 6.0
+"""Of each turn: the dashboard cuts off a viewer that does not answer for longer than ``web.live.PATIENCE_S``."""
 MEMORY_EVERY_S: Final = 15.0
 PATIENCE_S: Final = 60.0
 WHEN: Final = ("came", "decoded", "drawn", "painted")
@@ -246,17 +248,17 @@ def watch(pages: list[Viewer], seconds: float) -> list[Seen]:
     return [page.end() for page in pages]
 
 
-def measure_stalled(room: Room, page: Viewer, seconds: float) -> dict[str, dict[str, Any]]:
+def measure_stalled(room: Room, page: Viewer) -> dict[str, dict[str, Any]]:
     """What each kind of stalled viewer adds to another one's latency, by turns with none."""
     figures = {}
     for name, stall in STALLS.items():
         without, beside = [], []
         for _ in range(TURNS):
-            without += watch([page], seconds)
+            without += watch([page], STALLED_S)
             with stall(room):
                 # Until its buffers are full.
-                time.sleep(3.0)
-                beside += watch([page], seconds)
+                time.sleep(2.0)
+                beside += watch([page], STALLED_S)
         medians = [[seen.captured_to_painted_ms.p50 for seen in turns] for turns in (without, beside)]
         figures[name] = {"without": medians[0], "with": medians[1], "added": median(medians[1]) - median(medians[0])}
     return figures
@@ -367,7 +369,7 @@ def measure(parts: set[str], pulses: Path, options: argparse.Namespace) -> Repor
                     report.measured[f"{options.viewers} viewers"] = watch(pages, options.seconds)
             if "stalled" in parts:
                 with viewers(room, 1) as pages:
-                    report.stalled_ms = measure_stalled(room, pages[0], options.seconds / TURNS)
+                    report.stalled_ms = measure_stalled(room, pages[0])
             if "memory" in parts:
                 with viewers(room, 1) as pages:
                     report.memory = measure_memory(room, pages[0], options.minutes)
