@@ -1,4 +1,4 @@
-"""The dashboard's web application: a page, its live line, and an honest word on its own health."""
+"""The dashboard's web application: a page, its live line, and what monitoring asks for."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response, WebSocket
-from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from guidance.bus.commands import AsyncCommander
@@ -15,7 +14,9 @@ from guidance.bus.keys import ClientKeys
 from guidance.bus.messages import Endpoints
 from guidance.bus.subscriber import AsyncSubscriber
 from guidance.overlay import look_json
+from web import monitoring
 from web.live import MOST_VIEWERS, TICK_S, Board, PageOrders, Viewer, is_of_this_machine, same_origin
+from web.monitoring import Monitoring
 
 STATIC = Path(__file__).parent / "static"
 HEADERS = {
@@ -55,9 +56,10 @@ def create_app(
         ):
             board = Board(subscriber.reception, most_viewers)
             app.state.board = board
+            app.state.monitoring = Monitoring(board)
             app.state.orders = PageOrders(board, commander)
             tasks = [
-                asyncio.create_task(_hear_messages(subscriber, board)),
+                asyncio.create_task(_hear_messages(subscriber, board, app.state.monitoring)),
                 asyncio.create_task(_hear_pictures(subscriber, board)),
                 asyncio.create_task(_tick(board)),
             ]
@@ -73,13 +75,11 @@ def create_app(
     @app.middleware("http")
     async def with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         response = await call_next(request)
-        response.headers.update(HEADERS)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
         return response
 
-    @app.get("/healthy")
-    async def healthy() -> JSONResponse:
-        state = _health(app.state.board)
-        return JSONResponse(state, status_code=200 if state["ok"] else 503)
+    app.include_router(monitoring.router)
 
     @app.get("/styles.json")
     async def styles() -> dict[str, Any]:
@@ -97,22 +97,10 @@ def create_app(
     return app
 
 
-def _health(board: Board) -> dict[str, Any]:
-    age_s = board.picture_age_s()
-    return {
-        "ok": not board.reception.deaf,
-        "bus": "deaf" if board.reception.deaf else "heard",
-        "messages_lost": board.reception.lost,
-        "messages_refused": board.reception.refused,
-        "source_state": None if board.reception.health is None else board.reception.health.state.value,
-        "picture_age_ms": None if board.picture is None else round(1000 * age_s),
-        "viewers": len(board.viewers),
-    }
-
-
-async def _hear_messages(subscriber: AsyncSubscriber, board: Board) -> None:
+async def _hear_messages(subscriber: AsyncSubscriber, board: Board, monitoring: Monitoring) -> None:
     async for message in subscriber.messages():
         board.hear(message)
+        monitoring.hear(message)
 
 
 async def _hear_pictures(subscriber: AsyncSubscriber, board: Board) -> None:

@@ -72,6 +72,8 @@ class Board:
         self.tally = ViewerTally()
         self.pictures = 0
         self.picture: FrameMessage | None = None
+        self.picture_heard_s = float("-inf")
+        """When a picture was last heard, be it the same again, by the monotonic clock."""
         self.changes: deque[AlertMessage] = deque(maxlen=CHANGES_KEPT)
         self._case: str | None = None
         self._picture_json = b"null"
@@ -96,6 +98,7 @@ class Board:
             return
         self.picture = picture
         self.pictures += 1
+        self.picture_heard_s = time.monotonic()
         shown = {"frame", "t_s", "state", "findings", "strokes"}
         self._picture_json = header.model_dump_json(include=shown).encode()
         self.wake()

@@ -18,6 +18,7 @@ from guidance.bus.desk import Desk
 from guidance.bus.messages import (
     HEARTBEAT_S,
     Acknowledge,
+    AlarmLogBody,
     AudioBody,
     HealthBody,
     InputBody,
@@ -393,6 +394,8 @@ class Analysis:
             alarm_delay_max_ms=self._delay_max_ms,
             refused=sum(self._desk.refused.values()),
             subscribers=[name for name, _ in self._desk.silent_s()],
+            alarm_log=None if self._log is None else AlarmLogBody(fault=self._log.fault, free_mb=self._log.free_mb),
+            recording=self._recording is not None,
         )
 
     def _rate_hz(self) -> float | None:
