@@ -58,6 +58,18 @@ def test_no_static_file_holds_inline_script_style_or_an_address_elsewhere():
             assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\bstyle=|\bon\w+=", words)
 
 
+def test_the_page_asks_for_all_that_it_needs_at_once():
+    index = (STATIC / "index.html").read_text(encoding="utf-8")
+    needed, unread = set(), ["main.js"]
+    while unread:
+        words = (STATIC / unread.pop()).read_text(encoding="utf-8")
+        fresh = set(re.findall(r'^(?:import|export) .*?"\./([\w/-]+\.js)"', words, re.MULTILINE)) - needed
+        needed |= fresh
+        unread += fresh
+    assert needed
+    assert needed == set(re.findall(r'<link rel="modulepreload" href="([^"]+)"', index))
+
+
 def test_the_browser_is_given_the_same_look_that_is_painted(running: tuple[FakeService, Dashboard]):
     _, _, body = fetched(running[1].address + "styles.json")
     assert json.loads(body) == json.loads(json.dumps(look_json()))
