@@ -77,9 +77,10 @@ async def _serve(fd: int, lifeline: int, app: FastAPI) -> None:
     loop.add_reader(lifeline, read_lifeline)
     loop.add_signal_handler(signal.SIGTERM, stop)
     with socket.socket(fileno=fd) as listening:
-        # Lines inherit it. The kernel itself drops one that takes nothing, with what waits to be sent: to close it
-        # would only wait for that.
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * PATIENCE_S))
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            # Lines inherit it. The kernel itself drops one that takes nothing, with what waits to be sent: to close
+            # it would only wait for that.
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * PATIENCE_S))
         await server.serve(sockets=[listening])
 
 

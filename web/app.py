@@ -43,7 +43,8 @@ def create_app(
     """The application on the bus's endpoints; it owns its subscriber for as long as it lives.
 
     ``keys``: to command with. ``guarded``: to listen with, too. ``remote_orders``: pages that were opened on other
-    machines may give orders. ``most_viewers``: no more are let in at once.
+    machines may give orders. ``most_viewers``: no more are let in at once, but for pages that
+    may give orders.
     """
     assert endpoints.commands is not None
     commands = endpoints.commands
@@ -89,7 +90,7 @@ def create_app(
     async def live(websocket: WebSocket) -> None:
         if same_origin(websocket):
             orders = app.state.orders if remote_orders or is_of_this_machine(websocket) else None
-            await Viewer(websocket, app.state.board, orders).serve()
+            await Viewer(websocket, app.state.board, orders, always=orders is not None).serve()
         else:
             await websocket.close(1008)
 

@@ -62,7 +62,8 @@ class Board:
     """The newest of everything that the bus has told. Belongs to one event loop.
 
     ``reception``: what is known of alerts and health; ``hear`` is called with what it has taken in. ``most_viewers``:
-    no more are let in. ``pictures``: how many were heard. ``tally``: of all viewers since the start.
+    no more are let in, but for those that must be. ``pictures``: how many were heard. ``tally``: of all viewers since
+    the start.
     """
 
     def __init__(self, reception: Reception, most_viewers: int = MOST_VIEWERS) -> None:
@@ -182,9 +183,13 @@ class ViewerTally:
 
 
 class Viewer:
-    """One open page. ``orders``: who takes what it orders, None where it may not order."""
+    """One open page. ``orders``: who takes what it orders, None where it may not order.
 
-    def __init__(self, websocket: WebSocket, board: Board, orders: PageOrders | None) -> None:
+    ``always``: let in however many there are, as the room's own screen must be: those who look on may not lock it out.
+    """
+
+    def __init__(self, websocket: WebSocket, board: Board, orders: PageOrders | None, *, always: bool = False) -> None:
+        self._always = always
         self._websocket = websocket
         self._board = board
         self._orders = orders
@@ -200,7 +205,7 @@ class Viewer:
     async def serve(self) -> None:
         """Show the board until the viewer leaves, or does not answer any more."""
         await self._websocket.accept()
-        if len(self._board.viewers) >= self._board.most_viewers:
+        if len(self._board.viewers) >= self._board.most_viewers and not self._always:
             await self._refuse()
             return
         self._board.viewers.add(self)

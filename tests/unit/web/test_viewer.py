@@ -11,7 +11,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 import web.live
 from tests.unit.web.test_live import RAISED, Bus, picture, unpacked
-from web.live import PageOrders, Viewer
+from web.live import Viewer
 
 
 class Line:
@@ -67,9 +67,10 @@ class Screens:
         self.bus = bus
         self.ended: list[asyncio.Task[None]] = []
 
-    async def open(self, orders: PageOrders | None = None) -> Line:
+    async def open(self, always: bool = False) -> Line:
         line = Line()
-        self.ended.append(asyncio.create_task(Viewer(cast(WebSocket, line), self.bus.board, orders).serve()))
+        viewer = Viewer(cast(WebSocket, line), self.bus.board, None, always=always)
+        self.ended.append(asyncio.create_task(viewer.serve()))
         await settled()
         return line
 
@@ -214,6 +215,15 @@ def test_one_viewer_too_many_is_told_so_and_let_in_once_there_is_room():
         first.leave()
         await settled()
         assert (await screens.open()).headers
+
+    looking(scene)
+
+
+def test_the_rooms_own_screen_is_let_in_however_many_look_on():
+    async def scene(screens: Screens) -> None:
+        screens.bus.board.most_viewers = 1
+        await screens.open()
+        assert (await screens.open(always=True)).headers
 
     looking(scene)
 
