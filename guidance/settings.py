@@ -157,6 +157,15 @@ class Settings(BaseModel):
             "and a dashboard that died is back within two",
         ),
     ] = 3.0
+    most_viewers: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=100,
+            description="pages that show the dashboard at once: each takes 45 Mbit/s at 30 pictures of 1024 x 1024 a "
+            "second, and twelve of them half of a gigabit line",
+        ),
+    ] = 12
 
     def limits(self) -> Limits:
         """The rules' thresholds as a plain record."""

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -20,6 +21,7 @@ from guidance.bus.keys import KeysError, client_keys
 from guidance.bus.messages import Endpoints
 from web.access import Access
 from web.app import Admitted, create_app
+from web.live import MOST_VIEWERS, PATIENCE_S
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +41,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--sessions", type=Path, help="where it is kept who is logged in")
     parser.add_argument("--tls-cert", type=Path, help="PEM; with --tls-key")
     parser.add_argument("--tls-key", type=Path, help="PEM")
+    parser.add_argument("--most-viewers", type=int, default=MOST_VIEWERS, help="no more are let in at once")
     parser.add_argument("endpoints", nargs=4, help="of messages, frames, snapshots and commands")
     options = parser.parse_args(arguments)
     # Ctrl-C goes to the whole terminal; the service decides, and tells through the lifeline.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     listening = socket.socket(fileno=options.fd)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # Lines inherit it. The kernel itself drops one that takes nothing, with what waits to be sent: to close it would
+        # only wait for that.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * PATIENCE_S))
     admission = Admission(options.accounts, options.tls_cert, options.tls_key, plain_http=True)
     try:
         admission.check(listening.getsockname()[0])
@@ -52,11 +59,14 @@ def main(arguments: list[str] | None = None) -> int:
             options.audit_log,
             options.sessions,
             admission.tls,
+            options.most_viewers,
         )
         app = create_app(Endpoints(*options.endpoints), client_keys(options.keys), options.guarded, admitted)
     except (AdmissionError, AccountsError, KeysError) as error:
         print(f"fluoroguide's dashboard: {error}", file=sys.stderr)  # noqa: T201 - the service's own standard error
         return 2
+    # What the imports made lives as long as the process; to walk it took a picture's time, every few seconds.
+    gc.freeze()
     asyncio.run(_serve(listening, options.lifeline, app, admission))
     return 0
 

@@ -1,4 +1,4 @@
-"""The dashboard's web application: a page, its live line, and an honest word on its own health."""
+"""The dashboard's web application: a page, its live line, and what monitoring asks for."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,20 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, WebSocket
-from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
-from guidance.accounts import KnownAccounts
+from guidance.accounts import KnownAccounts, Role
 from guidance.bus.commands import AsyncCommander
 from guidance.bus.keys import ClientKeys
 from guidance.bus.messages import Endpoints
 from guidance.bus.subscriber import AsyncSubscriber
 from guidance.overlay import look_json
+from web import monitoring
 from web.access import Access
 from web.attempts import Attempts
 from web.audit import Audit
-from web.live import TICK_S, Board, Viewer
+from web.live import MOST_VIEWERS, TICK_S, Board, Viewer
 from web.login import LogIn, identify_of
+from web.monitoring import Monitoring, Part, PartState
 from web.orders import OrderDesk, PageOrders
 from web.sessions import Sessions
 
@@ -35,12 +36,14 @@ class Admitted:
     """Who may come and what is noted of it, see ``guidance.admission``.
 
     ``accounts``: None where everybody on this machine may. ``sessions``: the file that they outlive the process in.
+    ``most_viewers``: no more are let in at once, but for operators.
     """
 
     accounts: KnownAccounts | None = None
     audit_log: Path | None = None
     sessions: Path | None = None
     tls: bool = False
+    most_viewers: int = MOST_VIEWERS
 
 
 EVERYBODY = Admitted()
@@ -66,11 +69,12 @@ def create_app(endpoints: Endpoints, keys: ClientKeys, guarded: bool = False, ad
             AsyncSubscriber(endpoints, NAME, keys if guarded else None, pictures=True) as subscriber,
             AsyncCommander(commands, keys, NAME) as commander,
         ):
-            board = Board(subscriber.reception)
+            board = Board(subscriber.reception, admitted.most_viewers)
             app.state.board = board
+            app.state.monitoring = Monitoring(board, doors)
             app.state.orders = OrderDesk(board, commander, audit)
             tasks = [
-                asyncio.create_task(_hear_messages(subscriber, board)),
+                asyncio.create_task(_hear_messages(subscriber, board, app.state.monitoring)),
                 asyncio.create_task(_hear_pictures(subscriber, board)),
                 asyncio.create_task(_tick(board)),
                 asyncio.create_task(_keep(audit)),
@@ -85,14 +89,16 @@ def create_app(endpoints: Endpoints, keys: ClientKeys, guarded: bool = False, ad
     app = FastAPI(title="fluoroguide", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.audit = audit
     app.include_router(log_in.router)
+    app.include_router(monitoring.router)
 
-    @app.get("/healthy")
-    async def healthy() -> JSONResponse:
-        kept = "kept" if admitted.audit_log is not None else "not kept"
-        state = _health(app.state.board) | {"audit_log": audit.fault or kept}
+    def doors() -> dict[str, Part]:
+        """Whether it is noted who did what, and whether it is known who may."""
+        kept = PartState.ABSENT if admitted.audit_log is None else PartState.OK
+        parts: dict[str, Part] = {"audit_log": {"state": PartState.IMPAIRED if audit.fault else kept, "fault": audit.fault}}
         if accounts is not None:
-            state["accounts"] = "read" if accounts.fault is None else "changed, and cannot be read"
-        return JSONResponse(state, status_code=200 if state["ok"] else 503)
+            state = PartState.OK if accounts.fault is None else PartState.IMPAIRED
+            parts["accounts"] = {"state": state, "known": "read" if accounts.fault is None else "changed, and cannot be read"}
+        return parts
 
     @app.get("/styles.json")
     async def styles() -> dict[str, Any]:
@@ -100,29 +106,20 @@ def create_app(endpoints: Endpoints, keys: ClientKeys, guarded: bool = False, ad
 
     @app.websocket("/live")
     async def live(websocket: WebSocket) -> None:
-        orders = PageOrders(app.state.orders, identify_of(websocket))
-        await Viewer(websocket, app.state.board, orders).serve()
+        who = identify_of(websocket)
+        orders = PageOrders(app.state.orders, who)
+        present = who()
+        is_operator = present is not None and present.role is Role.OPERATOR
+        await Viewer(websocket, app.state.board, orders, always=is_operator).serve()
 
     app.mount("/", StaticFiles(directory=STATIC, html=True))
     return Access(app, audit, sessions, admitted.tls)
 
 
-def _health(board: Board) -> dict[str, Any]:
-    age_s = board.picture_age_s()
-    return {
-        "ok": not board.reception.deaf,
-        "bus": "deaf" if board.reception.deaf else "heard",
-        "messages_lost": board.reception.lost,
-        "messages_refused": board.reception.refused,
-        "source_state": None if board.reception.health is None else board.reception.health.state.value,
-        "picture_age_ms": None if board.picture is None else round(1000 * age_s),
-        "viewers": len(board.viewers),
-    }
-
-
-async def _hear_messages(subscriber: AsyncSubscriber, board: Board) -> None:
+async def _hear_messages(subscriber: AsyncSubscriber, board: Board, monitoring: Monitoring) -> None:
     async for message in subscriber.messages():
         board.hear(message)
+        monitoring.hear(message)
 
 
 async def _hear_pictures(subscriber: AsyncSubscriber, board: Board) -> None:

@@ -1,15 +1,21 @@
 """What every viewer sees now, and how it reaches each of them: the newest only, at the viewer's own pace.
 
 One binary message: the length of a JSON header (uint32, little-endian), the header, and a JPEG where there is a
-picture. A viewer answers ``ack`` when it has drawn a picture; one that is behind misses pictures, so nothing queues
-and it holds nobody else up. Words about alerts and health never wait for that. Anything else that a viewer says is an
-order, a command of the bus as JSON, and is answered in text.
+picture. A viewer answers ``ack`` when it has drawn a picture, and then gets the newest one; those between it misses, so
+nothing queues and it holds nobody else up. Words about alerts and health never wait for that. Anything else that a
+viewer says is an order, a command of the bus as JSON, and is answered in text.
+
+What a viewer can make the server hold is one message and the kernel's buffer: no other follows before the line has
+taken it, and a line that takes nothing, or a page that draws nothing, is cut off.
 """
 
 import asyncio
 import json
+import logging
 import time
 from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -25,8 +31,14 @@ from guidance.bus.messages import (
 from guidance.bus.subscriber import Reception
 from guidance.wire import AlertMessage
 
-PICTURES_IN_FLIGHT = 2
-"""One being drawn while the next one travels; more would only be older."""
+MOST_VIEWERS = 12
+"""Each takes 45 Mbit/s at 30 pictures of 1024 x 1024 a second: half of a gigabit line."""
+
+PATIENCE_S = 10.0
+"""A viewer that has not drawn a picture, or whose line has not taken a message, for this long is cut off. It comes back
+by itself if it can."""
+
+TRY_AGAIN_LATER = 1013
 
 CHANGES_KEPT = 20
 
@@ -34,19 +46,31 @@ TICK_S = 0.25
 """How often a viewer hears something even when nothing happens: its proof that the line is alive."""
 
 
+log = logging.getLogger(__name__)
+
+
 class Board:
     """The newest of everything that the bus has told. Belongs to one event loop.
 
-    ``reception``: what is known of alerts and health; ``hear`` is called with what it has taken in.
+    ``reception``: what is known of alerts and health; ``hear`` is called with what it has taken in. ``most_viewers``:
+    no more are let in, but for those that must be. ``pictures``: how many were heard. ``tally``: of all viewers since
+    the start.
     """
 
-    def __init__(self, reception: Reception) -> None:
+    def __init__(self, reception: Reception, most_viewers: int = MOST_VIEWERS) -> None:
         self.reception = reception
+        self.most_viewers = most_viewers
         self.viewers: set[Viewer] = set()
+        self.tally = ViewerTally()
+        self.pictures = 0
         self.picture: FrameMessage | None = None
+        self.picture_heard_s = float("-inf")
+        """When a picture was last heard, be it the same again, by the monotonic clock."""
         self.changes: deque[AlertMessage] = deque(maxlen=CHANGES_KEPT)
         self._case: str | None = None
         self._picture_json = b"null"
+        self._words: bytes | None = None
+        """All but the picture, as it was told last; None where there is news."""
 
     def hear(self, message: Message | SnapshotEnvelope) -> None:
         """Wake the viewers where a message concerns them; a new case forgets the one before."""
@@ -65,16 +89,29 @@ class Board:
         if header.case != self._case:
             return
         self.picture = picture
+        self.pictures += 1
+        self.picture_heard_s = time.monotonic()
         shown = {"frame", "t_s", "state", "findings", "strokes"}
         self._picture_json = header.model_dump_json(include=shown).encode()
         self.wake()
 
     def wake(self) -> None:
+        self._words = None
         for viewer in self.viewers:
             viewer.wake()
 
     def message(self, with_picture: bool) -> bytes:
-        """One message to a viewer, as the page reads it."""
+        """One message to a viewer, as the page reads it. However many read it, it is written once."""
+        if self._words is None:
+            self._words = self._written()
+        header, jpeg = self._words, b""
+        if with_picture and self.picture is not None:
+            age_ms = b"%.1f" % (1000 * self.picture_age_s())
+            header = header[:-1] + b',"age_ms":' + age_ms + b',"picture":' + self._picture_json + b"}"
+            jpeg = self.picture.jpeg
+        return b"".join((len(header).to_bytes(4, "little"), header, jpeg))
+
+    def _written(self) -> bytes:
         known = self.reception
         status: dict[str, Any] = {
             "deaf": known.deaf,
@@ -86,13 +123,7 @@ class Board:
             "alerts": [alert.model_dump(mode="json") for alert in known.alerts],
             "changes": [alert.model_dump(mode="json") for alert in self.changes],
         }
-        header = json.dumps(status, separators=(",", ":")).encode()
-        jpeg = b""
-        if with_picture and self.picture is not None:
-            age_ms = b"%.1f" % (1000 * self.picture_age_s())
-            header = header[:-1] + b',"age_ms":' + age_ms + b',"picture":' + self._picture_json + b"}"
-            jpeg = self.picture.jpeg
-        return len(header).to_bytes(4, "little") + header + jpeg
+        return json.dumps(status, separators=(",", ":")).encode()
 
     @property
     def case(self) -> str | None:
@@ -112,49 +143,115 @@ class Orders(Protocol):
         """What became of it, as JSON: ``{"error": null}`` where it was obeyed."""
 
 
-class Viewer:
-    """One open page. ``orders``: who takes what it orders."""
+class ViewerTally:
+    """What became of all viewers and their pictures since the start.
 
-    def __init__(self, websocket: WebSocket, board: Board, orders: Orders) -> None:
+    ``missed``: pictures that came while a viewer drew an older one, and were old when it had. ``cut``: viewers that did
+    not answer. ``refused``: those that were too many. ``drawn_s``: is told, for each picture that a viewer says it has
+    drawn, how long ago it was captured.
+    """
+
+    def __init__(self) -> None:
+        self.drawn = self.missed = self.cut = self.refused = 0
+        self.drawn_s: Callable[[float], None] = lambda seconds: None
+
+
+class Viewer:
+    """One open page. ``orders``: who takes what it orders.
+
+    ``always``: let in however many there are, as the room's own screen must be: those who look on may not lock it out.
+    """
+
+    def __init__(self, websocket: WebSocket, board: Board, orders: Orders, *, always: bool = False) -> None:
+        self._always = always
         self._websocket = websocket
         self._board = board
         self._orders = orders
         self._news = asyncio.Event()
-        self._in_flight = 0
+        self._drawing: tuple[FrameMessage, float] | None = None
+        """The picture that it has not drawn yet, and when it was sent."""
+        self._last: tuple[FrameMessage | None, int] = (None, board.pictures)
+        """The last picture that it got, and the how-manieth."""
 
     def wake(self) -> None:
         self._news.set()
 
     async def serve(self) -> None:
-        """Show the board until the viewer leaves."""
+        """Show the board until the viewer leaves, or does not answer any more."""
         await self._websocket.accept()
+        if len(self._board.viewers) >= self._board.most_viewers and not self._always:
+            await self._refuse()
+            return
         self._board.viewers.add(self)
         self.wake()
-        telling = asyncio.create_task(self._tell())
+        tasks = [asyncio.create_task(self._hear()), asyncio.create_task(self._tell())]
         try:
-            while (heard := await self._websocket.receive())["type"] != "websocket.disconnect":
-                words = heard.get("text")
-                if words == "ack":
-                    self._in_flight = max(0, self._in_flight - 1)
-                    self.wake()
-                elif words is not None:
-                    await self._websocket.send_text(await self._orders.answer(words))
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
             self._board.viewers.discard(self)
-            telling.cancel()
-            await asyncio.gather(telling, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _refuse(self) -> None:
+        self._board.tally.refused += 1
+        words = f"the dashboard is open on as many screens as it may be ({self._board.most_viewers}); close one of them"
+        with suppress(WebSocketDisconnect):
+            await self._websocket.send_text(json.dumps({"error": words}))
+            await self._websocket.close(TRY_AGAIN_LATER, words)
+
+    async def _hear(self) -> None:
+        """Until it leaves."""
+        while (heard := await self._websocket.receive())["type"] != "websocket.disconnect":
+            words = heard.get("text")
+            if words == "ack":
+                self._note_drawn()
+            elif words is not None:
+                await self._websocket.send_text(await self._orders.answer(words))
+
+    def _note_drawn(self) -> None:
+        if self._drawing is None:
+            return
+        picture, _ = self._drawing
+        self._drawing = None
+        self._board.tally.drawn += 1
+        self._board.tally.drawn_s(time.monotonic() - picture.header.captured_s)
+        self.wake()
 
     async def _tell(self) -> None:
-        shown: FrameMessage | None = None
+        """Until it has left, or is cut off."""
         while True:
             await self._news.wait()
             self._news.clear()
-            picture = self._board.picture
-            fresh = picture is not None and picture is not shown and self._in_flight < PICTURES_IN_FLIGHT
-            if fresh:
-                shown = picture
-                self._in_flight += 1
+            if self._drawing is not None and time.monotonic() - self._drawing[1] > PATIENCE_S:
+                self._note_cut("has not drawn a picture")
+                with suppress(WebSocketDisconnect, TimeoutError):
+                    async with asyncio.timeout(TICK_S):
+                        await self._websocket.close(TRY_AGAIN_LATER, f"no picture drawn for {PATIENCE_S:g} s")
+                return
             try:
-                await self._websocket.send_bytes(self._board.message(with_picture=fresh))
+                async with asyncio.timeout(PATIENCE_S):
+                    await self._websocket.send_bytes(self._board.message(with_picture=self._take_picture()))
             except WebSocketDisconnect:
                 return
+            except TimeoutError:
+                self._note_cut("has taken nothing")
+                return
+
+    def _take_picture(self) -> bool:
+        """Whether the next message has a picture: a new one, once the last one was drawn."""
+        picture = self._board.picture
+        before, number = self._last
+        if picture is None or picture is before or self._drawing is not None:
+            return False
+        self._board.tally.missed += max(0, self._board.pictures - number - 1)
+        self._last = (picture, self._board.pictures)
+        self._drawing = (picture, time.monotonic())
+        return True
+
+    def _note_cut(self, why: str) -> None:
+        self._board.tally.cut += 1
+        client = self._websocket.client
+        log.warning("viewer %s %s for %g s; cut off", "" if client is None else client.host, why, PATIENCE_S)

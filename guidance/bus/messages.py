@@ -104,6 +104,13 @@ class AudioBody(WireModel):
     paused_s: Annotated[Rounded, Field(ge=0)]
 
 
+class AlarmLogBody(WireModel):
+    """How the alarm log does. ``fault``: why changes are not kept, in words; ``free_mb``: what is left on its disk."""
+
+    fault: str | None
+    free_mb: Annotated[Rounded, Field(ge=0)] | None
+
+
 class HealthBody(WireModel):
     """How the service is doing, and the whole alert state.
 
@@ -113,7 +120,8 @@ class HealthBody(WireModel):
     ``next``: the sequence numbers that come next, so that also the loss of a last message is noticed.
     ``alarm_delay_ms``: from the capture of the frame that raised an alert until it was told, of the last alert and the
     longest since the start; None before the first. ``refused``: messages that the service refused since its start.
-    ``subscribers``: those that gave their names and are heard.
+    ``subscribers``: those that gave their names and are heard. ``alarm_log``: None where none is kept. ``recording``:
+    whether a recorder has every frame.
     """
 
     source: str
@@ -134,6 +142,8 @@ class HealthBody(WireModel):
     alarm_delay_max_ms: Rounded | None = None
     refused: Count = 0
     subscribers: list[str] = Field(default_factory=list)
+    alarm_log: AlarmLogBody | None = None
+    recording: bool = False
 
 
 class _Envelope(WireModel):

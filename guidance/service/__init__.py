@@ -1,7 +1,8 @@
 """Threads, processes and wiring: the only place that owns them.
 
 capture ──newest frame──> analysis ──findings, alerts, heartbeat──> bus
-   │                          │ ^ └──newest result──> pictures ──JPEG and overlay──> bus
+   │                          │ ^ ├──frame, while it is looked at──> encoding ──JPEG──┐
+   │                          │ │ └──newest result──> pictures ──JPEG and overlay──> bus
    │                          │ └──orders── desk <──calls, orders── whoever listens or commands
    │                          └──each change──> alarm log, which a thread of its own syncs
    └──every frame──> recording ──> a recorder, where there is one

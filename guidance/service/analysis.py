@@ -18,6 +18,7 @@ from guidance.bus.desk import Desk
 from guidance.bus.messages import (
     HEARTBEAT_S,
     Acknowledge,
+    AlarmLogBody,
     AudioBody,
     HealthBody,
     InputBody,
@@ -68,11 +69,12 @@ class Analyses(Protocol):
 
 
 MakePipeline = Callable[[CasePlan, SourceInfo], Analyses]
+Encode = Callable[[Frame], Future[bytes]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shown:
-    """What the pictures' thread needs for one message. ``picture``: the last analysed pulse, None before the first."""
+    """What the pictures' thread needs for one message. ``jpeg``: of the last analysed pulse, None before the first."""
 
     case: Case
     captured_s: float
@@ -80,7 +82,7 @@ class Shown:
     message: FindingsMessage
     alerts: tuple[Alert, ...]
     active: list[AlertMessage]
-    picture: Frame | None
+    jpeg: Future[bytes] | None
 
 
 class Orders:
@@ -109,7 +111,7 @@ class Orders:
 class Analysis:
     """Looks at the newest frame, decides, and tells; alerts first.
 
-    ``log``: None where none is kept. Each change is in it before it is told.
+    ``log``: None where none is kept. Each change is in it before it is told. ``encode``: another thread makes the JPEG.
     """
 
     def __init__(
@@ -124,10 +126,12 @@ class Analysis:
         desk: Desk,
         orders: Orders,
         log: AlarmLog | None,
+        encode: Encode,
         stopping: threading.Event,
         recording: Recording | None = None,
     ) -> None:
         self._desk = desk
+        self._encode = encode
         self._orders = orders
         self._log = log
         self._log_ok_s = time.monotonic()
@@ -151,7 +155,8 @@ class Analysis:
         self._last_shown: Shown | None = None
         self._told_s = 0.0
         self._shown_s = 0.0
-        self._picture: Frame | None = None
+        self._jpeg: Future[bytes] | None = None
+        self._was_pulse = False
         self._latency_ms: float | None = None
         self._beat_due_s = 0.0
         self._counts: deque[tuple[float, int]] = deque(maxlen=1 + round(1 / HEARTBEAT_S))
@@ -196,7 +201,7 @@ class Analysis:
         self._pipeline = self._make_pipeline(self._plan, case.info)
         # At once, so that nobody takes the alerts of the case before for those of this one.
         self._began_s = self._beat_due_s = time.monotonic()
-        self._last = self._picture = self._last_shown = None
+        self._last = self._jpeg = self._last_shown = None
         self._delays_ms.clear()
         self._publisher.begin_case()
         if self._log is not None:
@@ -221,9 +226,12 @@ class Analysis:
             # What no_frame was told before the first frame was not in the source's time.
             self._pipeline = self._make_pipeline(self._plan, captured.case.info)
         self._last = captured
+        # After a pulse the next one is likely, and its picture is ready when it has been looked at.
+        jpeg = self._encode(captured.frame) if self._was_pulse else None
         findings = self._pipeline.step(captured.frame)
-        if findings.pulse != (0 if self._last_shown is None else self._last_shown.findings.pulse):
-            self._picture = captured.frame
+        self._was_pulse = findings.pulse != (0 if self._last_shown is None else self._last_shown.findings.pulse)
+        if self._was_pulse:
+            self._jpeg = jpeg or self._encode(captured.frame)
         self._tell(findings, captured.at_s)
 
     def _is_lost(self) -> bool:
@@ -265,7 +273,7 @@ class Analysis:
                 message,
                 alerts,
                 self._active(),
-                self._picture,
+                self._jpeg,
             )
         )
 
@@ -393,6 +401,8 @@ class Analysis:
             alarm_delay_max_ms=self._delay_max_ms,
             refused=sum(self._desk.refused.values()),
             subscribers=[name for name, _ in self._desk.silent_s()],
+            alarm_log=None if self._log is None else AlarmLogBody(fault=self._log.fault, free_mb=self._log.free_mb),
+            recording=self._recording is not None,
         )
 
     def _rate_hz(self) -> float | None:
@@ -403,7 +413,7 @@ class Analysis:
 
 
 class Pictures:
-    """Encodes and tells pictures, so that no alert waits for one."""
+    """Tells pictures, so that no alert waits for one."""
 
     def __init__(self, shown: Slot[Shown], publisher: FramePublisher, stopping: threading.Event) -> None:
         self._shown = shown
@@ -411,16 +421,12 @@ class Pictures:
         self._stopping = stopping
 
     def run(self) -> None:
-        """Until told to stop. A picture is encoded once, however often it is told."""
-        encoded: Frame | None = None
-        jpeg = b""
+        """Until told to stop."""
         while not self._stopping.is_set():
             shown = self._shown.take(TICK_S)
             if shown is None:
                 continue
-            if shown.picture is not encoded:
-                encoded = shown.picture
-                jpeg = b"" if encoded is None else gray_jpeg(encoded)
+            jpeg = b"" if shown.jpeg is None else shown.jpeg.result()
             strokes = strokes_json(draw(shown.findings, shown.alerts))
             self._publisher.tell_frame(shown.case.id, shown.captured_s, shown.message, strokes, shown.active, jpeg)
 

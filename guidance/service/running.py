@@ -9,6 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -17,6 +18,7 @@ from typing import Self
 import zmq
 
 from drivers.errors import SourceError
+from drivers.frame import Frame
 from guidance.admission import Admission, AdmissionError
 from guidance.bus.desk import CallSocket, Desk, Gate
 from guidance.bus.keys import ClientKeys, client_keys, local_folder, local_keys
@@ -25,7 +27,7 @@ from guidance.bus.publisher import FRAMES_KEPT, MESSAGES_KEPT, FramePublisher, P
 from guidance.bus.subscriber import Subscriber
 from guidance.casebook.alarm_log import AlarmLog, Event
 from guidance.records import CasePlan
-from guidance.service.analysis import Analysis, MakePipeline, Orders, Pictures, Shown
+from guidance.service.analysis import Analysis, MakePipeline, Orders, Pictures, Shown, gray_jpeg
 from guidance.service.capture import TICK_S, Capture, Captured, OpenSource, Slot
 from guidance.service.dashboard import Dashboard
 from guidance.service.recording import Record, Recording
@@ -120,6 +122,9 @@ class Service:
             )
             self._closing.callback(self.dashboard.close)
 
+            self._encoding = ThreadPoolExecutor(1, "encoding")
+            self._closing.callback(self._encoding.shutdown, cancel_futures=True)
+
             shown: Slot[Shown] = Slot()
             self._analysis = Analysis(
                 self._plan,
@@ -132,6 +137,7 @@ class Service:
                 desk,
                 orders,
                 self._log,
+                self._encode,
                 self.stopping,
                 self._recording,
             )
@@ -146,6 +152,9 @@ class Service:
             self._start_thread("capture", self._capture.run)
             self._start_thread("dashboard", self.dashboard.run)
             undo.pop_all()
+
+    def _encode(self, frame: Frame) -> Future[bytes]:
+        return self._encoding.submit(gray_jpeg, frame)
 
     def _open_bus(self, orders: Orders) -> tuple[Publisher, FramePublisher, Desk]:
         """The four sockets and who answers on them, as ``endpoints`` says."""
@@ -170,11 +179,11 @@ class Service:
         return bus, frames, Desk(snapshots, commands, gate, bus.present, orders.give, (bus, frames))
 
     def _dashboard_options(self) -> list[str]:
-        """Whether every socket of the bus asks for keys, who is let in, and where it is noted: beside the alarm log."""
+        """Whether every socket of the bus asks for keys, who is let in, how many, and where it is noted: beside the alarm log."""
         guarded = ["--guarded"] if self._keys is not None else []
-        kept = []
+        kept = ["--most-viewers", str(self._settings.most_viewers)]
         if self._log_path is not None:
-            kept = ["--audit-log", str(self._log_path.with_suffix(".audit.jsonl"))]
+            kept += ["--audit-log", str(self._log_path.with_suffix(".audit.jsonl"))]
             kept += ["--sessions", str(self._log_path.with_suffix(".sessions.json"))]
         return guarded + kept + self._admission.options()
 

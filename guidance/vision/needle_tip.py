@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.records import PointPx
-from guidance.vision.kernels import ridge
+from guidance.vision.kernels import points, ridge
 from guidance.vision.needle_point import BEFORE_APEX, CORE, GRAIN, point_images
 from guidance.vision.needle_shaft import Floats, Shaft, falls_to, median
 from guidance.vision.picture import Picture, density_of
@@ -239,17 +239,17 @@ def _misfits(
     ``values``: density of mean 0, its rows ``behind_half`` pixels behind the point at half contrast, its columns out
     from the axis. Both results have the shape (ways to see a point, places).
     """
-    points = point_images(round(100 * blur / diameter), round(4 * contrast))
+    images = point_images(round(100 * blur / diameter), round(4 * contrast))
     columns = np.rint(np.arange(values.shape[1]) * (GRAIN / diameter)).astype(np.intp)
-    table = points.density[:, :, np.minimum(columns, points.density.shape[2] - 1)]
+    table = images.density[:, :, np.minimum(columns, images.density.shape[2] - 1)]
     reach = round(FIT_REACH * GRAIN)
-    apexes = points.half_behind[:, None] + np.arange(-reach, reach + 1) / GRAIN
-    rows = np.rint((apexes[:, :, None] + (behind_half / diameter + BEFORE_APEX)) * GRAIN).astype(np.intp)
-    at = (np.arange(len(table))[:, None, None], np.clip(rows, 0, table.shape[1] - 1))
+    apexes = images.half_behind[:, None] + np.arange(-reach, reach + 1) / GRAIN
     # Each row of the table with each row of the picture once; a place of the apex is a diagonal through these.
     products = (table.reshape(-1, len(columns)) @ values.T).reshape(*table.shape[:2], len(values))
-    product = products[(*at, np.arange(len(values)))].sum(axis=2)
-    total, squares = table.sum(axis=2)[at].sum(axis=2), np.einsum("ijk,ijk->ij", table, table)[at].sum(axis=2)
+    offsets = behind_half / diameter + BEFORE_APEX
+    product, total, squares = points.along_diagonals(
+        products, table.sum(axis=2), np.einsum("ijk,ijk->ij", table, table), apexes, offsets, float(GRAIN)
+    )
     spread = squares - total**2 / values.size
     return apexes * diameter, float((values * values).sum()) - np.maximum(0.0, product) ** 2 / spread
 

@@ -26,6 +26,7 @@ from guidance.records import (
     Zone,
     ZoneKind,
 )
+from guidance.vision import threads
 from guidance.vision.cement import CementWatch
 from guidance.vision.cement_outline import LEAST_AREA_MM2, TIP_REACH_MM
 from guidance.vision.contrast import RootMapper
@@ -67,6 +68,8 @@ STROKE_PULSES = 5
 """A stroke takes some half a second: so long a tip that goes on is on the way to where the stroke ends."""
 
 Lap = Callable[[str], None]
+
+threads.limit()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -342,6 +342,36 @@ def test_a_picture_is_told_with_its_findings_and_comes_back_as_it_was_but_for_jp
     assert told.header.findings.frame == told.header.frame
 
 
+class FewPulses(SmallPipeline):
+    """Two frames in three show the pulse before them again."""
+
+    def step(self, frame: Frame) -> Findings:
+        before = self._last.pulse
+        after = super().step(frame)
+        self._last = replace(after, pulse=before + (frame.sequence % 3 == 0))
+        return self._last
+
+
+@pytest.mark.parametrize("pipeline", [SmallPipeline, FewPulses])
+def test_the_picture_is_always_that_of_the_pulse_that_the_findings_are_of(pipeline: type[SmallPipeline]) -> None:
+    grey = [freeze(np.full((32, 48), 20 + i, np.uint8)) for i in range(200)]
+    shown = [Frame(pixels, i / 50, i) for i, pixels in enumerate(grey)]
+    each = 3 if pipeline is FewPulses else 1
+    told = 0
+    with (
+        small_service(source(shown), pipeline=pipeline, pace=False) as service,
+        Subscriber(service.endpoints, pictures=True) as reader,
+    ):
+        until_s = time.monotonic() + 2
+        while time.monotonic() < until_s:
+            message = reader.newest_frame(timeout_s=0.1)
+            if message is not None and message.jpeg:
+                pulse = message.header.findings.pulse
+                assert decoded(message.jpeg)[10, 10] == pytest.approx(20 + each * (pulse - 1), abs=1)
+                told += 1
+    assert told > 3
+
+
 def test_a_live_source_that_is_lost_raises_video_lost_and_clears_it_when_it_is_back() -> None:
     lost = SourceError("/dev/video0: unplugged; expected a frame")
     opened = source([*frames(5), lost], [lost], [lost], frames(500), live=True)
@@ -442,6 +472,7 @@ def test_what_a_recorder_is_too_far_behind_for_is_counted_and_published_and_hold
         told = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.not_recorded >= 5, within_s=10)
         may_go_on.set()
     assert isinstance(told, HealthEnvelope)
+    assert told.body.recording
     assert told.body.frames - 1 >= told.body.not_recorded + ROOM_FRAMES
     assert told.body.state is FrameState.LIVE
     assert seen[: ROOM_FRAMES + 1] == list(range(ROOM_FRAMES + 1))
@@ -883,10 +914,14 @@ def test_a_log_that_cannot_be_written_is_told_and_costs_no_alert(
     monkeypatch.setattr(alarm_log.os, "write", full)
     with with_log(tmp_path / "alarms.jsonl") as service, Subscriber(service.endpoints) as reader:
         wait_until(lambda: reader.receive(timeout_s=0.1) is not None and len(reader.alerts) == 2)
+        health = reader.reception.health
     assert [alert.text for alert in reader.alerts] == [
         "Cement escapes in a thin run of 12 mm, 20 mm/s",
         "Alarm log is not being written: No space left on device",
     ]
+    assert health is not None
+    assert health.alarm_log is not None
+    assert health.alarm_log.fault == "No space left on device"
 
 
 def test_an_alert_outlives_a_live_sources_change_of_format() -> None:

@@ -58,6 +58,18 @@ def test_no_static_file_holds_inline_script_style_or_an_address_elsewhere():
             assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\bstyle=|\bon\w+=", words)
 
 
+def test_the_page_asks_for_all_that_it_needs_at_once():
+    index = (STATIC / "index.html").read_text(encoding="utf-8")
+    needed, unread = set(), ["main.js"]
+    while unread:
+        words = (STATIC / unread.pop()).read_text(encoding="utf-8")
+        fresh = set(re.findall(r'^(?:import|export) .*?"\./([\w/-]+\.js)"', words, re.MULTILINE)) - needed
+        needed |= fresh
+        unread += fresh
+    assert needed
+    assert needed == set(re.findall(r'<link rel="modulepreload" href="([^"]+)"', index))
+
+
 def test_the_browser_is_given_the_same_look_that_is_painted(running: tuple[FakeService, Dashboard]):
     _, _, body = fetched(running[1].address + "styles.json")
     assert json.loads(body) == json.loads(json.dumps(look_json()))
@@ -67,16 +79,17 @@ def test_healthy_says_whether_the_bus_is_heard(running: tuple[FakeService, Dashb
     with live(running[1]) as viewer:
         while header_of(viewer.recv(timeout=10))["health"] is None:
             pass
-        status, _, body = fetched(running[1].address + "healthy")
+        status, headers, body = fetched(running[1].address + "healthy")
     assert status == 200
-    assert json.loads(body)["bus"] == "heard"
+    assert json.loads(body)["parts"]["bus"]["state"] == "ok"
+    assert headers["cache-control"] == "no-store"
 
 
 def test_healthy_is_503_where_nothing_is_heard(running: tuple[FakeService, Dashboard]):
     with Dashboard(Endpoints(*["tcp://127.0.0.1:9"] * 4), running[0].keys) as dashboard:
         status, _, body = fetched(dashboard.address + "healthy")
     assert status == 503
-    assert json.loads(body)["bus"] == "deaf"
+    assert json.loads(body)["parts"]["bus"]["state"] == "failed"
 
 
 def test_a_page_of_another_origin_gets_no_live_line(running: tuple[FakeService, Dashboard]):
@@ -85,12 +98,12 @@ def test_a_page_of_another_origin_gets_no_live_line(running: tuple[FakeService, 
     assert refused.value.response.status_code == 403
 
 
-def test_a_viewer_that_does_not_answer_gets_two_pictures_and_words_only_from_then_on(
+def test_a_viewer_that_does_not_answer_gets_one_picture_and_words_only_from_then_on(
     running: tuple[FakeService, Dashboard],
 ):
     with live(running[1]) as viewer:
         headers = [header_of(viewer.recv(timeout=10)) for _ in range(12)]
-        assert sum("picture" in header for header in headers) == 2
+        assert sum("picture" in header for header in headers) == 1
         viewer.send("ack")
         while "picture" not in header_of(viewer.recv(timeout=10)):
             pass
