@@ -17,6 +17,7 @@ from drivers.frame import FrameSource, SourceInfo
 from drivers.sources import open_source
 from guidance.bus.keys import KeysError, client_keys, make_keys
 from guidance.bus.publisher import BusError
+from guidance.casebook import field_pins, plans
 from guidance.casebook.alarm_log import AlarmLogError, default_path
 from guidance.casebook.case import CaseError
 from guidance.casebook.replay import OutputError, replay
@@ -37,6 +38,7 @@ UNUSABLE = (
     AlarmLogError,
     CaseError,
     ScenarioError,
+    field_pins.FieldPinsError,
 )
 """What is wrong with the input or the usage, each told in one line; anything else is a bug and shows its trace."""
 
@@ -145,6 +147,7 @@ def _add_service_options(parser: argparse.ArgumentParser) -> None:
         "--alarm-log", type=Path, metavar="FILE", help="default: one for each port, in the user's state"
     )
     parser.add_argument("--settings", type=Path, help="JSON file of thresholds")
+    parser.add_argument("--plans", type=Path, metavar="DIR", help="where plans are kept; default: in the user's state")
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -173,6 +176,8 @@ def _run_service(options: argparse.Namespace, spec: str, plan: Path | None, loop
         keys=options.keys,
         alarm_log=options.alarm_log or (default_path(options.bus_port) if options.bus_port else None),
         loop=loop,
+        plans=options.plans or plans.default_folder(),
+        fields=field_pins.default_path(),
     )
 
 

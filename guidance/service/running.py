@@ -23,6 +23,7 @@ from guidance.bus.messages import DEAF_AFTER_S, Endpoints
 from guidance.bus.publisher import FRAMES_KEPT, MESSAGES_KEPT, FramePublisher, Publisher, require_loopback
 from guidance.bus.subscriber import Subscriber
 from guidance.casebook.alarm_log import AlarmLog, Event
+from guidance.casebook.field_pins import FieldPins
 from guidance.records import CasePlan
 from guidance.service.analysis import Analysis, MakePipeline, Orders, Pictures, Shown
 from guidance.service.capture import TICK_S, Capture, Captured, OpenSource, Slot
@@ -50,7 +51,8 @@ class Service:
     are told to stop and ``failure`` holds the error: SourceError where the source could not be opened at all,
     anything else is a bug. ``stop`` may be called twice and leaves no thread, process or socket; a source that
     blocks for longer than 1.5 s in reading a frame is the one thing that it cannot end, and it says so.
-    ``record``: gets every captured frame, see ``Recording``.
+    ``record``: gets every captured frame, see ``Recording``. ``plans``: the folder where the setup page keeps plans,
+    None where it keeps none. ``fields``: the file that remembers corrected x-ray fields; None: they are forgotten.
     """
 
     def __init__(
@@ -71,7 +73,11 @@ class Service:
         make_pipeline: MakePipeline = Pipeline,
         dashboard: Sequence[str] = ("-m", "web"),
         record: Record | None = None,
+        plans: Path | None = None,
+        fields: Path | None = None,
     ) -> None:
+        self._plans = plans
+        self._pins = FieldPins(fields)
         self._plan = plan
         self._settings = settings
         self._address = host, port
@@ -127,6 +133,7 @@ class Service:
                 self._log,
                 self.stopping,
                 self._recording,
+                self._pins,
             )
             if self._recording is not None:
                 self._start_thread("recording", self._recording.run)
@@ -165,7 +172,8 @@ class Service:
     def _dashboard_options(self) -> list[str]:
         """Whether every socket of the bus asks for keys, and whether pages on other machines may give orders."""
         guarded = ["--guarded"] if self._keys is not None else []
-        return guarded + (["--remote-orders"] if self._remote_orders else [])
+        plans = [] if self._plans is None else ["--plans", str(self._plans)]
+        return guarded + plans + (["--remote-orders"] if self._remote_orders else [])
 
     def _until_stopped(self, work: Callable[[], None]) -> Callable[[], None]:
         def loop() -> None:
@@ -245,6 +253,8 @@ def run_service(
     alarm_log: Path | None = None,
     loop: bool = False,
     pace: bool = True,
+    plans: Path | None = None,
+    fields: Path | None = None,
 ) -> int:
     """The exit status of a service that runs until SIGINT or SIGTERM; see ``run_until_asked``."""
     _tune_interpreter()
@@ -262,6 +272,8 @@ def run_service(
             alarm_log=alarm_log,
             loop=loop,
             pace=pace,
+            plans=plans,
+            fields=fields,
         )
     )
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 import zmq
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from drivers.errors import SourceError
 from drivers.frame import Frame, FrameFlag, FrameSource, SourceInfo, freeze
@@ -34,6 +35,7 @@ from guidance.bus.messages import (
     HEARTBEAT_S,
     Acknowledge,
     AlertEnvelope,
+    DrawnOn,
     FindingsEnvelope,
     FrameMessage,
     HealthBody,
@@ -41,18 +43,21 @@ from guidance.bus.messages import (
     Mark,
     Message,
     PauseAudio,
+    PinField,
     RemoveZone,
     SetPhase,
     SetView,
     SetZone,
     SnapshotEnvelope,
     TakeReference,
+    UsePlan,
 )
 from guidance.bus.publisher import BusError, Publisher
 from guidance.bus.subscriber import Subscriber
 from guidance.casebook import alarm_log
 from guidance.casebook.alarm_log import AlarmLog, Event, read_log
-from guidance.plan import ZoneEntry
+from guidance.casebook.field_pins import FieldPinsError
+from guidance.plan import PlanFile, ZoneEntry
 from guidance.records import (
     Alert,
     AlertKind,
@@ -177,6 +182,8 @@ class SmallPipeline:
 
     def no_frame(self, t_s: float) -> Findings:
         return self._next(t_s, FrameState.NO_SIGNAL)
+
+    def use_plan(self, plan: CasePlan, drawn_on: Mapping[View, int]) -> None: ...
 
     def _next(self, t_s: float, state: FrameState) -> Findings:
         if self._first_s is None:
@@ -663,14 +670,17 @@ def with_log(
     count: int = 2000,
     live: bool = False,
     dashboard: str = QUIET_DASHBOARD,
+    settings: Settings | None = None,
+    fields: Path | None = None,
 ) -> Service:
     return Service(
         source(frames(count), live=live),
         CasePlan(),
-        Settings(),
+        settings or Settings(),
         port=0,
         bus_port=0,
         alarm_log=path,
+        fields=fields,
         make_pipeline=pipeline,
         dashboard=("-c", dashboard),
     )
@@ -750,8 +760,8 @@ def test_every_order_about_the_picture_reaches_the_pipeline_and_is_answered() ->
         def set_view(self, view: View) -> None:
             reached.append(("view", view))
 
-        def set_zone(self, zone: Zone) -> None:
-            reached.append(("zone", (zone.id, zone.kind, zone.polygon_px.tolist())))
+        def set_zone(self, zone: Zone, pulse: int | None = None) -> None:
+            reached.append(("zone", (zone.id, zone.kind, zone.polygon_px.tolist(), pulse)))
 
         def remove_zone(self, zone_id: str) -> None:
             raise NothingSeenError(f"zone {zone_id!r}: none of that name")
@@ -762,13 +772,13 @@ def test_every_order_about_the_picture_reaches_the_pipeline_and_is_answered() ->
         assert desk.order(told.case, SetPhase(phase=Phase.CEMENT)).ok
         assert desk.order(told.case, SetView(view=View.LATERAL)).ok
         zone = ZoneEntry(id="canal", kind=ZoneKind.FORBIDDEN, polygon_px=corners)
-        assert desk.order(told.case, SetZone(zone=zone)).ok
+        assert desk.order(told.case, SetZone(zone=zone, pulse=5)).ok
         with pytest.raises(BusError, match="not obeyed: zone 'disc': none of that name"):
             desk.order(told.case, RemoveZone(id="disc"))
     assert reached == [
         ("phase", Phase.CEMENT),
         ("view", View.LATERAL),
-        ("zone", ("canal", ZoneKind.FORBIDDEN, [list(corner) for corner in corners])),
+        ("zone", ("canal", ZoneKind.FORBIDDEN, [list(corner) for corner in corners], 5)),
     ]
 
 
@@ -779,6 +789,108 @@ def test_a_zone_outside_the_picture_is_refused() -> None:
         told = hear(reader, escape)
         with pytest.raises(BusError, match="expected a point inside the 48 x 32 frame"):
             desk.order(told.case, SetZone(zone=zone))
+
+
+def test_a_plan_is_used_whole_and_its_version_is_told_and_noted(tmp_path: Path) -> None:
+    used: list[tuple[CasePlan, dict[View, int]]] = []
+
+    class Noting(EscapingPipeline):
+        def use_plan(self, plan: CasePlan, drawn_on: Mapping[View, int]) -> None:
+            used.append((plan, dict(drawn_on)))
+
+    log = tmp_path / "alarms.jsonl"
+    corners: list[tuple[float, float]] = [(1.0, 1.0), (20.0, 1.0), (5.0, 20.0)]
+    zone = ZoneEntry(id="canal", kind=ZoneKind.FORBIDDEN, polygon_px=corners, view=View.LATERAL)
+    plan = PlanFile.model_validate(
+        {"schema": 1, "mm_per_px": 0.3, "limits": {"cement_escape_mm_per_s": 8.0}, "zones": [zone.model_dump()]}
+    )
+    use = UsePlan(plan=plan, drawn_on=[DrawnOn(view=View.LATERAL, pulse=7)])
+    with with_log(log, Noting) as service, Subscriber(service.endpoints) as reader, commander(service) as desk:
+        told = hear(reader, escape)
+        assert desk.order(told.case, use).ok
+        beat = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.plan is not None)
+    assert isinstance(beat, HealthEnvelope)
+    assert beat.body.plan == plan.version
+    # What was active is active still.
+    assert [alert.kind for alert in beat.body.alerts] == [AlertKind.CEMENT_ESCAPE]
+    ((record, drawn_on),) = used
+    assert drawn_on == {View.LATERAL: 7}
+    assert (record.mm_per_px, record.limits) == (0.3, (("cement_escape_mm_per_s", 8.0),))
+    (said,) = [entry.command for entry in read_log(log).entries if entry.command is not None]
+    assert (said["kind"], said["version"], said["plan"]["schema"]) == ("plan", plan.version, 1)
+
+
+def test_a_plans_thresholds_hold_from_the_next_pulse_on() -> None:
+    plan = PlanFile.model_validate({"schema": 1, "limits": {"cement_escape_mm_per_s": 5.0}})
+    slow = Settings(cement_escape_mm_per_s=50.0)
+    with with_log(None, settings=slow) as service, Subscriber(service.endpoints) as reader, commander(service) as desk:
+        told = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.pulses > 4)
+        assert isinstance(told, HealthEnvelope)
+        assert told.body.alerts == []
+        desk.order(told.case, UsePlan(plan=plan, drawn_on=[]))
+        hear(reader, escape)
+
+
+@pytest.mark.parametrize(
+    ("corners", "why"),
+    [
+        ([(1.0, 1.0), (20.0, 20.0), (20.0, 1.0), (1.0, 20.0)], "“canal” crosses itself"),
+        ([(1.0, 1.0), (900.0, 1.0), (5.0, 9.0)], "expected a point inside the 48 x 32 frame"),
+        ([(1.0, 1.0), (2.0, 1.0), (2.0, 2.0)], "only 0 square pixels"),
+    ],
+)
+def test_a_plan_that_is_drawn_wrong_is_refused_in_one_sentence(corners: list[tuple[float, float]], why: str) -> None:
+    zone = ZoneEntry(id="canal", kind=ZoneKind.FORBIDDEN, polygon_px=corners, view=View.AP)
+    plan = PlanFile.model_validate({"schema": 1, "zones": [zone.model_dump()]})
+    with with_log(None) as service, Subscriber(service.endpoints) as reader, commander(service) as desk:
+        told = hear(reader, escape)
+        with pytest.raises(BusError, match=why):
+            desk.order(told.case, UsePlan(plan=plan, drawn_on=[DrawnOn(view=View.AP, pulse=1)]))
+
+
+def test_an_order_for_a_plan_must_fit_together() -> None:
+    corners: list[tuple[float, float]] = [(1.0, 1.0), (20.0, 1.0), (5.0, 20.0)]
+    zone = ZoneEntry(id="canal", kind=ZoneKind.FORBIDDEN, polygon_px=corners, view=View.AP)
+    plan = PlanFile.model_validate({"schema": 1, "zones": [zone.model_dump()]})
+    with pytest.raises(ValidationError, match="its view is drawn on no picture"):
+        UsePlan(plan=plan, drawn_on=[DrawnOn(view=View.LATERAL, pulse=1)])
+    with pytest.raises(ValidationError, match="expected each view once"):
+        UsePlan(plan=plan, drawn_on=[DrawnOn(view=View.AP, pulse=1)] * 2)
+    phased = PlanFile.model_validate({"schema": 1, "phases": [{"at_s": 1, "phase": "cement"}]})
+    with pytest.raises(ValidationError, match="phase is ordered by itself"):
+        UsePlan(plan=phased, drawn_on=[])
+
+
+def test_a_corrected_field_is_remembered_for_the_source(tmp_path: Path) -> None:
+    pinned: list[tuple[object, object]] = []
+
+    class Noting(EscapingPipeline):
+        def pin_field(self, polygon_px: object, bone_dark: bool | None) -> None:
+            pinned.append((None if polygon_px is None else np.asarray(polygon_px).tolist(), bone_dark))
+
+    file = tmp_path / "state" / "fields.json"
+    corners = [(2.0, 2.0), (40.0, 2.0), (40.0, 30.0)]
+    with (
+        with_log(None, Noting, fields=file) as service,
+        Subscriber(service.endpoints) as reader,
+        commander(service) as desk,
+    ):
+        told = hear(reader, escape)
+        desk.order(told.case, PinField(polygon_px=corners, bone_dark=False))
+        hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.pinned == ["outline", "polarity"])
+        with pytest.raises(BusError, match="a dent or crosses itself; expected a convex one"):
+            desk.order(told.case, PinField(polygon_px=[(2, 2), (40, 2), (10, 10), (2, 30)]))
+    pinned.clear()
+    with with_log(None, Noting, fields=file) as service, Subscriber(service.endpoints) as reader:
+        hear(reader, escape)
+    assert pinned[-1] == ([list(corner) for corner in corners], False)
+
+
+def test_a_file_of_corrected_fields_that_is_none_is_told_at_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "fields.json"
+    file.write_text("[]")
+    with pytest.raises(FieldPinsError, match=r"fields\.json: not a file of corrected x-ray fields"):
+        with_log(None, fields=file)
 
 
 def test_a_marker_is_kept_in_the_log(tmp_path: Path) -> None:
