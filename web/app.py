@@ -14,8 +14,10 @@ from guidance.bus.commands import AsyncCommander
 from guidance.bus.keys import ClientKeys
 from guidance.bus.messages import Endpoints
 from guidance.bus.subscriber import AsyncSubscriber
+from guidance.casebook.plans import PlansFolder
 from guidance.overlay import look_json
 from web.live import TICK_S, Board, PageOrders, Viewer, is_of_this_machine, same_origin
+from web.setup import Pictures, setup_routes
 
 STATIC = Path(__file__).parent / "static"
 HEADERS = {
@@ -32,11 +34,17 @@ HEADERS = {
 NAME = "dashboard"
 
 
-def create_app(endpoints: Endpoints, keys: ClientKeys, guarded: bool = False, remote_orders: bool = False) -> FastAPI:
+def create_app(
+    endpoints: Endpoints,
+    keys: ClientKeys,
+    guarded: bool = False,
+    remote_orders: bool = False,
+    plans: PlansFolder | None = None,
+) -> FastAPI:
     """The application on the bus's endpoints; it owns its subscriber for as long as it lives.
 
     ``keys``: to command with. ``guarded``: to listen with, too. ``remote_orders``: pages that were opened on other
-    machines may give orders.
+    machines may give orders. ``plans``: where the setup page keeps plans.
     """
     assert endpoints.commands is not None
     commands = endpoints.commands
@@ -49,10 +57,11 @@ def create_app(endpoints: Endpoints, keys: ClientKeys, guarded: bool = False, re
         ):
             board = Board(subscriber.reception)
             app.state.board = board
+            app.state.pictures = pictures = Pictures()
             app.state.orders = PageOrders(board, commander)
             tasks = [
                 asyncio.create_task(_hear_messages(subscriber, board)),
-                asyncio.create_task(_hear_pictures(subscriber, board)),
+                asyncio.create_task(_hear_pictures(subscriber, board, pictures)),
                 asyncio.create_task(_tick(board)),
             ]
             try:
@@ -87,6 +96,7 @@ def create_app(endpoints: Endpoints, keys: ClientKeys, guarded: bool = False, re
         else:
             await websocket.close(1008)
 
+    app.include_router(setup_routes(plans))
     app.mount("/", StaticFiles(directory=STATIC, html=True))
     return app
 
@@ -109,9 +119,10 @@ async def _hear_messages(subscriber: AsyncSubscriber, board: Board) -> None:
         board.hear(message)
 
 
-async def _hear_pictures(subscriber: AsyncSubscriber, board: Board) -> None:
+async def _hear_pictures(subscriber: AsyncSubscriber, board: Board, pictures: Pictures) -> None:
     async for picture in subscriber.newest_frames():
         board.hear_picture(picture)
+        pictures.hear(picture)
 
 
 async def _tick(board: Board) -> None:

@@ -122,8 +122,11 @@ class PageOrders:
         self._commander = commander
         self._turn = asyncio.Lock()
 
-    async def answer(self, words: str) -> str:
-        """The answer to what a page said, as JSON: ``{"error": null}`` where it was obeyed."""
+    async def answer(self, words: str, case: str | None = None) -> str:
+        """The answer to what a page said, as JSON: ``{"error": null}`` where it was obeyed.
+
+        ``case``: the one that it is meant for, where the page knows; else the present one.
+        """
         try:
             command = _COMMAND.validate_json(words)
         except ValidationError:
@@ -132,7 +135,7 @@ class PageOrders:
             return json.dumps({"error": "no case has begun"})
         try:
             async with self._turn:
-                await self._commander.order(self._board.case, command)
+                await self._commander.order(case or self._board.case, command)
         except BusError as error:
             return json.dumps({"error": str(error)})
         return json.dumps({"error": None})

@@ -114,7 +114,8 @@ class HealthBody(WireModel):
     ``alarm_delay_ms``: from the capture of the frame that raised an alert until it was told, of the last alert and the
     longest since the start; None before the first. ``refused``: messages that the service refused since its start.
     ``subscribers``: those that gave their names and are heard. ``plan``: the version of the plan that was ordered
-    last, None where none was. ``pinned``: what of the x-ray field somebody has corrected.
+    last, None where none was. ``source_mm_per_px``: what the source's header states. ``pinned``: what of the x-ray
+    field somebody has corrected.
     """
 
     source: str
@@ -136,6 +137,7 @@ class HealthBody(WireModel):
     refused: Count = 0
     subscribers: list[str] = Field(default_factory=list)
     plan: str | None = None
+    source_mm_per_px: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     pinned: list[Literal["outline", "polarity"]] = Field(default_factory=list)
 
 

@@ -466,6 +466,7 @@ class Analysis:
             refused=sum(self._desk.refused.values()),
             subscribers=[name for name, _ in self._desk.silent_s()],
             plan=self._plan_version,
+            source_mm_per_px=self._present_case.info.mm_per_px,
             pinned=self._pinned(),
         )
 
