@@ -179,7 +179,9 @@ class FakeService:
                 pixels = cv2.add(scene.pixels, noise.integers(0, 30, scene.pixels.shape, np.uint8))
                 jpeg = cv2.imencode(".jpg", pixels)[1].tobytes()
                 strokes = strokes_json(draw(findings, scene.alerts))
-                self._frames.tell_frame("case", time.monotonic(), findings_message(findings), strokes, active, jpeg)
+                self._frames.tell_frame(
+                    "case", time.monotonic(), findings_message(findings), strokes, active, jpeg, findings.t_s
+                )
             frame += 1
 
     def __enter__(self) -> Self:
@@ -196,8 +198,8 @@ class FakeService:
 class Dashboard:
     """The web process on a socket that outlives it, as the service keeps it."""
 
-    def __init__(self, endpoints: Endpoints, keys: Path) -> None:
-        self._options = ("--keys", str(keys), *(str(endpoint) for endpoint in astuple(endpoints)))
+    def __init__(self, endpoints: Endpoints, keys: Path, *options: str) -> None:
+        self._options = ("--keys", str(keys), *options, *(str(endpoint) for endpoint in astuple(endpoints)))
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.address = f"http://127.0.0.1:{self._socket.getsockname()[1]}/"
         self._process: subprocess.Popen[bytes] | None = None

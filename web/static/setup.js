@@ -170,7 +170,7 @@ async function freeze(which) {
   const frozen = {
     case: header.case,
     pulse: header.pulse,
-    t_s: header.t_s,
+    t_s: header.t_s ?? found.t_s,
     view,
     viewId: found.view_id,
     bitmap,

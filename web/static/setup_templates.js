@@ -8,6 +8,8 @@ import { ellipse } from "./setup_geometry.js";
 /** @typedef {{name: string, view: "ap" | "lateral", zones: TemplateZone[]}} Template */
 
 const FORAMEN_CORNERS = 12;
+const S1_MM = /** @type {[number, number]} */ ([12.2, 13.0]);
+const S2_MM = /** @type {[number, number]} */ ([13.1, 12.9]);
 
 /** @param {string} id @param {Point} centre_mm @param {[number, number]} size_mm @returns {TemplateZone} */
 const foramen = (id, centre_mm, [wide, high]) => ({
@@ -16,21 +18,24 @@ const foramen = (id, centre_mm, [wide, high]) => ({
   points_mm: ellipse(centre_mm, wide / 2, high / 2, FORAMEN_CORNERS),
 });
 
+/**
+ * All four anterior openings; `side`: of the picture on which the patient's left is, -1 for its left.
+ * @param {number} side
+ */
+const foramina = (side) => [
+  foramen("foramen_S1L", [side * 27, -12], S1_MM),
+  foramen("foramen_S1R", [side * -27, -12], S1_MM),
+  foramen("foramen_S2L", [side * 24, 12], S2_MM),
+  foramen("foramen_S2R", [side * -24, 12], S2_MM),
+];
+
 /** @type {Template[]} */
 export const TEMPLATES = [
-  {
-    name: "S1 and S2 foramina",
-    view: "ap",
-    // The patient's left is on the right of an AP picture.
-    zones: [
-      foramen("foramen_S1L", [26, -11], [13.0, 12.2]),
-      foramen("foramen_S1R", [-26, -11], [13.0, 12.2]),
-      foramen("foramen_S2L", [22.5, 11], [12.9, 13.1]),
-      foramen("foramen_S2R", [-22.5, 11], [12.9, 13.1]),
-    ],
-  },
-  { name: "S1 foramen", view: "ap", zones: [foramen("foramen_S1", [0, 0], [13.0, 12.2])] },
-  { name: "S2 foramen", view: "ap", zones: [foramen("foramen_S2", [0, 0], [12.9, 13.1])] },
+  // Prone, as in sacroplasty, seen from the back: the patient's left is on the picture's left.
+  { name: "S1, S2 foramina, prone", view: "ap", zones: foramina(-1) },
+  { name: "S1, S2 foramina, supine", view: "ap", zones: foramina(1) },
+  { name: "S1 foramen", view: "ap", zones: [foramen("foramen_S1", [0, 0], S1_MM)] },
+  { name: "S2 foramen", view: "ap", zones: [foramen("foramen_S2", [0, 0], S2_MM)] },
   {
     name: "Sacral canal",
     view: "ap",
