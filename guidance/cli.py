@@ -147,6 +147,7 @@ def _add_service_options(parser: argparse.ArgumentParser) -> None:
         "--alarm-log", type=Path, metavar="FILE", help="default: one for each port, in the user's state"
     )
     parser.add_argument("--settings", type=Path, help="JSON file of thresholds")
+    parser.add_argument("--recordings", type=Path, metavar="DIR", help="recordings that the setup page may choose from")
     parser.add_argument("--plans", type=Path, metavar="DIR", help="where plans are kept; default: in the user's state")
 
 
@@ -159,7 +160,7 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _run_service(options: argparse.Namespace, spec: str, plan: Path | None, loop: bool) -> int:
-    from guidance.service import run_service
+    from guidance.service import Choice, run_service
 
     settings = load_settings(options.settings)
     with _open(spec) as source:
@@ -178,6 +179,9 @@ def _run_service(options: argparse.Namespace, spec: str, plan: Path | None, loop
         loop=loop,
         plans=options.plans or plans.default_folder(),
         fields=field_pins.default_path(),
+        choose=lambda chosen: Choice(chosen, lambda: _open(chosen), lambda source: _plan_for(source, chosen, None)),
+        recordings=options.recordings,
+        spec=spec,
     )
 
 

@@ -17,6 +17,7 @@ from guidance.bus.keys import client_keys
 from guidance.bus.messages import Endpoints
 from guidance.casebook.plans import PlansFolder
 from web.app import create_app
+from web.setup import SetupFolders
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,13 +29,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--guarded", action="store_true", help="every socket of the bus asks for keys")
     parser.add_argument("--remote-orders", action="store_true", help="pages on other machines may give orders")
     parser.add_argument("--plans", type=Path, help="folder of the setup page's plans; none are kept without")
+    parser.add_argument("--recordings", type=Path, help="folder of recordings that may be chosen")
+    parser.add_argument("--source", help="what the service began with")
     parser.add_argument("endpoints", nargs=4, help="of messages, frames, snapshots and commands")
     options = parser.parse_args(arguments)
     # Ctrl-C goes to the whole terminal; the service decides, and tells through the lifeline.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     plans = None if options.plans is None else PlansFolder(options.plans)
+    folders = SetupFolders(plans, options.recordings, options.source)
     app = create_app(
-        Endpoints(*options.endpoints), client_keys(options.keys), options.guarded, options.remote_orders, plans
+        Endpoints(*options.endpoints), client_keys(options.keys), options.guarded, options.remote_orders, folders
     )
     asyncio.run(_serve(options.fd, options.lifeline, app))
     return 0

@@ -14,10 +14,9 @@ from guidance.bus.commands import AsyncCommander
 from guidance.bus.keys import ClientKeys
 from guidance.bus.messages import Endpoints
 from guidance.bus.subscriber import AsyncSubscriber
-from guidance.casebook.plans import PlansFolder
 from guidance.overlay import look_json
 from web.live import TICK_S, Board, PageOrders, Viewer, is_of_this_machine, same_origin
-from web.setup import Pictures, setup_routes
+from web.setup import Pictures, SetupFolders, setup_routes
 
 STATIC = Path(__file__).parent / "static"
 HEADERS = {
@@ -39,12 +38,12 @@ def create_app(
     keys: ClientKeys,
     guarded: bool = False,
     remote_orders: bool = False,
-    plans: PlansFolder | None = None,
+    folders: SetupFolders | None = None,
 ) -> FastAPI:
     """The application on the bus's endpoints; it owns its subscriber for as long as it lives.
 
     ``keys``: to command with. ``guarded``: to listen with, too. ``remote_orders``: pages that were opened on other
-    machines may give orders. ``plans``: where the setup page keeps plans.
+    machines may give orders. ``folders``: what the setup page keeps and chooses.
     """
     assert endpoints.commands is not None
     commands = endpoints.commands
@@ -96,7 +95,7 @@ def create_app(
         else:
             await websocket.close(1008)
 
-    app.include_router(setup_routes(plans))
+    app.include_router(setup_routes(folders or SetupFolders()))
     app.mount("/", StaticFiles(directory=STATIC, html=True))
     return app
 

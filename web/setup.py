@@ -6,7 +6,8 @@ Whatever is refused is refused in one sentence, ``{"error": "…"}``. Who may as
 import asyncio
 import json
 from collections.abc import Callable, Coroutine
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
@@ -14,13 +15,14 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from guidance.bus.messages import FrameMessage, PinField, UsePlan
+from guidance.bus.messages import ChooseSource, FrameMessage, PinField, UsePlan
 from guidance.casebook.plans import PlansFolder, plan_text
 from guidance.drawing import faults
 from guidance.plan import PlanError, PlanFile, check_zones_inside
 from guidance.records import FrameState
 from guidance.settings import ClinicalLimits
 from web.live import Board, PageOrders
+from web.sources import NoPreviewError, offers_json, preview, same_device
 
 LONGEST_BODY_BYTES = 64 * 1024
 """As long as the bus takes an order."""
@@ -117,14 +119,39 @@ class _Answering(APIRoute):
         return answer
 
 
-def setup_routes(plans: PlansFolder | None) -> APIRouter:
-    """Everything below ``/setup``. ``plans`` None: none are kept."""
+class _Source(_Asked):
+    source: str
+
+
+class _Choose(_Asked):
+    case: str
+    order: ChooseSource
+
+
+@dataclass(frozen=True, slots=True)
+class SetupFolders:
+    """``plans`` None: none are kept. ``recordings``: to choose from. ``source``: what the service began with."""
+
+    plans: PlansFolder | None = None
+    recordings: Path | None = None
+    source: str | None = None
+
+
+def setup_routes(folders: SetupFolders) -> APIRouter:
+    """Everything below ``/setup``."""
     routes = APIRouter(prefix="/setup", route_class=_Answering)
 
     def folder() -> PlansFolder:
-        if plans is None:
+        if folders.plans is None:
             raise Refused("This service keeps no plans; start it with --plans DIR.", 404)
-        return plans
+        return folders.plans
+
+    previewing = asyncio.Lock()
+
+    async def offered(request: Request, spec: str) -> None:
+        listed = await asyncio.to_thread(offers_json, folders.recordings)
+        if spec not in {offer["spec"] for offer in listed}:
+            raise Refused("There is no such source now; expected one of the list.", 404)
 
     @routes.get("/limits")
     async def limits() -> list[dict[str, Any]]:
@@ -170,6 +197,33 @@ def setup_routes(plans: PlansFolder | None) -> APIRouter:
         await _order(request, asked.case, asked.order)
         return {}
 
+    @routes.get("/sources")
+    async def sources(request: Request) -> list[dict[str, Any]]:
+        listed = await asyncio.to_thread(offers_json, folders.recordings)
+        now = _present_source(request, folders)
+        return [offer | {"in_use": same_device(offer["spec"], now)} for offer in listed]
+
+    @routes.post("/preview")
+    async def shown(request: Request) -> Response:
+        asked = await _asked(request, _Source)
+        await offered(request, asked.source)
+        if same_device(asked.source, _present_source(request, folders)):
+            raise Refused("That is the source in use: it is the live picture, and its input cannot be tried now.", 409)
+        if previewing.locked():
+            raise Refused("Another preview is being made; try again in a moment.", 409)
+        async with previewing:
+            try:
+                return Response(await preview(asked.source), media_type="image/jpeg")
+            except NoPreviewError as error:
+                raise Refused(str(error)) from error
+
+    @routes.post("/source")
+    async def choose(request: Request) -> dict[str, Any]:
+        asked = await _asked(request, _Choose)
+        await offered(request, asked.order.source)
+        await _order(request, asked.case, asked.order)
+        return {}
+
     return routes
 
 
@@ -212,7 +266,13 @@ def _pictures(request: Request) -> Pictures:
     return found
 
 
-async def _order(request: Request, case: str, command: UsePlan | PinField) -> None:
+def _present_source(request: Request, folders: SetupFolders) -> str | None:
+    board: Board = request.app.state.board
+    health = board.reception.health
+    return folders.source if health is None or health.source_spec is None else health.source_spec
+
+
+async def _order(request: Request, case: str, command: UsePlan | PinField | ChooseSource) -> None:
     board: Board = request.app.state.board
     orders: PageOrders = request.app.state.orders
     if case != board.case:

@@ -115,7 +115,8 @@ class HealthBody(WireModel):
     longest since the start; None before the first. ``refused``: messages that the service refused since its start.
     ``subscribers``: those that gave their names and are heard. ``plan``: the version of the plan that was ordered
     last, None where none was. ``source_mm_per_px``: what the source's header states. ``pinned``: what of the x-ray
-    field somebody has corrected.
+    field somebody has corrected. ``source_spec``: the source that was ordered last, None where none was;
+    ``source_refused``: why it could not be had, and the one before plays on.
     """
 
     source: str
@@ -139,6 +140,8 @@ class HealthBody(WireModel):
     plan: str | None = None
     source_mm_per_px: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     pinned: list[Literal["outline", "polarity"]] = Field(default_factory=list)
+    source_spec: str | None = None
+    source_refused: str | None = None
 
 
 class _Envelope(WireModel):
@@ -344,6 +347,14 @@ class PinField(_Told):
     bone_dark: bool | None = None
 
 
+class ChooseSource(_Told):
+    """Watch this source from now on, a path or URL: a new case begins. ``confirmed``: even if one is live now."""
+
+    kind: Literal["source"] = "source"
+    source: Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*$")]
+    confirmed: bool = False
+
+
 class Mark(_Told):
     """Words for the log, at this moment of the case."""
 
@@ -352,7 +363,17 @@ class Mark(_Told):
 
 
 Command = Annotated[
-    Acknowledge | PauseAudio | SetPhase | SetView | TakeReference | SetZone | RemoveZone | UsePlan | PinField | Mark,
+    Acknowledge
+    | PauseAudio
+    | SetPhase
+    | SetView
+    | TakeReference
+    | SetZone
+    | RemoveZone
+    | UsePlan
+    | PinField
+    | ChooseSource
+    | Mark,
     Field(discriminator="kind"),
 ]
 

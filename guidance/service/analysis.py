@@ -19,6 +19,7 @@ from guidance.bus.messages import (
     HEARTBEAT_S,
     Acknowledge,
     AudioBody,
+    ChooseSource,
     HealthBody,
     InputBody,
     Mark,
@@ -164,7 +165,7 @@ class Analysis:
         self._delays_ms: dict[int, float] = {}
         self._left_active = () if log is None else log.left_active(settings.carry_over_h)
         self._case: Case | None = None
-        self._plan = plan
+        self._own_plan = self._plan = plan
         self._settings = settings
         self._limits = settings.limits(plan)
         self._watch = Watch(self._limits, settings.timing())
@@ -222,6 +223,7 @@ class Analysis:
             # A recording that begins anew shows another patient, a live source that was lost the same one.
             carried = carried_over(self._watch.active) if case.info.live else ()
         self._case = case
+        self._plan = self._own_plan if case.plan is None else case.plan
         self._pipeline = self._pipeline_of(case)
         # At once, so that nobody takes the alerts of the case before for those of this one.
         self._began_s = self._beat_due_s = time.monotonic()
@@ -372,12 +374,19 @@ class Analysis:
                 self._carry_over()
             case UsePlan() as use:
                 self._use_plan(use)
+            case ChooseSource(source=spec, confirmed=confirmed):
+                if not confirmed and self._is_live():
+                    raise PlanError("a live case would end; expected the order to be confirmed")
+                self._capture.choose(spec)
             case PinField(polygon_px=polygon, bone_dark=bone_dark):
                 self._pin_field(FieldPin(polygon_px=polygon, bone_dark=bone_dark))
             case Mark():
                 pass
             case _ as never:
                 assert_never(never)
+
+    def _is_live(self) -> bool:
+        return self._last_shown is not None and self._last_shown.findings.state is FrameState.LIVE
 
     def _use_plan(self, use: UsePlan) -> None:
         """Everything of it between two frames, or nothing. What is active stays: the next pulses tell what is over."""
@@ -468,6 +477,8 @@ class Analysis:
             plan=self._plan_version,
             source_mm_per_px=self._present_case.info.mm_per_px,
             pinned=self._pinned(),
+            source_spec=self._capture.spec,
+            source_refused=self._capture.refused,
         )
 
     def _pinned(self) -> list[Literal["outline", "polarity"]]:

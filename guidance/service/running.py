@@ -26,7 +26,7 @@ from guidance.casebook.alarm_log import AlarmLog, Event
 from guidance.casebook.field_pins import FieldPins
 from guidance.records import CasePlan
 from guidance.service.analysis import Analysis, MakePipeline, Orders, Pictures, Shown
-from guidance.service.capture import TICK_S, Capture, Captured, OpenSource, Slot
+from guidance.service.capture import TICK_S, Capture, Captured, Choose, OpenSource, Slot
 from guidance.service.dashboard import Dashboard
 from guidance.service.recording import Record, Recording
 from guidance.settings import Settings
@@ -53,6 +53,8 @@ class Service:
     blocks for longer than 1.5 s in reading a frame is the one thing that it cannot end, and it says so.
     ``record``: gets every captured frame, see ``Recording``. ``plans``: the folder where the setup page keeps plans,
     None where it keeps none. ``fields``: the file that remembers corrected x-ray fields; None: they are forgotten.
+    ``choose``: what another source's name means, None: none may be chosen. ``recordings``: folder of those that may.
+    ``spec``: what ``open_source`` opens, as it would be chosen.
     """
 
     def __init__(
@@ -75,7 +77,12 @@ class Service:
         record: Record | None = None,
         plans: Path | None = None,
         fields: Path | None = None,
+        choose: Choose | None = None,
+        recordings: Path | None = None,
+        spec: str | None = None,
     ) -> None:
+        self._spec = spec
+        self._recordings = recordings
         self._plans = plans
         self._pins = FieldPins(fields)
         self._plan = plan
@@ -97,7 +104,7 @@ class Service:
         self._newest: Slot[Captured] = Slot()
         self._recording = None if record is None else Recording(record, self.stopping)
         every = None if self._recording is None else self._recording.put
-        self._capture = Capture(open_source, loop, pace, self._newest, self.stopping, every)
+        self._capture = Capture(open_source, loop, pace, self._newest, self.stopping, every, choose)
 
     def start(self) -> None:
         """Take the ports and the log and start every thread. Raises BusError, KeysError and AlarmLogError, with
@@ -172,8 +179,9 @@ class Service:
     def _dashboard_options(self) -> list[str]:
         """Whether every socket of the bus asks for keys, and whether pages on other machines may give orders."""
         guarded = ["--guarded"] if self._keys is not None else []
-        plans = [] if self._plans is None else ["--plans", str(self._plans)]
-        return guarded + plans + (["--remote-orders"] if self._remote_orders else [])
+        known = {"--plans": self._plans, "--recordings": self._recordings, "--source": self._spec}
+        given = [part for option, value in known.items() if value is not None for part in (option, str(value))]
+        return guarded + given + (["--remote-orders"] if self._remote_orders else [])
 
     def _until_stopped(self, work: Callable[[], None]) -> Callable[[], None]:
         def loop() -> None:
@@ -255,6 +263,9 @@ def run_service(
     pace: bool = True,
     plans: Path | None = None,
     fields: Path | None = None,
+    choose: Choose | None = None,
+    recordings: Path | None = None,
+    spec: str | None = None,
 ) -> int:
     """The exit status of a service that runs until SIGINT or SIGTERM; see ``run_until_asked``."""
     _tune_interpreter()
@@ -274,6 +285,9 @@ def run_service(
             pace=pace,
             plans=plans,
             fields=fields,
+            choose=choose,
+            recordings=recordings,
+            spec=spec,
         )
     )
 

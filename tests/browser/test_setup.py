@@ -13,7 +13,7 @@ from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from guidance.bus.messages import DrawnOn, PinField, UsePlan
+from guidance.bus.messages import ChooseSource, DrawnOn, PinField, UsePlan
 from guidance.casebook.plans import PlansFolder
 from guidance.plan import load_plan
 from guidance.records import View
@@ -419,3 +419,22 @@ def test_the_field_is_corrected_turned_and_found_again(page: Chrome, service: Fa
     press(page, "field-auto")
     wait_until(page, lambda: len(service.orders) == 2)
     assert service.orders[-1].command == PinField()
+
+
+def test_sources_are_listed_previewed_and_chosen_when_it_is_confirmed(page: Chrome, service: FakeService) -> None:
+    press(page, "tab-source")
+    wait_until(page, lambda: "leak_foramen" in text(page, "sources"))
+    assert "Grabbers: none" in page.find_element(By.ID, "sources").get_attribute("textContent")
+    page.find_element(By.CSS_SELECTOR, '[aria-label="Preview needle_breach_foramen"]').click()
+    WebDriverWait(page, 40).until(lambda _: "one frame of just now" in text(page, "preview-words"))
+    assert page.find_element(By.ID, "preview").is_displayed()
+    assert service.orders == []
+    watch = page.find_element(By.CSS_SELECTOR, '[aria-label="Watch leak_foramen"]')
+    watch.click()
+    assert "A live case is being watched" in text(page, "question-words")
+    press(page, "question-no")
+    assert service.orders == []
+    watch.click()
+    press(page, "question-yes")
+    wait_until(page, lambda: service.orders)
+    assert service.orders[-1].command == ChooseSource(source="phantom://leak_foramen", confirmed=True)

@@ -35,6 +35,7 @@ from guidance.bus.messages import (
     HEARTBEAT_S,
     Acknowledge,
     AlertEnvelope,
+    ChooseSource,
     DrawnOn,
     FindingsEnvelope,
     FrameMessage,
@@ -76,7 +77,7 @@ from guidance.records import (
 )
 from guidance.service import Service, listen, read_ahead, run_until_asked
 from guidance.service.analysis import gray_jpeg
-from guidance.service.capture import Captured
+from guidance.service.capture import Captured, Choice
 from guidance.service.recording import ROOM_FRAMES
 from guidance.settings import Settings
 from guidance.vision.pipeline import NothingSeenError
@@ -891,6 +892,111 @@ def test_a_file_of_corrected_fields_that_is_none_is_told_at_the_start(tmp_path: 
     file.write_text("[]")
     with pytest.raises(FieldPinsError, match=r"fields\.json: not a file of corrected x-ray fields"):
         with_log(None, fields=file)
+
+
+def with_choice(live: bool, chosen: Callable[[str], Choice], plan: CasePlan | None = None) -> Service:
+    plans.clear()
+    return Service(
+        source(frames(4000), live=live),
+        plan or CasePlan(),
+        Settings(),
+        port=0,
+        bus_port=0,
+        make_pipeline=Planned,
+        dashboard=("-c", QUIET_DASHBOARD),
+        choose=chosen,
+    )
+
+
+plans: list[CasePlan] = []
+
+
+class Planned(SmallPipeline):
+    def __init__(self, plan: CasePlan, info: SourceInfo) -> None:
+        super().__init__(plan, info)
+        plans.append(plan)
+
+
+OTHER_PLAN = CasePlan(mm_per_px=0.7)
+
+
+def chosen(spec: str) -> Choice:
+    return Choice(spec, source(frames(4000), live=True), lambda source: OTHER_PLAN)
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_another_source_is_chosen_and_a_new_case_with_its_own_plan_begins(live: bool) -> None:
+    with with_choice(live, chosen) as service, Subscriber(service.endpoints) as reader, commander(service) as desk:
+        told = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.state is FrameState.LIVE)
+        assert desk.order(told.case, ChooseSource(source="v4l2:///dev/video1", confirmed=True)).ok
+        after = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.case != told.case and m.body.pulses > 2)
+        assert isinstance(after, HealthEnvelope)
+        assert (after.body.source_spec, after.body.source_refused) == ("v4l2:///dev/video1", None)
+        assert plans[-1] is OTHER_PLAN
+        # And once more.
+        assert desk.order(after.case, ChooseSource(source="v4l2:///dev/video0", confirmed=True)).ok
+        last = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.source_spec == "v4l2:///dev/video0")
+        assert last.case != after.case
+
+
+def test_a_live_case_is_ended_only_by_an_order_that_is_confirmed() -> None:
+    with with_choice(True, chosen) as service, Subscriber(service.endpoints) as reader, commander(service) as desk:
+        told = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.state is FrameState.LIVE)
+        with pytest.raises(BusError, match="a live case would end; expected the order to be confirmed"):
+            desk.order(told.case, ChooseSource(source="v4l2:///dev/video1"))
+        assert service.case == told.case
+
+
+def test_a_source_that_cannot_be_opened_leaves_the_one_before_in_its_place_and_says_why() -> None:
+    def broken(spec: str) -> Choice:
+        return Choice(
+            spec, source([SourceError(f"{spec}: in use by another program")], live=True), lambda _: OTHER_PLAN
+        )
+
+    own = CasePlan(mm_per_px=0.3)
+    with with_choice(True, broken, own) as service, Subscriber(service.endpoints) as reader, commander(service) as desk:
+        told = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.state is FrameState.LIVE)
+        desk.order(told.case, ChooseSource(source="v4l2:///dev/video1", confirmed=True))
+        after = hear(
+            reader,
+            lambda m: isinstance(m, HealthEnvelope) and m.case != told.case and m.body.pulses > 2,
+        )
+        assert isinstance(after, HealthEnvelope)
+        assert after.body.source_refused == "v4l2:///dev/video1: in use by another program"
+        assert (after.body.source_spec, after.body.state) == (None, FrameState.LIVE)
+        assert plans[-1] is own
+
+
+def test_after_a_recordings_end_another_may_be_chosen() -> None:
+    def short() -> FrameSource:
+        return source(frames(8), live=False)()
+
+    service = Service(
+        short,
+        CasePlan(),
+        Settings(),
+        port=0,
+        bus_port=0,
+        make_pipeline=SmallPipeline,
+        dashboard=("-c", QUIET_DASHBOARD),
+        choose=chosen,
+    )
+    with service, Subscriber(service.endpoints) as reader, commander(service) as desk:
+        told = hear(
+            reader,
+            lambda m: isinstance(m, HealthEnvelope) and m.body.state is FrameState.NO_SIGNAL and m.body.pulses > 5,
+        )
+        desk.order(told.case, ChooseSource(source="v4l2:///dev/video1"))
+        hear(
+            reader, lambda m: isinstance(m, HealthEnvelope) and m.body.state is FrameState.LIVE and m.case != told.case
+        )
+
+
+def test_a_service_that_was_started_for_one_source_keeps_to_it() -> None:
+    with with_log(None) as service, Subscriber(service.endpoints) as reader, commander(service) as desk:
+        told = hear(reader, escape)
+        with pytest.raises(BusError, match="was started for one source"):
+            desk.order(told.case, ChooseSource(source="v4l2:///dev/video1", confirmed=True))
 
 
 def test_a_marker_is_kept_in_the_log(tmp_path: Path) -> None:

@@ -152,6 +152,7 @@ function showBanner() {
   banner.dataset.priority = lost ? "high" : (worst?.priority ?? "none");
   put("banner-text", lost ? "CONNECTION LOST: nothing is known of alerts" : (worst?.text ?? `Setup · alerts: none detected · source ${state.replace("_", " ")}`));
   showUse();
+  showSource();
 }
 
 // Pictures
@@ -410,8 +411,13 @@ function refresh() {
 }
 
 function check() {
-  const [width, height] = history.present.picture_px ?? [0, 0];
-  faults = width === 0 ? [] : faultsOf(plans.planZones(history.present, mmPerPxOf), width, height, (view) => (view === null ? null : (pictures[/** @type {View} */ (view)]?.field?.polygon ?? null)));
+  const { present } = history;
+  const [width, height] = present.picture_px ?? [0, 0];
+  const found = width === 0 ? [] : faultsOf(plans.planZones(present, mmPerPxOf), width, height, fieldOfView);
+  const cut = plans.cutZones(present, mmPerPxOf).map(({ id, at }) => {
+    return { isError: false, text: `“${id}” is cut at the picture's border: beyond it nothing is watched.`, zone: id, at };
+  });
+  faults = [...found, ...cut];
   part("faults").replaceChildren(
     ...faults.map((fault) => {
       const line = element("li", fault.text);
@@ -419,6 +425,11 @@ function check() {
       return line;
     }),
   );
+}
+
+/** @param {string | null} view @returns {Point[] | null} */
+function fieldOfView(view) {
+  return pictures[/** @type {View} */ (view)]?.field?.polygon ?? null;
 }
 
 function showZones() {
@@ -714,7 +725,7 @@ async function loadFile(file) {
 /** The plan as it stands, or an error that says what is wrong with it. */
 function soundPlan() {
   const wrong = faults.find((fault) => fault.isError);
-  if (wrong !== undefined) throw new Error(wrong.text);
+  if (wrong !== undefined) throw new Error(`Not yet: ${wrong.text}`);
   const plan = plans.planOf(history.present, pictures, mmPerPxOf);
   const named = new Set(plan.views?.map(({ view }) => view));
   const bare = plans.VIEWS.find((view) => zonesOf(view).length && !named.has(view));
@@ -770,6 +781,72 @@ function showUse() {
   put("in-use", words);
 }
 
+// Sources
+
+async function listSources() {
+  put("preview-words", "");
+  const offers = await server.sources();
+  const kinds = { grabber: "Grabbers", recording: "Recordings", phantom: "Phantom" };
+  const lines = Object.entries(kinds).flatMap(([kind, words]) => {
+    const own = offers.filter((offer) => offer.kind === kind);
+    const heading = element("li", own.length ? words : `${words}: none`);
+    heading.className = "heading";
+    return [heading, ...own.map(offerLine)];
+  });
+  part("sources").replaceChildren(...lines);
+}
+
+/** @param {server.Offer} offer */
+function offerLine(offer) {
+  const line = document.createElement("li");
+  const small = element("span", offer.in_use ? `${offer.words} · in use` : offer.words);
+  small.className = "small";
+  line.append(element("strong", offer.name), small);
+  for (const [text, act] of /** @type {const} */ ([["Preview", previewSource], ["Watch", watchSource]])) {
+    const press = element("button", text);
+    press.setAttribute("aria-label", `${text} ${offer.name}`);
+    press.disabled = !offer.may_open || (offer.in_use && text === "Preview");
+    press.addEventListener("click", () => void told(() => act(offer)));
+    line.append(press);
+  }
+  return line;
+}
+
+/** @param {server.Offer} offer */
+async function previewSource(offer) {
+  put("preview-words", `Looking at ${offer.name} …`);
+  part("preview").hidden = true;
+  try {
+    const bitmap = await server.preview(offer.spec);
+    const screen = canvas("preview");
+    Object.assign(screen, { width: bitmap.width, height: bitmap.height });
+    screen.getContext("2d", { alpha: false })?.drawImage(bitmap, 0, 0);
+    screen.hidden = false;
+    put("preview-words", `${offer.name}: one frame of just now. The running case goes on.`);
+  } catch (error) {
+    put("preview-words", "");
+    throw error;
+  }
+}
+
+/** @param {server.Offer} offer */
+async function watchSource(offer) {
+  const isLive = heard?.health?.state === "live";
+  if (isLive && !(await asks(`A live case is being watched. End it, and watch ${offer.name}?`))) return;
+  await server.choose(heard?.case ?? "", offer.spec, isLive);
+  say(`${offer.name} is being opened; a new case begins with it.`);
+}
+
+function showSource() {
+  const health = heard?.health;
+  const refused = health?.source_refused ?? null;
+  definitions("source-words", [
+    ["Watched", health?.source ?? "nothing yet"],
+    ["State", health === undefined || health === null ? "?" : `${health.state.replace("_", " ")}${health.input ? ` · ${health.input.signal.replace("_", " ")}` : ""}`],
+    .../** @type {[string, string][]} */ (refused === null ? [] : [["Not opened", refused]]),
+  ]);
+}
+
 // Choices and presses
 
 function fillChoices() {
@@ -803,6 +880,7 @@ function listen() {
     "copy-last": () => told(copyLast),
     download: () => told(async () => download()),
     use: () => told(use),
+    "list-sources": () => told(listSources),
   };
   for (const [id, press] of Object.entries(presses)) part(id).addEventListener("click", () => void press());
   for (const view of [...plans.VIEWS, /** @type {const} */ ("live")]) part(`view-${view}`).addEventListener("click", () => show(view));
@@ -873,6 +951,7 @@ function openTab(chosenTab) {
   board.cancel();
   board.select(null);
   if (tab === "plans") void told(listPlans);
+  if (tab === "source") void told(listSources);
   refresh();
 }
 

@@ -104,6 +104,29 @@ function beside(line, by) {
 }
 
 /**
+ * The part of a polygon inside a picture; the same corners where none lies outside, or less than three would be left.
+ * Source: I. Sutherland, G. Hodgman, Reentrant polygon clipping, 1974.
+ * @param {Point[]} polygon @param {number} width @param {number} height @returns {Point[]}
+ */
+export function clipped(polygon, width, height) {
+  let kept = polygon;
+  for (const [axis, sign, bound] of [[0, 1, 0], [0, -1, 1 - width], [1, 1, 0], [1, -1, 1 - height]]) {
+    const depth = kept.map((point) => sign * point[axis] - bound);
+    if (depth.every((inside) => inside >= 0)) continue;
+    kept = kept.flatMap((a, i) => {
+      const b = kept[(i + 1) % kept.length];
+      const [here, there] = [depth[i], depth[(i + 1) % kept.length]];
+      const share = here / (here - there);
+      /** @type {Point} */
+      const cut = [a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1])];
+      return [...(here >= 0 ? [a] : []), ...(here >= 0 !== there >= 0 ? [cut] : [])];
+    });
+    if (kept.length < 3) return polygon;
+  }
+  return kept;
+}
+
+/**
  * Where points of one picture lie on another of the same view, by how the anatomy has moved on each since the reference.
  * @param {Point[]} points @param {Motion} from @param {Motion} to @param {Point} centre of the picture, which turns go about
  * @returns {Point[]}

@@ -1,6 +1,6 @@
 // What is being set up, as one state that is never changed but replaced, and the contract's plan.json made of it.
 
-import { band, boxOf, ellipse, shifted } from "./setup_geometry.js";
+import { band, boxOf, clipped, ellipse, shifted } from "./setup_geometry.js";
 
 /** @typedef {import("./setup_geometry.js").Point} Point */
 /** @typedef {import("./setup_geometry.js").Motion} Motion */
@@ -31,7 +31,7 @@ import { band, boxOf, ellipse, shifted } from "./setup_geometry.js";
 
 export const VIEWS = /** @type {const} */ (["ap", "lateral"]);
 export const VIEW_WORDS = { ap: "AP", lateral: "lateral" };
-export const KINDS = { forbidden: "forbidden", caution: "caution", target: "target", body: "vertebral body" };
+export const KINDS = { forbidden: "forbidden", caution: "caution", target: "target", body: "body" };
 
 /** @type {Setup} */
 export const NOTHING = {
@@ -90,16 +90,30 @@ export function freeName(setup, wanted) {
 }
 
 /**
- * What is drawn, as the checks and the plan have it.
+ * What is drawn, as the checks and the plan have it: cut at the picture's border, beyond which the anatomy may have moved.
  * @param {Setup} setup @param {(view: View) => number} mmPerPxOf @returns {PlanZone[]}
  */
 export function planZones(setup, mmPerPxOf) {
-  return setup.zones.map((zone) => ({
-    id: zone.id,
-    kind: zone.kind,
-    polygon_px: outlineOf(zone, mmPerPxOf(zone.view)).map(([x, y]) => [rounded(x), rounded(y)]),
-    view: zone.view,
-  }));
+  return setup.zones.map((zone) => {
+    const outline = outlineOf(zone, mmPerPxOf(zone.view));
+    const inside = setup.picture_px === null ? outline : clipped(outline, ...setup.picture_px);
+    return { id: zone.id, kind: zone.kind, polygon_px: inside.map(([x, y]) => [rounded(x), rounded(y)]), view: zone.view };
+  });
+}
+
+/**
+ * The zones that reach beyond the picture, and where.
+ * @param {Setup} setup @param {(view: View) => number} mmPerPxOf @returns {{id: string, at: Point}[]}
+ */
+export function cutZones(setup, mmPerPxOf) {
+  if (setup.picture_px === null) return [];
+  const [width, height] = setup.picture_px;
+  return setup.zones.flatMap((zone) => {
+    const outline = outlineOf(zone, mmPerPxOf(zone.view));
+    const inside = clipped(outline, width, height);
+    const at = inside === outline ? undefined : inside.find((point) => !outline.includes(point));
+    return at === undefined ? [] : [{ id: zone.id, at }];
+  });
 }
 
 /**

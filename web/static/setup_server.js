@@ -94,3 +94,20 @@ export async function use(ofCase, used, drawn_on) {
 export async function pinField(ofCase, polygon_px, bone_dark) {
   await asked("setup/field", said("POST", { case: ofCase, order: { kind: "field", polygon_px, bone_dark } }));
 }
+
+/** @typedef {{spec: string, kind: string, name: string, words: string, may_open: boolean, in_use: boolean}} Offer */
+
+/** @returns {Promise<Offer[]>} */
+export async function sources() {
+  return (await asked("setup/sources")).json();
+}
+
+/** @param {string} source @returns {Promise<ImageBitmap>} what it shows now */
+export async function preview(source) {
+  return createImageBitmap(await (await asked("setup/preview", said("POST", { source }))).blob());
+}
+
+/** @param {string} ofCase @param {string} source @param {boolean} confirmed */
+export async function choose(ofCase, source, confirmed) {
+  await asked("setup/source", said("POST", { case: ofCase, order: { kind: "source", source, confirmed } }));
+}
