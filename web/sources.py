@@ -14,6 +14,8 @@ PREVIEW_S = 20.0
 """A phantom takes some seconds to build; a grabber that has shown nothing by then has no signal."""
 
 RECORDINGS_SHOWN = 200
+WORDS = frozenset({".txt", ".md", ".json", ".jsonl"})
+"""What lies beside recordings and is none."""
 
 
 class NoPreviewError(Exception):
@@ -35,7 +37,9 @@ def offers(recordings: Path | None) -> list[Offer]:
     """Every grabber's inputs, what lies in the folder of recordings, and the phantom's scenarios. Takes some time."""
     found = [offer for device in devices() for offer in _of_device(device)]
     if recordings is not None and recordings.is_dir():
-        paths = sorted(path for path in recordings.iterdir() if not path.name.startswith("."))
+        paths = sorted(
+            path for path in recordings.iterdir() if not path.name.startswith(".") and path.suffix not in WORDS
+        )
         found += [Offer(str(path), "recording", path.name, _size(path)) for path in paths[:RECORDINGS_SHOWN]]
     found += [Offer(f"phantom://{name}", "phantom", name, "simulated") for name in scenario_names()]
     return found

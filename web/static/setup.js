@@ -166,6 +166,7 @@ async function freeze(which) {
   const found = header.findings;
   /** @type {View} */
   const view = found.view ?? slot;
+  putAway(header.case, [bitmap.width, bitmap.height]);
   const before = pictures[view];
   /** @type {Frozen} */
   const frozen = {
@@ -184,9 +185,21 @@ async function freeze(which) {
   shown = slot = view;
   carryOver(view, before, frozen);
   if (!zonesOf(view).length && found.zones.length) takeWatched(found.zones, view);
-  history.map((setup) => ({ ...setup, picture_px: [bitmap.width, bitmap.height] }));
+  history.present = { ...history.present, picture_px: [bitmap.width, bitmap.height] };
   if (found.view === null) say(`Taken as ${plans.VIEW_WORDS[view]}: the service does not know this view yet.`);
   refresh();
+}
+
+/**
+ * Another case's pictures are none of this one, nor is what was drawn on pictures of another size; undo brings that back.
+ * @param {string} now @param {[number, number]} size
+ */
+function putAway(now, size) {
+  for (const view of plans.VIEWS) if (pictures[view] !== undefined && pictures[view]?.case !== now) delete pictures[view];
+  const drawn = history.present.picture_px;
+  if (drawn === null || (drawn[0] === size[0] && drawn[1] === size[1])) return;
+  commit({ ...plans.NOTHING, picture_px: size });
+  say("These pictures have another size: what was drawn before is put away. Undo brings it back.");
 }
 
 /**
@@ -665,6 +678,10 @@ function showLimits() {
 async function listPlans() {
   const kept = await server.plans();
   button("copy-last").disabled = !kept.some((plan) => plan.trouble === null);
+  // The same list again must not move under a finger.
+  const stamp = JSON.stringify(kept);
+  if (part("plans").dataset.stamp === stamp) return;
+  part("plans").dataset.stamp = stamp;
   part("plans").replaceChildren(...(kept.length ? kept.map(planLine) : [none("None yet.")]));
 }
 
@@ -804,7 +821,7 @@ function offerLine(offer) {
   line.append(element("strong", offer.name), small);
   for (const [text, act] of /** @type {const} */ ([["Preview", previewSource], ["Watch", watchSource]])) {
     const press = element("button", text);
-    press.setAttribute("aria-label", `${text} ${offer.name}`);
+    press.setAttribute("aria-label", `${text} ${offer.kind} ${offer.name}`);
     press.disabled = !offer.may_open || (offer.in_use && text === "Preview");
     press.addEventListener("click", () => void told(() => act(offer)));
     line.append(press);

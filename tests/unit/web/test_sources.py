@@ -15,6 +15,7 @@ CASES = Path(__file__).parents[3] / "replay_fixtures"
 def test_recordings_of_the_folder_and_the_phantoms_are_offered(tmp_path: Path) -> None:
     (tmp_path / "case.mkv").write_bytes(b"0" * 2_000_000)
     (tmp_path / ".hidden").touch()
+    (tmp_path / "notes.txt").touch()
     (tmp_path / "older").mkdir()
     found = {offer.spec: offer for offer in offers(tmp_path)}
     assert [offer.name for offer in found.values() if offer.kind == "recording"] == ["case.mkv", "older"]
