@@ -85,7 +85,7 @@ class Analyses(Protocol):
 
     def use_plan(self, plan: CasePlan, drawn_on: Mapping[View, int]) -> None: ...
 
-    def pin_field(self, polygon_px: PolygonPx | None, bone_dark: bool | None) -> None: ...
+    def pin_field(self, polygon_px: PolygonPx | None, bone_dark: bool | None) -> bool: ...
 
 
 MakePipeline = Callable[[CasePlan, SourceInfo], Analyses]
@@ -407,7 +407,8 @@ class Analysis:
             check_zones_inside(CasePlan(zones=(outline,)), info.width_px, info.height_px, "order")
             if not is_convex(outline.polygon_px):
                 raise PlanError("the x-ray field's outline has a dent or crosses itself; expected a convex one")
-        _pin(self._pipeline, pin)
+        if _pin(self._pipeline, pin):
+            self._carry_over()
         self._pins.keep(info, pin)
 
     def _carry_over(self) -> None:
@@ -528,9 +529,10 @@ def warm_up(make_pipeline: MakePipeline, plan: CasePlan, info: SourceInfo) -> No
         pipeline.step(Frame(freeze(pixels), t_s=i / 30, sequence=i, bits=info.bits))
 
 
-def _pin(pipeline: Analyses, pin: FieldPin) -> None:
+def _pin(pipeline: Analyses, pin: FieldPin) -> bool:
+    """Whether it takes new references."""
     polygon_px = None if pin.polygon_px is None else np.array(pin.polygon_px, dtype=np.float64)
-    pipeline.pin_field(polygon_px, pin.bone_dark)
+    return pipeline.pin_field(polygon_px, pin.bone_dark)
 
 
 def gray_jpeg(frame: Frame) -> bytes:

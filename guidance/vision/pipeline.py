@@ -236,12 +236,13 @@ class Pipeline:
             context.zones = tuple(replace(zone, polygon_px=lay.move_back(zone.polygon_px)) for zone in own)
         self._has_orders = True
 
-    def pin_field(self, polygon_px: PolygonPx | None, bone_dark: bool | None) -> None:
+    def pin_field(self, polygon_px: PolygonPx | None, bone_dark: bool | None) -> bool:
         """Take the x-ray field's outline and polarity as told from the next frame on; None: as they are found.
 
         ``polygon_px``: convex, (n, 2). Another polarity turns every reference over: they are taken anew, with the zones
-        of the view on the screen where they lie now, and other views wait for theirs to be drawn again. Raises
-        NothingSeenError where zones would be lost because the anatomy on the screen is not recognised.
+        of the view on the screen where they lie now, and other views wait for theirs to be drawn again. Whether that is
+        so is returned. Raises NothingSeenError where zones would be lost because the anatomy on the screen is not
+        recognised.
         """
         is_other = self._field_watch.would_turn_over(bone_dark)
         if is_other and any(context.zones for context in self._contexts.values()):
@@ -250,6 +251,7 @@ class Pipeline:
         if is_other:
             self._has_orders = True
             self._start_anew()
+        return is_other
 
     def remove_zone(self, zone_id: str) -> None:
         """Do not watch a zone of the view on the screen any more. Raises NothingSeenError where it has none such."""

@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.actions import interaction
@@ -17,7 +19,7 @@ from guidance.bus.messages import ChooseSource, DrawnOn, PinField, UsePlan
 from guidance.casebook.plans import PlansFolder
 from guidance.plan import load_plan
 from guidance.records import View
-from tests.browser.room import Dashboard, FakeService, Scene
+from tests.browser.room import FINDINGS, Dashboard, FakeService, Scene
 
 pytestmark = pytest.mark.browser
 
@@ -26,6 +28,10 @@ RECORDINGS = Path(__file__).parents[2] / "replay_fixtures"
 CASES = json.loads((Path(__file__).parents[1] / "unit" / "drawing_cases.json").read_text(encoding="utf-8"))
 WIDTH_PX, HEIGHT_PX = 512, 480
 
+PICTURE_WIDTH = """
+const { picture } = await import("./setup_server.js");
+return (await picture("newest")).bitmap.width;
+"""
 RUN = """
 const done = arguments[arguments.length - 1];
 (async () => { %s })().then(done, (error) => done({failed: String(error)}));
@@ -441,3 +447,44 @@ def test_sources_are_listed_previewed_and_chosen_when_it_is_confirmed(page: Chro
     press(page, "question-yes")
     wait_until(page, lambda: service.orders)
     assert service.orders[-1].command == ChooseSource(source="phantom://leak_foramen", confirmed=True)
+
+
+def test_a_plan_is_downloaded_as_it_would_be_saved(page: Chrome, service: FakeService, tmp_path: Path) -> None:
+    behaviour = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    page.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
+    draw(page, SQUARE)
+    press(page, "tab-plans")
+    page.find_element(By.ID, "plan-name").send_keys("mine")
+    press(page, "download")
+    file = tmp_path / "mine.json"
+    wait_until(page, file.exists)
+    assert [zone.id for zone in load_plan(file).zones] == ["foramen_S1L", "canal", "ala_L", "forbidden"]
+
+
+def test_a_zone_that_reaches_beyond_the_picture_is_cut_at_its_border_and_it_is_said(
+    page: Chrome, service: FakeService
+) -> None:
+    draw(page, [(300.0, 440.0), (360.0, 440.0), (360.0, 470.0), (300.0, 470.0)])
+    press(page, "draw-line")
+    click(page, (40, 440), (140, 440))
+    keys(page, Keys.ENTER)
+    press(page, "strip-side")
+    wait_until(page, lambda: "“forbidden_2” is cut at the picture's border" in text(page, "faults"))
+    ys = [y for _, y in polygons(page, service)["forbidden_2"]]
+    assert max(ys) == HEIGHT_PX - 1
+
+
+def test_pictures_of_another_size_begin_with_nothing_and_undo_brings_it_back(
+    page: Chrome, service: FakeService
+) -> None:
+    draw(page, SQUARE)
+    service.scene = Scene(findings=replace(FINDINGS, zones=()), pixels=np.full((240, 256), 90, np.uint8))
+    wait_until(
+        page,
+        lambda: page.execute_async_script(RUN % PICTURE_WIDTH) == 256,
+    )
+    press(page, "freeze")
+    wait_until(page, lambda: names(page) == [])
+    assert "put away" in text(page, "answer")
+    press(page, "undo")
+    assert len(names(page)) == 4

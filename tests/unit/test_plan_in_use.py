@@ -1,13 +1,16 @@
 """A plan drawn on a frozen picture of a patient who breathes, while the table moves, and put to use much later."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from drivers.sources import open_source
 from guidance.casebook.case import FrameTruth
 from guidance.phantom.source import PhantomSource
+from guidance.plan import load_plan
 from guidance.records import CasePlan, PolygonPx, View, Zone, ZoneKind
 from guidance.vision.geometry import RigidMotion
 from guidance.vision.pipeline import Pipeline
@@ -83,3 +86,26 @@ def test_its_zone_lies_on_the_anatomy_that_it_was_drawn_on(seen: tuple[float, li
     # It is told as well as the two pulses are registered: to carry it over adds nothing of its own.
     assert all(row.error_px <= row.registration_error_px + frozen_error_px + 0.05 for row in rows)
     assert max(row.error_px for row in rows) < 2
+
+
+def test_another_scale_in_the_midst_of_cement_only_changes_what_is_measured() -> None:
+    case = Path(__file__).parents[2] / "replay_fixtures" / "leak_foramen"
+    areas_mm2: list[tuple[float, float]] = []
+    with open_source(str(case)) as source:
+        plan = load_plan(case / "plan.json")
+        pipeline = Pipeline(plan, source.info)
+        for number, frame in enumerate(source):
+            findings = pipeline.step(frame)
+            if number == 85:
+                assert findings.scale is not None
+                was_mm_per_px = findings.scale.mm_per_px
+                pipeline.use_plan(replace(plan, mm_per_px=1.25 * was_mm_per_px), {View.AP: findings.pulse})
+            if number >= 84 and findings.cement and findings.scale is not None:
+                areas_mm2.append(
+                    (findings.scale.mm_per_px, sum(deposit.area_mm2 or 0.0 for deposit in findings.cement))
+                )
+    (before_scale, before), (after_scale, after) = areas_mm2[1], areas_mm2[3]
+    assert after_scale == pytest.approx(1.25 * before_scale)
+    # A pulse or two of injection come on top.
+    assert after / before == pytest.approx(1.25**2, rel=0.25)
+    assert all(area > 0 for _, area in areas_mm2)

@@ -866,8 +866,9 @@ def test_a_corrected_field_is_remembered_for_the_source(tmp_path: Path) -> None:
     pinned: list[tuple[object, object]] = []
 
     class Noting(EscapingPipeline):
-        def pin_field(self, polygon_px: object, bone_dark: bool | None) -> None:
+        def pin_field(self, polygon_px: object, bone_dark: bool | None) -> bool:
             pinned.append((None if polygon_px is None else np.asarray(polygon_px).tolist(), bone_dark))
+            return bone_dark is not None
 
     file = tmp_path / "state" / "fields.json"
     corners = [(2.0, 2.0), (40.0, 2.0), (40.0, 30.0)]
@@ -878,6 +879,10 @@ def test_a_corrected_field_is_remembered_for_the_source(tmp_path: Path) -> None:
     ):
         told = hear(reader, escape)
         desk.order(told.case, PinField(polygon_px=corners, bone_dark=False))
+        again = hear(reader, lambda m: escape(m) and m.body.state is AlertState.RAISED)
+        # A new reference cannot show that what the old one has shown is over.
+        assert isinstance(again, AlertEnvelope)
+        assert again.body.text.endswith("(before watching broke off)")
         hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.pinned == ["outline", "polarity"])
         with pytest.raises(BusError, match="a dent or crosses itself; expected a convex one"):
             desk.order(told.case, PinField(polygon_px=[(2, 2), (40, 2), (10, 10), (2, 30)]))
