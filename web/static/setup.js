@@ -133,11 +133,11 @@ async function showLive(message) {
     seen = message.picture.findings;
     for (const needle of seen.needles) if (!needle.predicted && needle.diameter_px) widths.push(needle.diameter_px);
     widths.splice(0, widths.length - WIDTHS_KEPT);
-    if (message.jpeg.length) {
-      liveBitmap?.close();
-      liveBitmap = await createImageBitmap(new Blob([message.jpeg], { type: "image/jpeg" }));
-    }
+    const before = liveBitmap;
+    if (message.jpeg.length) liveBitmap = await createImageBitmap(new Blob([message.jpeg], { type: "image/jpeg" }));
     if (shown === "live") showBoard();
+    // Only once the board shows the next one.
+    if (before !== liveBitmap) before?.close();
   } finally {
     link.acknowledge();
   }

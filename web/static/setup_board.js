@@ -162,6 +162,19 @@ export class Board {
     this.redraw();
   }
 
+  /** How much larger than on a small screen things are drawn and reached for: a wall screen is looked at from afar. */
+  get unit() {
+    return Math.max(1, this.canvas.clientHeight / 900);
+  }
+
+  /**
+   * How near to a thing a press must come to mean it, in CSS pixels.
+   * @param {string} pointer its type
+   */
+  reach(pointer) {
+    return this.unit * (GRASP_PX[/** @type {keyof typeof GRASP_PX} */ (pointer)] ?? GRASP_PX.mouse);
+  }
+
   /**
    * The middle of what is seen of the picture, within it.
    * @returns {Point}
@@ -278,7 +291,7 @@ export class Board {
    * @param {Point} at @param {PointerEvent} event
    */
   grasp(at, event) {
-    const reach = GRASP_PX[/** @type {keyof typeof GRASP_PX} */ (event.pointerType)] ?? GRASP_PX.mouse;
+    const reach = this.reach(event.pointerType);
     const chosen = this.chosen();
     const order = chosen === null ? this.shapes : [chosen, ...this.shapes.filter((shape) => shape !== chosen)];
     const step = `drag ${this.gesture}`;
@@ -336,7 +349,7 @@ export class Board {
   place(corner, pointer = "mouse") {
     const drawing = this.drawing;
     if (drawing === null) return;
-    const reach = GRASP_PX[/** @type {keyof typeof GRASP_PX} */ (pointer)] ?? GRASP_PX.mouse;
+    const reach = this.reach(pointer);
     const closes = !drawing.isLine && this.drawn.length >= drawing.least;
     if (closes && distance(this.toCanvas(corner), this.toCanvas(this.drawn[0])) <= reach) {
       this.finish();
@@ -370,7 +383,7 @@ export class Board {
       return this.within([[before[0] + far * Math.cos(angle), before[1] + far * Math.sin(angle)]])[0];
     }
     if (!this.snaps) return inside;
-    const reach = SNAP_PX / this.view.zoom;
+    const reach = (this.unit * SNAP_PX) / this.view.zoom;
     const others = this.shapes.filter((shape) => shape.key !== own && shape.outline.length > 2);
     const corners = others.flatMap((shape) => shape.outline);
     const corner = nearestOf(corners, inside, reach);
@@ -555,7 +568,7 @@ export class Board {
     for (const shape of this.backdrop) this.paintShape(pen, shape, to, false);
     for (const shape of this.shapes) this.paintShape(pen, shape, to, shape.key === this.selection.key);
     this.paintDrawn(pen, to);
-    for (const mark of this.marks) paintMark(pen, to(mark.at), mark.isError);
+    for (const mark of this.marks) paintMark(pen, to(mark.at), this.unit, mark.isError);
     if (words) for (const shape of [...this.backdrop, ...this.shapes]) this.paintLabel(pen, shape, to);
   }
 
@@ -567,20 +580,20 @@ export class Board {
       pen.fillStyle = shape.colour;
       pen.fill(path);
       pen.globalAlpha = 1;
-      stroke(pen, path, shape.colour, isChosen ? 3 : 2, shape.dash);
+      stroke(pen, path, shape.colour, this.unit * (isChosen ? 3 : 2), shape.dash.map((length) => this.unit * length));
     }
-    if (shape.isLine) stroke(pen, pathOf(shape.corners.map(to), false), shape.colour, isChosen ? 3 : 2, []);
+    if (shape.isLine) stroke(pen, pathOf(shape.corners.map(to), false), shape.colour, this.unit * (isChosen ? 3 : 2), []);
     if (!isChosen || !this.mayEdit) return;
-    for (const [i, corner] of shape.corners.entries()) paintHandle(pen, to(corner), shape.colour, i === this.selection.corner);
+    for (const [i, corner] of shape.corners.entries()) paintHandle(pen, to(corner), shape.colour, this.unit * (i === this.selection.corner ? 7 : 5), i === this.selection.corner);
   }
 
   /** @param {CanvasRenderingContext2D} pen @param {(at: Point) => Point} to */
   paintDrawn(pen, to) {
     if (this.drawing === null) return;
     const corners = [...this.drawn, ...(this.cursor === null ? [] : [this.cursor])];
-    if (corners.length > 1) stroke(pen, pathOf(corners.map(to), false), this.drawing.colour, 2, []);
-    for (const [i, corner] of this.drawn.entries()) paintHandle(pen, to(corner), this.drawing.colour, i === 0);
-    if (this.cursor !== null) paintCross(pen, to(this.cursor));
+    if (corners.length > 1) stroke(pen, pathOf(corners.map(to), false), this.drawing.colour, 2 * this.unit, []);
+    for (const [i, corner] of this.drawn.entries()) paintHandle(pen, to(corner), this.drawing.colour, this.unit * (i === 0 ? 7 : 5), i === 0);
+    if (this.cursor !== null) paintCross(pen, to(this.cursor), this.unit);
   }
 
   /** @param {CanvasRenderingContext2D} pen @param {Shape} shape @param {(at: Point) => Point} to */
@@ -588,15 +601,16 @@ export class Board {
     const points = shape.outline.length > 1 ? shape.outline : shape.corners;
     if (shape.label === "" || points.length === 0) return;
     const lowest = points.map(to).reduce((a, b) => (b[1] > a[1] ? b : a));
-    pen.font = '600 13px system-ui, "DejaVu Sans", sans-serif';
+    const unit = this.unit;
+    pen.font = `600 ${13 * unit}px system-ui, "DejaVu Sans", sans-serif`;
     pen.textBaseline = "middle";
-    const width = pen.measureText(shape.label).width + 10;
+    const [width, height] = [pen.measureText(shape.label).width + 10 * unit, 20 * unit];
     const x = clamp(lowest[0] - width / 2, 2, Math.max(2, this.canvas.clientWidth - width - 2));
-    const y = clamp(lowest[1] + 8, 2, this.canvas.clientHeight - 22);
+    const y = clamp(lowest[1] + 8 * unit, 2, this.canvas.clientHeight - height - 2);
     pen.fillStyle = "rgb(10 14 18 / 78%)";
-    pen.fillRect(x, y, width, 20);
+    pen.fillRect(x, y, width, height);
     pen.fillStyle = shape.colour;
-    pen.fillText(shape.label, x + 5, y + 10);
+    pen.fillText(shape.label, x + 5 * unit, y + height / 2);
   }
 
   /**
@@ -605,21 +619,24 @@ export class Board {
    */
   paintLoupe(pen, at) {
     const [x, y] = this.toCanvas(at);
-    const centre = /** @type {Point} */ ([x < this.canvas.clientWidth / 2 ? this.canvas.clientWidth - LOUPE_PX - 12 : LOUPE_PX + 12, y < this.canvas.clientHeight / 2 ? this.canvas.clientHeight - LOUPE_PX - 12 : LOUPE_PX + 12]);
+    const { clientWidth: width, clientHeight: height } = this.canvas;
+    const radius = LOUPE_PX * this.unit;
+    /** @type {Point} */
+    const centre = [x < width / 2 ? width - radius - 12 : radius + 12, y < height / 2 ? height - radius - 12 : radius + 12];
     const zoom = this.view.zoom * LOUPE_ZOOM;
     pen.save();
     pen.beginPath();
-    pen.arc(centre[0], centre[1], LOUPE_PX, 0, 2 * Math.PI);
+    pen.arc(centre[0], centre[1], radius, 0, 2 * Math.PI);
     pen.clip();
     pen.fillStyle = "#000";
-    pen.fillRect(centre[0] - LOUPE_PX, centre[1] - LOUPE_PX, 2 * LOUPE_PX, 2 * LOUPE_PX);
+    pen.fillRect(centre[0] - radius, centre[1] - radius, 2 * radius, 2 * radius);
     this.paintScene(pen, { left: centre[0] - at[0] * zoom, top: centre[1] - at[1] * zoom, zoom }, false);
-    paintCross(pen, centre);
+    paintCross(pen, centre, this.unit);
     pen.restore();
     pen.strokeStyle = "#e8eef4";
     pen.lineWidth = 2;
     pen.beginPath();
-    pen.arc(centre[0], centre[1], LOUPE_PX, 0, 2 * Math.PI);
+    pen.arc(centre[0], centre[1], radius, 0, 2 * Math.PI);
     pen.stroke();
   }
 }
@@ -665,9 +682,11 @@ function stroke(pen, path, colour, width, dash) {
   pen.setLineDash([]);
 }
 
-/** @param {CanvasRenderingContext2D} pen @param {Point} at @param {string} colour @param {boolean} isChosen */
-function paintHandle(pen, [x, y], colour, isChosen) {
-  const radius = isChosen ? 7 : 5;
+/**
+ * @param {CanvasRenderingContext2D} pen @param {Point} at @param {string} colour @param {number} radius
+ * @param {boolean} isChosen
+ */
+function paintHandle(pen, [x, y], colour, radius, isChosen) {
   pen.beginPath();
   pen.arc(x, y, radius, 0, 2 * Math.PI);
   pen.fillStyle = isChosen ? "#ffffff" : colour;
@@ -677,28 +696,29 @@ function paintHandle(pen, [x, y], colour, isChosen) {
   pen.stroke();
 }
 
-/** @param {CanvasRenderingContext2D} pen @param {Point} at */
-function paintCross(pen, [x, y]) {
+/** @param {CanvasRenderingContext2D} pen @param {Point} at @param {number} unit */
+function paintCross(pen, [x, y], unit) {
   const path = new Path2D();
   for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
-    path.moveTo(x + 4 * dx, y + 4 * dy);
-    path.lineTo(x + 16 * dx, y + 16 * dy);
+    path.moveTo(x + 4 * unit * dx, y + 4 * unit * dy);
+    path.lineTo(x + 16 * unit * dx, y + 16 * unit * dy);
   }
-  stroke(pen, path, "#ffffff", 1.5, []);
+  stroke(pen, path, "#ffffff", 1.5 * unit, []);
 }
 
 /**
  * A fault's place: a ring for what is worth a look, with a cross in it for what cannot be used.
- * @param {CanvasRenderingContext2D} pen @param {Point} at @param {boolean} isError
+ * @param {CanvasRenderingContext2D} pen @param {Point} at @param {number} unit @param {boolean} isError
  */
-function paintMark(pen, [x, y], isError) {
+function paintMark(pen, [x, y], unit, isError) {
   const path = new Path2D();
-  path.arc(x, y, 12, 0, 2 * Math.PI);
+  path.arc(x, y, 12 * unit, 0, 2 * Math.PI);
+  const arm = 6 * unit;
   if (isError) {
-    path.moveTo(x - 6, y - 6);
-    path.lineTo(x + 6, y + 6);
-    path.moveTo(x + 6, y - 6);
-    path.lineTo(x - 6, y + 6);
+    path.moveTo(x - arm, y - arm);
+    path.lineTo(x + arm, y + arm);
+    path.moveTo(x + arm, y - arm);
+    path.lineTo(x - arm, y + arm);
   }
-  stroke(pen, path, "#ffffff", 2.5, isError ? [] : [4, 4]);
+  stroke(pen, path, "#ffffff", 2.5 * unit, isError ? [] : [4 * unit, 4 * unit]);
 }
