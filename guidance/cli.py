@@ -20,6 +20,7 @@ from guidance.accounts import AccountsError, Role, add_account, add_token, read_
 from guidance.admission import Admission, AdmissionError
 from guidance.bus.keys import KeysError, client_keys, make_keys
 from guidance.bus.publisher import BusError
+from guidance.casebook import field_pins, plans
 from guidance.casebook.alarm_log import AlarmLogError, default_path
 from guidance.casebook.case import CaseError
 from guidance.casebook.replay import OutputError, replay
@@ -42,6 +43,7 @@ UNUSABLE = (
     AlarmLogError,
     CaseError,
     ScenarioError,
+    field_pins.FieldPinsError,
 )
 """What is wrong with the input or the usage, each told in one line; anything else is a bug and shows its trace."""
 
@@ -161,6 +163,8 @@ def _add_service_options(parser: argparse.ArgumentParser) -> None:
         "--alarm-log", type=Path, metavar="FILE", help="default: one for each port, in the user's state"
     )
     parser.add_argument("--settings", type=Path, help="JSON file of thresholds")
+    parser.add_argument("--recordings", type=Path, metavar="DIR", help="recordings that the setup page may choose from")
+    parser.add_argument("--plans", type=Path, metavar="DIR", help="where plans are kept; default: in the user's state")
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -172,7 +176,7 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _run_service(options: argparse.Namespace, spec: str, plan: Path | None, loop: bool) -> int:
-    from guidance.service import run_service
+    from guidance.service import Choice, run_service
 
     admission = Admission(options.accounts, options.tls_cert, options.tls_key, options.plain_http)
     admission.check(options.host)
@@ -191,6 +195,11 @@ def _run_service(options: argparse.Namespace, spec: str, plan: Path | None, loop
         keys=options.keys,
         alarm_log=options.alarm_log or (default_path(options.bus_port) if options.bus_port else None),
         loop=loop,
+        plans=options.plans or plans.default_folder(),
+        fields=field_pins.default_path(),
+        choose=lambda chosen: Choice(chosen, lambda: _open(chosen), lambda source: _plan_for(source, chosen, None)),
+        recordings=options.recordings,
+        spec=spec,
     )
 
 

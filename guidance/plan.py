@@ -1,16 +1,19 @@
 """``plan.json``: what the operator knows, checked at the edge and handed inwards as a plain record."""
 
+import hashlib
 import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
 from guidance.records import CasePlan, Phase, PhaseMark, View, ViewMark, Zone, ZoneKind
+from guidance.settings import ClinicalLimits
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+PictureSide = Annotated[int, Field(ge=16, le=16384)]
 
 
 class PlanError(ValueError):
@@ -45,7 +48,11 @@ class ViewEntry(_Strict):
 
 
 class PlanFile(_Strict):
-    """The file as the contract describes it. Every field but ``schema`` may be missing."""
+    """The file as the contract describes it. Every field but ``schema`` may be missing.
+
+    ``picture_px``: width and height of the pictures that the zones are drawn on; on others they would mean nothing.
+    ``limits``: thresholds of this case, in the place of the settings'; only those that are given.
+    """
 
     schema_: Annotated[Literal[1], Field(alias="schema")]
     mm_per_px: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] | None = None
@@ -54,6 +61,8 @@ class PlanFile(_Strict):
     phases: list[PhaseEntry] = []
     zones: list[ZoneEntry] = []
     views: list[ViewEntry] = []
+    picture_px: tuple[PictureSide, PictureSide] | None = None
+    limits: ClinicalLimits | None = None
 
     @field_validator("phases")
     @classmethod
@@ -71,6 +80,16 @@ class PlanFile(_Strict):
             seen.add(zone.id)
         return self
 
+    @field_serializer("limits")
+    def _only_those_given(self, limits: ClinicalLimits | None) -> dict[str, float] | None:
+        return None if limits is None else limits.model_dump(exclude_unset=True)
+
+    @property
+    def version(self) -> str:
+        """Twelve hexadecimal digits that stand for what the plan says, however it is written."""
+        words = json.dumps(self.model_dump(mode="json", by_alias=True, exclude_none=True), sort_keys=True)
+        return hashlib.sha256(words.encode()).hexdigest()[:12]
+
     def record(self) -> CasePlan:
         """The same as a plain record, for vision and safety."""
         return CasePlan(
@@ -83,6 +102,8 @@ class PlanFile(_Strict):
                 for entry in self.zones
             ),
             views=tuple(ViewMark(entry.view, entry.reference_s) for entry in self.views),
+            picture_px=self.picture_px,
+            limits=() if self.limits is None else tuple(self.limits.model_dump(exclude_unset=True).items()),
         )
 
 
@@ -97,18 +118,26 @@ def load_plan(path: Path) -> CasePlan:
 
 def parse_plan(text: str, name: str) -> CasePlan:
     """The plan in ``text``; ``name`` is what an error calls it. Raises PlanError."""
+    return read_plan(text, name).record()
+
+
+def read_plan(text: str, name: str) -> PlanFile:
+    """The same as a file's model, which can be written again."""
     try:
         data = json.loads(text, parse_constant=_refuse_constant)
     except ValueError as error:
         raise PlanError(f"{name}: not valid JSON: {error}") from error
     try:
-        return PlanFile.model_validate(data).record()
+        return PlanFile.model_validate(data)
     except ValidationError as error:
         raise PlanError(f"{name}: {_first_complaint(error)}") from error
 
 
 def check_zones_inside(plan: CasePlan, width_px: int, height_px: int, name: str) -> None:
-    """Raise PlanError where a zone has a corner outside the frame that it is drawn on."""
+    """Raise PlanError where a zone has a corner outside the frame, or is drawn on frames of another size."""
+    if plan.picture_px is not None and plan.picture_px != (width_px, height_px):
+        w, h = plan.picture_px
+        raise PlanError(f"{name}: picture_px: drawn on {w} x {h} pictures; expected {width_px} x {height_px} ones")
     for zone in plan.zones:
         for i, (x, y) in enumerate(zone.polygon_px):
             if not (-0.5 <= x <= width_px - 0.5 and -0.5 <= y <= height_px - 0.5):

@@ -88,6 +88,10 @@ class CasePlan:
     phases: tuple[PhaseMark, ...] = ()
     zones: tuple[Zone, ...] = ()
     views: tuple[ViewMark, ...] = ()
+    picture_px: tuple[int, int] | None = None
+    """Width and height of the pictures that the zones are drawn on."""
+    limits: tuple[tuple[str, float], ...] = ()
+    """The case's own thresholds, by the names that ``safety.limits.Limits`` has for them."""
 
 
 class FieldKind(StrEnum):

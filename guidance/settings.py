@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from guidance.records import CasePlan
 from guidance.safety.limits import AlarmTiming, Limits
 
 
@@ -13,8 +14,8 @@ class SettingsError(ValueError):
     """A settings file cannot be used; one line that names file, place and what was expected."""
 
 
-class Settings(BaseModel):
-    """The settings file's fields. Unknown ones are refused: a misspelt threshold must not pass silently."""
+class ClinicalLimits(BaseModel):
+    """The thresholds that a case may have of its own. Unknown ones are refused: no misspelt one may pass silently."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -50,6 +51,11 @@ class Settings(BaseModel):
     needle_near_root_mm: Annotated[
         float, Field(ge=0, le=20, description="mm from a tip to a mapped nerve root that warns")
     ] = 3.0
+
+
+class Settings(ClinicalLimits):
+    """The settings file's fields."""
+
     persistence_pulses: Annotated[
         int, Field(ge=2, le=10, description="x-ray pulses a condition must last to alarm: never a single one")
     ] = 2
@@ -167,9 +173,10 @@ class Settings(BaseModel):
         ),
     ] = 12
 
-    def limits(self) -> Limits:
-        """The rules' thresholds as a plain record."""
-        return Limits(**{name: getattr(self, name) for name in Limits.__dataclass_fields__})
+    def limits(self, plan: CasePlan | None = None) -> Limits:
+        """The rules' thresholds as a plain record, with those in their place that the plan has of its own."""
+        own = {} if plan is None else dict(plan.limits)
+        return Limits(**{name: getattr(self, name) for name in Limits.__dataclass_fields__} | own)
 
     def timing(self) -> AlarmTiming:
         """The alarms' persistence as a plain record."""

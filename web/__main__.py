@@ -19,9 +19,11 @@ from guidance.accounts import AccountsError, KnownAccounts
 from guidance.admission import Admission, AdmissionError, check_pair
 from guidance.bus.keys import KeysError, client_keys
 from guidance.bus.messages import Endpoints
+from guidance.casebook.plans import PlansFolder
 from web.access import Access
 from web.app import Admitted, create_app
 from web.live import MOST_VIEWERS, PATIENCE_S
+from web.setup import SetupFolders
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--tls-cert", type=Path, help="PEM; with --tls-key")
     parser.add_argument("--tls-key", type=Path, help="PEM")
     parser.add_argument("--most-viewers", type=int, default=MOST_VIEWERS, help="no more are let in at once")
+    parser.add_argument("--plans", type=Path, help="folder of the setup page's plans; none are kept without")
+    parser.add_argument("--recordings", type=Path, help="folder of recordings that may be chosen")
+    parser.add_argument("--source", help="what the service began with")
     parser.add_argument("endpoints", nargs=4, help="of messages, frames, snapshots and commands")
     options = parser.parse_args(arguments)
     # Ctrl-C goes to the whole terminal; the service decides, and tells through the lifeline.
@@ -61,7 +66,9 @@ def main(arguments: list[str] | None = None) -> int:
             admission.tls,
             options.most_viewers,
         )
-        app = create_app(Endpoints(*options.endpoints), client_keys(options.keys), options.guarded, admitted)
+        plans = None if options.plans is None else PlansFolder(options.plans)
+        folders = SetupFolders(plans, options.recordings, options.source)
+        app = create_app(Endpoints(*options.endpoints), client_keys(options.keys), options.guarded, admitted, folders)
     except (AdmissionError, AccountsError, KeysError) as error:
         print(f"fluoroguide's dashboard: {error}", file=sys.stderr)  # noqa: T201 - the service's own standard error
         return 2

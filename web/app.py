@@ -25,6 +25,7 @@ from web.login import LogIn, identify_of
 from web.monitoring import Monitoring, Part, PartState
 from web.orders import OrderDesk, PageOrders
 from web.sessions import Sessions
+from web.setup import Pictures, SetupFolders, setup_routes
 
 STATIC = Path(__file__).parent / "static"
 NAME = "dashboard"
@@ -49,10 +50,16 @@ class Admitted:
 EVERYBODY = Admitted()
 
 
-def create_app(endpoints: Endpoints, keys: ClientKeys, guarded: bool = False, admitted: Admitted = EVERYBODY) -> Access:
+def create_app(
+    endpoints: Endpoints,
+    keys: ClientKeys,
+    guarded: bool = False,
+    admitted: Admitted = EVERYBODY,
+    folders: SetupFolders | None = None,
+) -> Access:
     """The application on the bus's endpoints behind its door; it owns its subscriber for as long as it lives.
 
-    ``keys``: to command with. ``guarded``: to listen with, too.
+    ``keys``: to command with. ``guarded``: to listen with, too. ``folders``: what the setup page keeps and chooses.
     """
     assert endpoints.commands is not None
     commands = endpoints.commands
@@ -73,9 +80,10 @@ def create_app(endpoints: Endpoints, keys: ClientKeys, guarded: bool = False, ad
             app.state.board = board
             app.state.monitoring = Monitoring(board, doors)
             app.state.orders = OrderDesk(board, commander, audit)
+            app.state.pictures = pictures = Pictures()
             tasks = [
                 asyncio.create_task(_hear_messages(subscriber, board, app.state.monitoring)),
-                asyncio.create_task(_hear_pictures(subscriber, board)),
+                asyncio.create_task(_hear_pictures(subscriber, board, pictures)),
                 asyncio.create_task(_tick(board)),
                 asyncio.create_task(_keep(audit)),
             ]
@@ -112,6 +120,7 @@ def create_app(endpoints: Endpoints, keys: ClientKeys, guarded: bool = False, ad
         is_operator = present is not None and present.role is Role.OPERATOR
         await Viewer(websocket, app.state.board, orders, always=is_operator).serve()
 
+    app.include_router(setup_routes(folders or SetupFolders()))
     app.mount("/", StaticFiles(directory=STATIC, html=True))
     return Access(app, audit, sessions, admitted.tls)
 
@@ -122,9 +131,10 @@ async def _hear_messages(subscriber: AsyncSubscriber, board: Board, monitoring: 
         monitoring.hear(message)
 
 
-async def _hear_pictures(subscriber: AsyncSubscriber, board: Board) -> None:
+async def _hear_pictures(subscriber: AsyncSubscriber, board: Board, pictures: Pictures) -> None:
     async for picture in subscriber.newest_frames():
         board.hear_picture(picture)
+        pictures.hear(picture)
 
 
 async def _keep(audit: Audit) -> None:

@@ -28,21 +28,24 @@ class OrderDesk:
         self._audit = audit
         self._turn = asyncio.Lock()
 
-    async def give(self, who: Who, command: Command) -> str | None:
-        """Why the order was not obeyed; None where it was. Noted before that is known to anybody."""
-        error = await self._give(who, command)
+    async def give(self, who: Who, command: Command, case: str | None = None) -> str | None:
+        """Why the order was not obeyed; None where it was. Noted before that is known to anybody.
+
+        ``case``: the one that it is meant for, where who gives it knows; else the present one.
+        """
+        error = await self._give(who, command, case)
         order = command.model_dump(mode="json")
-        self._audit.note(who, "order", order=order, case=self._board.case, error=error)
+        self._audit.note(who, "order", order=order, case=case or self._board.case, error=error)
         return error
 
-    async def _give(self, who: Who, command: Command) -> str | None:
+    async def _give(self, who: Who, command: Command, case: str | None) -> str | None:
         if who.role is not Role.OPERATOR:
             return SEES_ONLY
         if self._board.case is None:
             return "no case has begun"
         try:
             async with self._turn:
-                await self._commander.order(self._board.case, command, by=who.name)
+                await self._commander.order(case or self._board.case, command, by=who.name)
         except BusError as error:
             return str(error)
         return None

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from drivers.signal import Signal
-from guidance.plan import ZoneEntry
+from guidance.plan import Finite, PlanFile, ZoneEntry
 from guidance.records import FrameState, Phase, Priority, View
 from guidance.wire import AlertMessage, FindingsMessage, Rounded, WireModel
 
@@ -121,7 +121,10 @@ class HealthBody(WireModel):
     ``alarm_delay_ms``: from the capture of the frame that raised an alert until it was told, of the last alert and the
     longest since the start; None before the first. ``refused``: messages that the service refused since its start.
     ``subscribers``: those that gave their names and are heard. ``alarm_log``: None where none is kept. ``recording``:
-    whether a recorder has every frame.
+    whether a recorder has every frame. ``plan``: the version of the plan that was ordered
+    last, None where none was. ``source_mm_per_px``: what the source's header states. ``pinned``: what of the x-ray
+    field somebody has corrected. ``source_spec``: the source that was ordered last, None where none was;
+    ``source_refused``: why it could not be had, and the one before plays on.
     """
 
     source: str
@@ -144,6 +147,11 @@ class HealthBody(WireModel):
     subscribers: list[str] = Field(default_factory=list)
     alarm_log: AlarmLogBody | None = None
     recording: bool = False
+    plan: str | None = None
+    source_mm_per_px: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    pinned: list[Literal["outline", "polarity"]] = Field(default_factory=list)
+    source_spec: str | None = None
+    source_refused: str | None = None
 
 
 class _Envelope(WireModel):
@@ -205,10 +213,12 @@ class FrameHeader(_Envelope):
     """All that is drawn over one picture.
 
     ``strokes``: ``overlay.strokes_json``'s drawing instructions. ``alerts``: the active ones, worst first.
-    ``captured_s``: when the frame came in, by the same clock as ``sent_s``.
+    ``captured_s``: when the frame came in, by the same clock as ``sent_s``. ``picture_t_s``: when the picture's pulse
+    was first shown, which is what a plan's ``reference_s`` names; None before the first.
     """
 
     captured_s: Seconds
+    picture_t_s: Seconds | None = None
     frame: int
     t_s: Seconds
     state: FrameState
@@ -285,10 +295,14 @@ class TakeReference(_Told):
 
 
 class SetZone(_Told):
-    """A zone of the view on the screen, drawn on the picture that is shown; it replaces one of the same id."""
+    """A zone of the view on the screen, drawn on the picture that is shown; it replaces one of the same id.
+
+    ``pulse``: the number of the pulse that it was drawn on, where that is not the one that is shown now.
+    """
 
     kind: Literal["zone"] = "zone"
     zone: ZoneEntry
+    pulse: Count | None = None
 
 
 class RemoveZone(_Told):
@@ -296,6 +310,59 @@ class RemoveZone(_Told):
 
     kind: Literal["remove_zone"] = "remove_zone"
     id: Name
+
+
+class DrawnOn(_Told):
+    """The pulse, by its number in the findings, that a view's zones were drawn on."""
+
+    view: View
+    pulse: Count
+
+
+class UsePlan(_Told):
+    """From now on this plan: its zones in the views of ``drawn_on``, its scale, needle and thresholds, all at once.
+
+    Zones lie where they were drawn although the anatomy has moved since. Views that ``drawn_on`` does not name keep
+    their zones; each zone's view must be among those that it does. No active alert is lost. ``phases`` must be empty,
+    since a live case's phase is ordered by itself; ``views`` says where the plan belongs in a recording, and is not
+    looked at.
+    """
+
+    kind: Literal["plan"] = "plan"
+    plan: PlanFile
+    drawn_on: Annotated[list[DrawnOn], Field(max_length=2)]
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        named = [drawn.view for drawn in self.drawn_on]
+        if len(set(named)) < len(named):
+            raise ValueError("drawn_on: expected each view once")
+        if self.plan.phases:
+            raise ValueError("plan.phases: expected none; a live case's phase is ordered by itself")
+        for zone in self.plan.zones:
+            if zone.view not in named and not (zone.view is None and len(named) == 1):
+                raise ValueError(f"zone {zone.id!r}: its view is drawn on no picture; expected it in drawn_on")
+        return self
+
+
+class PinField(_Told):
+    """The x-ray field is this, whatever is found; None: as it is found. Remembered for the source.
+
+    ``polygon_px``: a convex outline. Another polarity takes new references: the zones of the view on the screen stay,
+    those of other views must be drawn again.
+    """
+
+    kind: Literal["field"] = "field"
+    polygon_px: Annotated[list[tuple[Finite, Finite]], Field(min_length=3, max_length=256)] | None = None
+    bone_dark: bool | None = None
+
+
+class ChooseSource(_Told):
+    """Watch this source from now on, a path or URL: a new case begins. ``confirmed``: even if one is live now."""
+
+    kind: Literal["source"] = "source"
+    source: Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*$")]
+    confirmed: bool = False
 
 
 class Mark(_Told):
@@ -306,7 +373,17 @@ class Mark(_Told):
 
 
 Command = Annotated[
-    Acknowledge | PauseAudio | SetPhase | SetView | TakeReference | SetZone | RemoveZone | Mark,
+    Acknowledge
+    | PauseAudio
+    | SetPhase
+    | SetView
+    | TakeReference
+    | SetZone
+    | RemoveZone
+    | UsePlan
+    | PinField
+    | ChooseSource
+    | Mark,
     Field(discriminator="kind"),
 ]
 

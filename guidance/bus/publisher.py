@@ -217,6 +217,7 @@ class FramePublisher(Bound):
         strokes: list[dict[str, Any]],
         active: Sequence[AlertMessage],
         jpeg: bytes,
+        picture_t_s: float | None = None,
     ) -> None:
         """A picture with what is seen on it; ``jpeg`` empty where there is none yet."""
         header = FrameHeader(
@@ -225,6 +226,7 @@ class FramePublisher(Bound):
             case=case,
             sent_s=time.monotonic(),
             captured_s=captured_s,
+            picture_t_s=picture_t_s,
             frame=findings.frame,
             t_s=findings.t_s,
             state=findings.state,

@@ -83,7 +83,7 @@ def analyse(
 ) -> Iterable[tuple[Frame, Findings, tuple[Alert, ...], tuple[Alert, ...]]]:
     """Each frame with its findings, the changes of alerts on it and the alerts active after it."""
     pipeline = Pipeline(plan, info)
-    watch = Watch(settings.limits(), settings.timing())
+    watch = Watch(settings.limits(plan), settings.timing())
     for frame in frames:
         findings = pipeline.step(frame)
         changes = watch.step(findings)

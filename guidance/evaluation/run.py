@@ -32,7 +32,7 @@ def evaluate_case(folder: Path) -> Scores:
     """Replay the case in ``folder`` and hold it to its bounds. Raises CaseError or SourceError."""
     case = read_case(folder)
     settings = Settings()
-    scorer = Scorer(folder.name, case.truth, settings.limits())
+    scorer = Scorer(folder.name, case.truth, settings.limits(case.plan))
     with open_source(str(case.recording)) as source:
         for _, findings, changes, _ in analyse(source, source.info, case.plan, settings):
             scorer.note(findings, changes)

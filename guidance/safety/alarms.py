@@ -332,6 +332,10 @@ class Watch:
         seen = replace(seen, conditions=(*seen.conditions, *equipment))
         return self._alarms.step(seen, findings, step_s)
 
+    def use(self, limits: Limits) -> None:
+        """Other thresholds from the next frame on; what is active stays until it is seen to be over by them."""
+        self._limits = limits
+
     @property
     def active(self) -> tuple[Alert, ...]:
         """Alerts that are not over, worst first."""

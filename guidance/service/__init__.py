@@ -14,7 +14,7 @@ heartbeat comes from the analysis thread itself: if analysis hangs, readers hear
 fails, everything is stopped: a frozen picture must never pass for a live one.
 """
 
-from guidance.service.capture import read_ahead
+from guidance.service.capture import Choice, read_ahead
 from guidance.service.running import BUS_PORT, Service, listen, run_service, run_until_asked
 
-__all__ = ["BUS_PORT", "Service", "listen", "read_ahead", "run_service", "run_until_asked"]
+__all__ = ["BUS_PORT", "Choice", "Service", "listen", "read_ahead", "run_service", "run_until_asked"]

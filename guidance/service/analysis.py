@@ -3,11 +3,11 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from queue import Empty, SimpleQueue
-from typing import Protocol, assert_never
+from typing import Literal, Protocol, assert_never
 
 import cv2
 import numpy as np
@@ -20,22 +20,39 @@ from guidance.bus.messages import (
     Acknowledge,
     AlarmLogBody,
     AudioBody,
+    ChooseSource,
     HealthBody,
     InputBody,
     Mark,
     Order,
     PauseAudio,
+    PinField,
     RemoveZone,
     SetPhase,
     SetView,
     SetZone,
     TakeReference,
+    UsePlan,
 )
 from guidance.bus.publisher import FramePublisher, Publisher
 from guidance.casebook.alarm_log import SERVICE, AlarmLog, Event
+from guidance.casebook.field_pins import FieldPin, FieldPins, FieldPinsError
+from guidance.drawing import faults, is_convex
 from guidance.overlay import draw, strokes_json
 from guidance.plan import PlanError, check_zones_inside
-from guidance.records import Alert, AlertState, CasePlan, Condition, Findings, FrameState, Phase, View, Zone
+from guidance.records import (
+    Alert,
+    AlertState,
+    CasePlan,
+    Condition,
+    Findings,
+    FrameState,
+    Phase,
+    PolygonPx,
+    View,
+    Zone,
+    ZoneKind,
+)
 from guidance.safety.alarms import NoSuchAlertError, Watch, carried_over
 from guidance.safety.equipment import Equipment, equipment_conditions
 from guidance.service.capture import PATIENCE_S, TICK_S, Capture, Captured, Case, Slot
@@ -61,11 +78,15 @@ class Analyses(Protocol):
 
     def set_view(self, view: View) -> None: ...
 
-    def set_zone(self, zone: Zone) -> None: ...
+    def set_zone(self, zone: Zone, pulse: int | None = None) -> None: ...
 
     def remove_zone(self, zone_id: str) -> None: ...
 
     def take_reference(self) -> None: ...
+
+    def use_plan(self, plan: CasePlan, drawn_on: Mapping[View, int]) -> None: ...
+
+    def pin_field(self, polygon_px: PolygonPx | None, bone_dark: bool | None) -> bool: ...
 
 
 MakePipeline = Callable[[CasePlan, SourceInfo], Analyses]
@@ -74,7 +95,10 @@ Encode = Callable[[Frame], Future[bytes]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shown:
-    """What the pictures' thread needs for one message. ``jpeg``: of the last analysed pulse, None before the first."""
+    """What the pictures' thread needs for one message.
+
+    ``jpeg``: of the last analysed pulse, None before the first; ``picture_t_s``: when it was first shown.
+    """
 
     case: Case
     captured_s: float
@@ -83,6 +107,7 @@ class Shown:
     alerts: tuple[Alert, ...]
     active: list[AlertMessage]
     jpeg: Future[bytes] | None
+    picture_t_s: float | None
 
 
 class Orders:
@@ -112,6 +137,7 @@ class Analysis:
     """Looks at the newest frame, decides, and tells; alerts first.
 
     ``log``: None where none is kept. Each change is in it before it is told. ``encode``: another thread makes the JPEG.
+    ``pins``: the sources' corrected fields.
     """
 
     def __init__(
@@ -129,7 +155,10 @@ class Analysis:
         encode: Encode,
         stopping: threading.Event,
         recording: Recording | None = None,
+        pins: FieldPins | None = None,
     ) -> None:
+        self._pins = pins or FieldPins(None)
+        self._plan_version: str | None = None
         self._desk = desk
         self._encode = encode
         self._orders = orders
@@ -141,9 +170,10 @@ class Analysis:
         self._delays_ms: dict[int, float] = {}
         self._left_active = () if log is None else log.left_active(settings.carry_over_h)
         self._case: Case | None = None
-        self._plan = plan
+        self._own_plan = self._plan = plan
         self._settings = settings
-        self._watch = Watch(settings.limits(), settings.timing())
+        self._limits = settings.limits(plan)
+        self._watch = Watch(self._limits, settings.timing())
         self._make_pipeline = make_pipeline
         self._capture = capture
         self._newest = newest
@@ -157,6 +187,7 @@ class Analysis:
         self._shown_s = 0.0
         self._jpeg: Future[bytes] | None = None
         self._was_pulse = False
+        self._picture_t_s: float | None = None
         self._latency_ms: float | None = None
         self._beat_due_s = 0.0
         self._counts: deque[tuple[float, int]] = deque(maxlen=1 + round(1 / HEARTBEAT_S))
@@ -198,16 +229,27 @@ class Analysis:
             # A recording that begins anew shows another patient, a live source that was lost the same one.
             carried = carried_over(self._watch.active) if case.info.live else ()
         self._case = case
-        self._pipeline = self._make_pipeline(self._plan, case.info)
+        self._plan = self._own_plan if case.plan is None else case.plan
+        self._pipeline = self._pipeline_of(case)
         # At once, so that nobody takes the alerts of the case before for those of this one.
         self._began_s = self._beat_due_s = time.monotonic()
-        self._last = self._jpeg = self._last_shown = None
+        self._last = self._jpeg = self._picture_t_s = self._last_shown = None
+        # What was drawn on another case's pictures is no plan of this one.
+        self._plan_version, self._limits = None, self._settings.limits(self._plan)
         self._delays_ms.clear()
         self._publisher.begin_case()
         if self._log is not None:
             self._log.begin_case(case.id, [alert_message(alert) for alert in carried])
-        self._watch = Watch(self._settings.limits(), self._settings.timing(), carried)
+        self._watch = Watch(self._limits, self._settings.timing(), carried)
         self._publisher.tell_alerts(case.id, self._active(), self._health())
+
+    def _pipeline_of(self, case: Case) -> Analyses:
+        """A new one, with what was corrected for the source."""
+        pipeline = self._make_pipeline(self._plan, case.info)
+        pin = self._pins.of(case.info)
+        if not pin.is_automatic:
+            _pin(pipeline, pin)
+        return pipeline
 
     @property
     def has_begun(self) -> bool:
@@ -224,7 +266,7 @@ class Analysis:
             self._begin(captured.case)
         elif self._last is None:
             # What no_frame was told before the first frame was not in the source's time.
-            self._pipeline = self._make_pipeline(self._plan, captured.case.info)
+            self._pipeline = self._pipeline_of(captured.case)
         self._last = captured
         # After a pulse the next one is likely, and its picture is ready when it has been looked at.
         jpeg = self._encode(captured.frame) if self._was_pulse else None
@@ -232,6 +274,7 @@ class Analysis:
         self._was_pulse = findings.pulse != (0 if self._last_shown is None else self._last_shown.findings.pulse)
         if self._was_pulse:
             self._jpeg = jpeg or self._encode(captured.frame)
+            self._picture_t_s = findings.t_s
         self._tell(findings, captured.at_s)
 
     def _is_lost(self) -> bool:
@@ -274,6 +317,7 @@ class Analysis:
                 alerts,
                 self._active(),
                 self._jpeg,
+                self._picture_t_s,
             )
         )
 
@@ -299,16 +343,22 @@ class Analysis:
         case = self._present_case
         if order.case != case.id:
             return f"meant for case {order.case!r}; the present one is {case.id!r}"
+        unkept: str | None = None
         try:
             self._do(order)
         except (NoSuchAlertError, NothingSeenError, PlanError) as error:
             return str(error)
+        except FieldPinsError as error:
+            unkept = str(error)
         if self._log is not None:
             t_s = None if self._last_shown is None else self._last_shown.findings.t_s
-            self._log.note(Event.COMMAND, order.by, case.id, t_s, command=order.command.model_dump(mode="json"))
+            said = order.command.model_dump(mode="json", by_alias=True)
+            if isinstance(order.command, UsePlan):
+                said["version"] = order.command.plan.version
+            self._log.note(Event.COMMAND, order.by, case.id, t_s, command=said)
         # At once, so that everybody sees what it has come to.
         self._beat_due_s = 0.0
-        return None
+        return unkept
 
     def _do(self, order: Order) -> None:
         match order.command:
@@ -322,20 +372,54 @@ class Analysis:
                 self._pipeline.set_phase(phase)
             case SetView(view=view):
                 self._pipeline.set_view(view)
-            case SetZone(zone=entry):
+            case SetZone(zone=entry, pulse=pulse):
                 info = self._present_case.info
                 zone = Zone(entry.id, entry.kind, np.array(entry.polygon_px, dtype=np.float64))
                 check_zones_inside(CasePlan(zones=(zone,)), info.width_px, info.height_px, "order")
-                self._pipeline.set_zone(zone)
+                self._pipeline.set_zone(zone, pulse)
             case RemoveZone(id=zone_id):
                 self._pipeline.remove_zone(zone_id)
             case TakeReference():
                 self._pipeline.take_reference()
                 self._carry_over()
+            case UsePlan() as use:
+                self._use_plan(use)
+            case ChooseSource(source=spec, confirmed=confirmed):
+                if not confirmed and self._is_live():
+                    raise PlanError("a live case would end; expected the order to be confirmed")
+                self._capture.choose(spec)
+            case PinField(polygon_px=polygon, bone_dark=bone_dark):
+                self._pin_field(FieldPin(polygon_px=polygon, bone_dark=bone_dark))
             case Mark():
                 pass
             case _ as never:
                 assert_never(never)
+
+    def _is_live(self) -> bool:
+        return self._last_shown is not None and self._last_shown.findings.state is FrameState.LIVE
+
+    def _use_plan(self, use: UsePlan) -> None:
+        """Everything of it between two frames, or nothing. What is active stays: the next pulses tell what is over."""
+        info, plan = self._present_case.info, use.plan.record()
+        check_zones_inside(plan, info.width_px, info.height_px, "plan")
+        for fault in faults(plan.zones, info.width_px, info.height_px):
+            if fault.is_error:
+                raise PlanError(fault.text)
+        self._pipeline.use_plan(plan, {drawn.view: drawn.pulse for drawn in use.drawn_on})
+        self._limits = self._settings.limits(plan)
+        self._watch.use(self._limits)
+        self._plan_version = use.plan.version
+
+    def _pin_field(self, pin: FieldPin) -> None:
+        info = self._present_case.info
+        if pin.polygon_px is not None:
+            outline = Zone("x-ray field", ZoneKind.BODY, np.array(pin.polygon_px, dtype=np.float64))
+            check_zones_inside(CasePlan(zones=(outline,)), info.width_px, info.height_px, "order")
+            if not is_convex(outline.polygon_px):
+                raise PlanError("the x-ray field's outline has a dent or crosses itself; expected a convex one")
+        if _pin(self._pipeline, pin):
+            self._carry_over()
+        self._pins.keep(info, pin)
 
     def _carry_over(self) -> None:
         """What the old reference has shown, a new one cannot show to be over."""
@@ -343,7 +427,7 @@ class Analysis:
         carried = carried_over(before)
         kept = {alert.id for alert in carried}
         over = (replace(a, state=AlertState.CLEARED, active=False) for a in before if a.id not in kept)
-        self._watch = Watch(self._settings.limits(), self._settings.timing(), carried)
+        self._watch = Watch(self._limits, self._settings.timing(), carried)
         self._tell_changes((*over, *carried), None)
 
     def _show(self, shown: Shown) -> None:
@@ -377,7 +461,7 @@ class Analysis:
             silent_s=self._desk.silent_s(),
         )
         told = {alert.kind for alert in self._watch.active}
-        return equipment_conditions(equipment, self._settings.limits(), told)
+        return equipment_conditions(equipment, self._limits, told)
 
     def _health(self) -> HealthBody:
         last = self._last_shown
@@ -403,7 +487,17 @@ class Analysis:
             subscribers=[name for name, _ in self._desk.silent_s()],
             alarm_log=None if self._log is None else AlarmLogBody(fault=self._log.fault, free_mb=self._log.free_mb),
             recording=self._recording is not None,
+            plan=self._plan_version,
+            source_mm_per_px=self._present_case.info.mm_per_px,
+            pinned=self._pinned(),
+            source_spec=self._capture.spec,
+            source_refused=self._capture.refused,
         )
+
+    def _pinned(self) -> list[Literal["outline", "polarity"]]:
+        pin = self._pins.of(self._present_case.info)
+        outline: list[Literal["outline", "polarity"]] = [] if pin.polygon_px is None else ["outline"]
+        return outline if pin.bone_dark is None else [*outline, "polarity"]
 
     def _rate_hz(self) -> float | None:
         if not self._counts:
@@ -428,7 +522,9 @@ class Pictures:
                 continue
             jpeg = b"" if shown.jpeg is None else shown.jpeg.result()
             strokes = strokes_json(draw(shown.findings, shown.alerts))
-            self._publisher.tell_frame(shown.case.id, shown.captured_s, shown.message, strokes, shown.active, jpeg)
+            self._publisher.tell_frame(
+                shown.case.id, shown.captured_s, shown.message, strokes, shown.active, jpeg, shown.picture_t_s
+            )
 
 
 def warm_up(make_pipeline: MakePipeline, plan: CasePlan, info: SourceInfo) -> None:
@@ -439,6 +535,12 @@ def warm_up(make_pipeline: MakePipeline, plan: CasePlan, info: SourceInfo) -> No
         noise = rng.integers(2**info.bits // 4, 2**info.bits // 2, (info.height_px, info.width_px))
         pixels: Pixels = noise.astype(np.uint8) if info.bits == 8 else noise.astype(np.uint16)
         pipeline.step(Frame(freeze(pixels), t_s=i / 30, sequence=i, bits=info.bits))
+
+
+def _pin(pipeline: Analyses, pin: FieldPin) -> bool:
+    """Whether it takes new references."""
+    polygon_px = None if pin.polygon_px is None else np.array(pin.polygon_px, dtype=np.float64)
+    return pipeline.pin_field(polygon_px, pin.bone_dark)
 
 
 def gray_jpeg(frame: Frame) -> bytes:

@@ -8,13 +8,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 from drivers.errors import SourceError
 from drivers.frame import Frame, FrameSource, SourceInfo
 from drivers.signal import LiveSource, SourceStatus, as_live
+from guidance.plan import PlanError
+from guidance.records import CasePlan
 
 PATIENCE_S = 0.25
 """A frame this late is not coming: there is no signal."""
@@ -29,6 +31,19 @@ log = logging.getLogger(__name__)
 
 Thing = TypeVar("Thing")
 OpenSource = Callable[[], FrameSource]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A source that may be chosen while another one plays. ``plan_of``: what is known of it, once it is open."""
+
+    spec: str
+    open_source: OpenSource
+    plan_of: Callable[[FrameSource], CasePlan]
+
+
+Choose = Callable[[str], Choice]
+"""What a path or URL names. Nothing is opened yet."""
 
 
 class Slot(Generic[Thing]):
@@ -62,10 +77,11 @@ class Slot(Generic[Thing]):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One run of a source; a recording that begins anew is another."""
+    """One run of a source; a recording that begins anew is another. ``plan`` None: the one that the service has."""
 
     id: str
     info: SourceInfo
+    plan: CasePlan | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +98,8 @@ class Capture:
 
     A recording is played at the pace of its own timestamps, or with ``pace`` False as fast as analysis takes it,
     without a loss. A live source that is lost is opened again until it is back; if it returns with the same
-    picture format the case goes on.
+    picture format the case goes on. Where sources may be chosen (``choose``) the end of one is no end: the next choice
+    is waited for. One that cannot be opened leaves the one before in its place, and ``refused`` says why.
     """
 
     def __init__(
@@ -93,7 +110,14 @@ class Capture:
         newest: Slot[Captured],
         stopping: threading.Event,
         every: Callable[[Captured], None] | None = None,
+        choose: Choose | None = None,
     ) -> None:
+        self._choose = choose
+        self._chosen: Choice | None = None
+        self._next: Choice | None = None
+        self._is_new = True
+        self._plan: CasePlan | None = None
+        self.refused: str | None = None
         self._open_source = open_source
         self._loop = loop
         self._pace = pace
@@ -116,25 +140,71 @@ class Capture:
         complaint = ""
         again = False
         while not self._stopping.is_set():
+            before = self._take_choice()
             frames_before = self.frames
             try:
-                with self._open_source() as source:
+                with self._open() as source:
                     again = source.info.live or self._loop
                     self._play(source)
-            except SourceError as error:
+            except (SourceError, PlanError) as error:
                 if self.case is None:
                     raise
                 # A cable that stays out is told once, not at every attempt.
                 if str(error) != complaint or self.frames > frames_before:
                     log.warning("%s", error)
                 complaint = str(error)
-                again = again and not self._stopping.wait(REOPEN_S)
+                if self._is_new:
+                    self._chosen, self.refused = before, str(error)
+                again = (again or self._is_new) and not self._stopping.wait(REOPEN_S)
             self.due_s = min(self.due_s, time.monotonic())
-            if not again:
+            if self._next is not None:
+                continue
+            if not again and not self._wait_for_choice():
                 return
-            self._turn_over()
-            if self.frames == frames_before:
-                self._stopping.wait(TICK_S)
+            if again:
+                self._turn_over()
+                if self.frames == frames_before:
+                    self._stopping.wait(TICK_S)
+
+    def choose(self, spec: str) -> None:
+        """Play this source next, and let go of the present one. May be called from any thread. Raises PlanError."""
+        if self._choose is None:
+            raise PlanError("this service was started for one source; expected one that may choose")
+        self._next = self._choose(spec)
+        if self._live is not None:
+            self._live.stop()
+
+    @property
+    def spec(self) -> str | None:
+        """What was chosen last; None while the source that the service was started with plays."""
+        return None if self._chosen is None else self._chosen.spec
+
+    def _take_choice(self) -> Choice | None:
+        """What was chosen before, where there is a new choice."""
+        before = self._chosen
+        if self._next is not None:
+            self._chosen, self._next, self._is_new, self.refused = self._next, None, True, None
+        return before
+
+    @contextmanager
+    def _open(self) -> Iterator[FrameSource]:
+        """The present source; raises SourceError and PlanError."""
+        chosen = self._chosen
+        with self._open_source() if chosen is None else chosen.open_source() as source:
+            self._plan = None if chosen is None else chosen.plan_of(source)
+            yield source
+
+    def _wait_for_choice(self) -> bool:
+        """Whether another source was chosen; at once False where none can be."""
+        while self._choose is not None and not self._stopping.wait(TICK_S):
+            if self._next is not None:
+                return True
+        return False
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether the present source is to be let go."""
+        return self._stopping.is_set() or self._next is not None
 
     @property
     def status(self) -> SourceStatus | None:
@@ -163,7 +233,7 @@ class Capture:
     def _play_live(self, source: LiveSource) -> None:
         # One that opens again and again without a frame gains no time by it.
         self.due_s = min(self.due_s, time.monotonic())
-        while not self._stopping.is_set():
+        while not self._is_over:
             # Where its picture's format has changed the iteration ends, and another case begins.
             case = self.case = self._case_of(source.info)
             shift_s: float | None = None
@@ -191,7 +261,7 @@ class Capture:
         self.due_s = float("inf")
         for frame in self._counted(source):
             while not self._newest.wait_until_taken(TICK_S):
-                if self._stopping.is_set():
+                if self._is_over:
                     return
             self._hand_over(case, frame)
 
@@ -207,7 +277,7 @@ class Capture:
         """The source's frames until told to stop; gaps in its own count are drops."""
         expected: int | None = None
         for frame in source:
-            if self._stopping.is_set():
+            if self._is_over:
                 return
             self.dropped += 0 if expected is None else max(0, frame.sequence - expected)
             expected = frame.sequence + 1
@@ -222,11 +292,12 @@ class Capture:
 
     def _case_of(self, info: SourceInfo) -> Case:
         """The present case, where it may go on: a live one of the same format, or one that has no frame yet."""
-        if self.case is not None and self.case.info == info:
+        is_new, self._is_new = self._is_new, False
+        if self.case is not None and self.case.info == info and not is_new:
             begun = self._last is not None and self._last.case is self.case
             if info.live or not begun:
                 return self.case
-        return Case(f"{self._started:%Y%m%dT%H%M%S}-{next(self._numbers)}", info)
+        return Case(f"{self._started:%Y%m%dT%H%M%S}-{next(self._numbers)}", info, self._plan)
 
     def _shift_s(self, case: Case, first: Frame) -> float:
         """What makes a reopened live source's time go on where it was lost."""

@@ -26,9 +26,10 @@ from guidance.bus.messages import DEAF_AFTER_S, Endpoints
 from guidance.bus.publisher import FRAMES_KEPT, MESSAGES_KEPT, FramePublisher, Publisher, require_loopback
 from guidance.bus.subscriber import Subscriber
 from guidance.casebook.alarm_log import AlarmLog, Event
+from guidance.casebook.field_pins import FieldPins
 from guidance.records import CasePlan
 from guidance.service.analysis import Analysis, MakePipeline, Orders, Pictures, Shown, gray_jpeg
-from guidance.service.capture import TICK_S, Capture, Captured, OpenSource, Slot
+from guidance.service.capture import TICK_S, Capture, Captured, Choose, OpenSource, Slot
 from guidance.service.dashboard import Dashboard
 from guidance.service.recording import Record, Recording
 from guidance.settings import Settings
@@ -55,7 +56,10 @@ class Service:
     are told to stop and ``failure`` holds the error: SourceError where the source could not be opened at all,
     anything else is a bug. ``stop`` may be called twice and leaves no thread, process or socket; a source that
     blocks for longer than 1.5 s in reading a frame is the one thing that it cannot end, and it says so.
-    ``record``: gets every captured frame, see ``Recording``.
+    ``record``: gets every captured frame, see ``Recording``. ``plans``: the folder where the setup page keeps plans,
+    None where it keeps none. ``fields``: the file that remembers corrected x-ray fields; None: they are forgotten.
+    ``choose``: what another source's name means, None: none may be chosen. ``recordings``: folder of those that may.
+    ``spec``: what ``open_source`` opens, as it would be chosen.
     """
 
     def __init__(
@@ -76,7 +80,16 @@ class Service:
         make_pipeline: MakePipeline = Pipeline,
         dashboard: Sequence[str] = ("-m", "web"),
         record: Record | None = None,
+        plans: Path | None = None,
+        fields: Path | None = None,
+        choose: Choose | None = None,
+        recordings: Path | None = None,
+        spec: str | None = None,
     ) -> None:
+        self._spec = spec
+        self._recordings = recordings
+        self._plans = plans
+        self._pins = FieldPins(fields)
         self._plan = plan
         self._settings = settings
         self._address = host, port
@@ -96,7 +109,7 @@ class Service:
         self._newest: Slot[Captured] = Slot()
         self._recording = None if record is None else Recording(record, self.stopping)
         every = None if self._recording is None else self._recording.put
-        self._capture = Capture(open_source, loop, pace, self._newest, self.stopping, every)
+        self._capture = Capture(open_source, loop, pace, self._newest, self.stopping, every, choose)
 
     def start(self) -> None:
         """Take the ports and the log and start every thread. Raises BusError, KeysError, AlarmLogError, AdmissionError
@@ -140,6 +153,7 @@ class Service:
                 self._encode,
                 self.stopping,
                 self._recording,
+                self._pins,
             )
             if self._recording is not None:
                 self._start_thread("recording", self._recording.run)
@@ -185,7 +199,9 @@ class Service:
         if self._log_path is not None:
             kept += ["--audit-log", str(self._log_path.with_suffix(".audit.jsonl"))]
             kept += ["--sessions", str(self._log_path.with_suffix(".sessions.json"))]
-        return guarded + kept + self._admission.options()
+        known = {"--plans": self._plans, "--recordings": self._recordings, "--source": self._spec}
+        given = [part for option, value in known.items() if value is not None for part in (option, str(value))]
+        return guarded + kept + given + self._admission.options()
 
     def _until_stopped(self, work: Callable[[], None]) -> Callable[[], None]:
         def loop() -> None:
@@ -265,6 +281,11 @@ def run_service(
     alarm_log: Path | None = None,
     loop: bool = False,
     pace: bool = True,
+    plans: Path | None = None,
+    fields: Path | None = None,
+    choose: Choose | None = None,
+    recordings: Path | None = None,
+    spec: str | None = None,
 ) -> int:
     """The exit status of a service that runs until SIGINT or SIGTERM; see ``run_until_asked``."""
     _tune_interpreter()
@@ -282,6 +303,11 @@ def run_service(
             alarm_log=alarm_log,
             loop=loop,
             pace=pace,
+            plans=plans,
+            fields=fields,
+            choose=choose,
+            recordings=recordings,
+            spec=spec,
         )
     )
 

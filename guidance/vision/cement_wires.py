@@ -67,6 +67,18 @@ class WireWatch:
         """Nothing is known: another baseline is in use."""
         self._mean, self._lately = np.zeros((0, 0), np.float32), []
 
+    def _lay_out(self, size: tuple[int, int]) -> None:
+        """Bring what is known to cells of another size: a scale that a needle's width gives flickers with it."""
+        if not self._mean.size:
+            self._mean = self._age = np.zeros((1, 1), np.float32)
+        self._mean, self._age = (
+            np.asarray(cv2.resize(kept, size, interpolation=cv2.INTER_NEAREST), dtype=np.float32)
+            for kept in (self._mean, self._age)
+        )
+        self._lately = [
+            np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST), dtype=np.uint8) for mask in self._lately
+        ]
+
     def seen(self, change: Change, deposits: Mask, steel: Mask, valid: Mask, work_mm: float) -> Mask | None:
         """255 where lines of metal are or lately were, with a rim; None where there are none.
 
@@ -77,7 +89,7 @@ class WireWatch:
         size = (max(1, round(w * work_mm / CELL_MM)), max(1, round(h * work_mm / CELL_MM)))
         pulse = change.of_pulse_in_cells(*size)
         if self._mean.shape != pulse.shape:
-            self._mean, self._age = np.zeros_like(pulse), np.zeros_like(pulse)
+            self._lay_out(size)
         departs = pulse - self._mean
         self._mean += departs * (departs**2 / FOLLOW_SIGMA**2).clip(1 / FOLLOW_PULSES, MOST_WEIGHT)
         z = self._mean.copy()

@@ -640,7 +640,8 @@ class FieldWatch:
     contradict it.
 
     ``drawn_px``: (n, 2), what the operator has drawn on the live picture (zones); of several pictures on a
-    monitor, the one that holds most of it is taken for the live one until another one moves.
+    monitor, the one that holds most of it is taken for the live one until another one moves. What somebody has
+    corrected (``pin``) is told in the place of what is found.
     """
 
     def __init__(self, drawn_px: Points | None = None) -> None:
@@ -649,6 +650,9 @@ class FieldWatch:
         self._is_live = False
         self._mistakes = 0
         self._field: XrayField | None = None
+        self._told: XrayField | None = None
+        self._pinned_px: Points | None = None
+        self._pinned_bone_dark: bool | None = None
         self._probe: _Probe | None = None
         self._rivals: tuple[tuple[XrayField, _Probe], ...] = ()
         self._proposal: XrayField | None = None
@@ -659,12 +663,17 @@ class FieldWatch:
 
     @property
     def field(self) -> XrayField | None:
-        """The field as last known; None before the first frame."""
-        return self._field
+        """The field as last told; None before the first frame."""
+        return self._told
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether the outline as told may no longer fit: a shutter may be closing, which one more look will tell."""
+        """Whether the outline as told may no longer fit: a shutter may be closing, which one more look will tell.
+
+        Never of one that is pinned: whoever has pinned it answers for it.
+        """
+        if self._pinned_px is not None:
+            return False
         return self._suspect_frames > 0 or self._proposal is not None
 
     @property
@@ -676,8 +685,43 @@ class FieldWatch:
         """
         return self._mistakes
 
+    def pin(self, polygon_px: Points | None, bone_dark: bool | None) -> None:
+        """From the next frame on tell this outline, convex, (n, 2), and this polarity; None: as it is found.
+
+        What is found goes on underneath, so that letting go of a pin shows it at once.
+        """
+        self._pinned_px, self._pinned_bone_dark = polygon_px, bone_dark
+
+    def would_turn_over(self, bone_dark: bool | None) -> bool:
+        """Whether pinning this polarity would change the one that is told now."""
+        if self._told is None or self._field is None:
+            return False
+        return self._told.bone_dark != (self._field.bone_dark if bone_dark is None else bone_dark)
+
     def update(self, pixels: Pixels, bits: int) -> XrayField:
         """The field of this frame. Call it on every sound frame, repeated ones too: a rival may be the live one."""
+        mistakes, told = self._mistakes, self._told
+        self._told = self._as_pinned(self._find(pixels, bits), pixels, bits)
+        if self._told is told:
+            # Whatever was found to be wrong, nobody was told of it.
+            self._mistakes = mistakes
+        return self._told
+
+    def _as_pinned(self, found: XrayField, pixels: Pixels, bits: int) -> XrayField:
+        """The field with the pins in their place: the same object as last time where nothing has changed."""
+        if self._pinned_px is None and self._pinned_bone_dark is None:
+            return found
+        polygon = found.outline.polygon_px if self._pinned_px is None else self._pinned_px
+        bone_dark = found.bone_dark if self._pinned_bone_dark is None else self._pinned_bone_dark
+        told, size = self._told, found.frame_size_px
+        if told is not None and told.outline.polygon_px is polygon and told.frame_size_px == size:
+            return told if told.bone_dark == bone_dark else _with_polarity(told, bone_dark)
+        if self._pinned_px is None:
+            return _with_polarity(found, bone_dark)
+        text = find_text(eight_bit(pixels, bits), polygon_mask(polygon, size))
+        return XrayField(FieldOutline(FieldKind.POLYGON, polygon, bone_dark), size, text)
+
+    def _find(self, pixels: Pixels, bits: int) -> XrayField:
         self._frames += 1
         size = (pixels.shape[1], pixels.shape[0])
         if self._field is None or self._probe is None or self._field.frame_size_px != size:

@@ -1,7 +1,7 @@
 """The one place where the order of stages stands: a frame in, findings out."""
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
 
@@ -37,6 +37,7 @@ from guidance.vision.needle import find_needles, shaft_mask
 from guidance.vision.needle_track import NeedleTracker
 from guidance.vision.phase import PhaseClock
 from guidance.vision.picture import Mask, Picture, make_picture
+from guidance.vision.recent import RecentPulses
 from guidance.vision.registration import Placement, Registrar
 
 USUAL_NEEDLE_MM = 3.05
@@ -148,13 +149,14 @@ class Pipeline:
 
     def __init__(self, plan: CasePlan, info: SourceInfo, on_stage: Lap = lambda stage: None) -> None:
         self._plan = plan
-        self._mm_per_px = plan.mm_per_px or info.mm_per_px
-        self._mm_per_px_source = ScaleSource.PLAN if plan.mm_per_px else ScaleSource.HEADER
+        self._header_mm_per_px = info.mm_per_px
+        self._take_scale(plan)
         self._on_stage = on_stage
         self._liveness = LivenessWatch()
         drawn = [zone.polygon_px for zone in plan.zones]
         self._field_watch = FieldWatch(np.concatenate(drawn) if drawn else None)
         self._registrar = Registrar()
+        self._recent = RecentPulses()
         self._tracker = NeedleTracker()
         self._phases = PhaseClock(plan.phases)
         self._contexts: dict[int, _ViewContext] = {}
@@ -162,6 +164,8 @@ class Pipeline:
         self._first_view_id: int | None = None
         self._renewed: tuple[View | None, tuple[Zone, ...]] | None = None
         """Of the view that gets a new reference with the next pulse."""
+        self._has_orders = False
+        """Whether zones were drawn after the first frame."""
         self._drawn_on: _DrawnOn | None = None
         self._needle_widths_px: deque[float] = deque(maxlen=SCALE_PULSES)
         self._field: XrayField | None = None
@@ -206,11 +210,51 @@ class Pipeline:
         """The view on the screen is this one. Raises NothingSeenError."""
         self._present_context()[0].view = view
 
-    def set_zone(self, zone: Zone) -> None:
-        """Watch a zone of the view on the screen, drawn on the last pulse, from now on. Raises NothingSeenError."""
-        context, motion = self._present_context()
+    def set_zone(self, zone: Zone, pulse: int | None = None) -> None:
+        """Watch from now on a zone that was drawn on this pulse (None: the last). Raises NothingSeenError."""
+        context, motion = self._present_context() if pulse is None else self._context_of(pulse)
         drawn = replace(zone, polygon_px=motion.move_back(zone.polygon_px))
         context.zones = (*(other for other in context.zones if other.id != zone.id), drawn)
+        self._has_orders = True
+
+    def use_plan(self, plan: CasePlan, drawn_on: Mapping[View, int]) -> None:
+        """From now on watch this plan's zones in the views that ``drawn_on`` names, by its scale and needle.
+
+        ``drawn_on``: the number of the pulse on which each view's zones were drawn; they lie where they were drawn
+        although the anatomy has moved since. Views that it does not name keep their zones; the phases stay as they
+        are. Raises NothingSeenError, with nothing changed, where a pulse is not known any more.
+        """
+        drawn: dict[int, tuple[View, _ViewContext, RigidMotion]] = {}
+        for view, pulse in drawn_on.items():
+            context, lay = self._context_of(pulse)
+            if id(context) in drawn:
+                raise NothingSeenError(f"both views are drawn on one and the same; expected {view} on another picture")
+            drawn[id(context)] = view, context, lay
+        self._plan = replace(self._plan, mm_per_px=plan.mm_per_px, needle_diameter_mm=plan.needle_diameter_mm)
+        self._take_scale(plan)
+        self._views_to_come = [mark for mark in self._views_to_come if mark.view not in drawn_on]
+        for view, context, lay in drawn.values():
+            own = (zone for zone in plan.zones if zone.view is view or (zone.view is None and len(drawn) == 1))
+            context.view, context.drawn = view, lay
+            context.zones = tuple(replace(zone, polygon_px=lay.move_back(zone.polygon_px)) for zone in own)
+        self._has_orders = True
+
+    def pin_field(self, polygon_px: PolygonPx | None, bone_dark: bool | None) -> bool:
+        """Take the x-ray field's outline and polarity as told from the next frame on; None: as they are found.
+
+        ``polygon_px``: convex, (n, 2). Another polarity turns every reference over: they are taken anew, with the zones
+        of the view on the screen where they lie now, and other views wait for theirs to be drawn again. Whether that is
+        so is returned. Raises NothingSeenError where zones would be lost because the anatomy on the screen is not
+        recognised.
+        """
+        is_other = self._field_watch.would_turn_over(bone_dark)
+        if is_other and any(context.zones for context in self._contexts.values()):
+            self._present_context()
+        self._field_watch.pin(polygon_px, bone_dark)
+        if is_other:
+            self._has_orders = True
+            self._start_anew()
+        return is_other
 
     def remove_zone(self, zone_id: str) -> None:
         """Do not watch a zone of the view on the screen any more. Raises NothingSeenError where it has none such."""
@@ -227,13 +271,26 @@ class Pipeline:
         """
         context, motion = self._present_context()
         assert self._placement is not None
-        zones = tuple(replace(zone, polygon_px=motion.move(zone.polygon_px)) for zone in context.zones)
-        self._renewed = (context.view, zones)
+        self._renewed = (context.view, _moved(context.zones, motion))
         self._registrar.forget_view()
         del self._contexts[self._placement.view_id]
         if self._placement.view_id == self._first_view_id:
             self._first_view_id = None
         self._placement = None
+
+    def _take_scale(self, plan: CasePlan) -> None:
+        self._mm_per_px = plan.mm_per_px or self._header_mm_per_px
+        self._mm_per_px_source = ScaleSource.PLAN if plan.mm_per_px else ScaleSource.HEADER
+
+    def _context_of(self, pulse: int) -> tuple[_ViewContext, RigidMotion]:
+        """The view that a pulse showed, and how its anatomy lay on it."""
+        found = self._recent.where(pulse)
+        if found is None or found[0] not in self._contexts:
+            raise NothingSeenError(
+                f"pulse {pulse}: its anatomy was not recognised, its reference was taken anew, or it is long gone; "
+                "expected zones drawn on a later picture"
+            )
+        return self._contexts[found[0]], found[1]
 
     def _present_context(self) -> tuple[_ViewContext, RigidMotion]:
         """The view on the screen, and how its anatomy lies now."""
@@ -266,14 +323,23 @@ class Pipeline:
     def _start_anew(self) -> None:
         """Forget what was measured in a field that was not the live one, or of the wrong polarity.
 
-        The zones were drawn on the first frame, so that is where the new reference is taken from.
+        The zones were drawn on the first frame, so that is where the new reference is taken from; where some were drawn
+        later, the next pulse is, with the zones where they lay on the last.
         """
+        renewed = None
+        if self._has_orders and self._placement is not None:
+            context = self._contexts[self._placement.view_id]
+            renewed = context.view, _moved(context.zones, self._placement.motion)
         self._registrar = Registrar(max(self._contexts, default=-1) + 1)
         self._contexts.clear()
-        self._placement = self._first_view_id = self._renewed = None
+        self._recent = RecentPulses()
+        self._placement = self._first_view_id = None
+        self._renewed = renewed
+        self._needle_widths_px.clear()
+        if renewed is not None:
+            return
         self._views_to_come = sorted(self._plan.views, key=lambda mark: mark.reference_s)
         self._drawn_on = None
-        self._needle_widths_px.clear()
         if self._first_frame is not None and self._field is not None:
             frame, t_s = self._first_frame
             self._analyse(frame, self._field, t_s, 0, 1)
@@ -288,11 +354,12 @@ class Pipeline:
         not_bone = self._not_bone(picture, shafts)
         placement = self._registrar.update(picture, not_bone, number, t_s)
         self._placement = placement
+        self._recent.note(pulse, placement)
         self._on_stage("registration")
 
         context = self._context(placement)
         self._take_up_planned_view(context, placement, picture, not_bone, t_s)
-        zones = tuple(replace(zone, polygon_px=placement.motion.move(zone.polygon_px)) for zone in context.zones)
+        zones = _moved(context.zones, placement.motion)
         bodies = tuple(zone for zone in zones if zone.kind is ZoneKind.BODY)
         view_id = placement.view_id if placement.registration.ok else None
         phase = self._phases.at(t_s)
@@ -411,6 +478,11 @@ class Pipeline:
             return Scale(diameter_mm / float(np.median(self._needle_widths_px)), ScaleSource.NEEDLE)
         x0, y0, x1, y1 = field.box_px
         return Scale(USUAL_FIELD_MM / max(x1 - x0, y1 - y0), ScaleSource.ASSUMED)
+
+
+def _moved(zones: Iterable[Zone], motion: RigidMotion) -> tuple[Zone, ...]:
+    """Zones of a view's reference frame, where they lie after the motion."""
+    return tuple(replace(zone, polygon_px=motion.move(zone.polygon_px)) for zone in zones)
 
 
 def _note_feeders(

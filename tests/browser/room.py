@@ -179,7 +179,9 @@ class FakeService:
                 pixels = cv2.add(scene.pixels, noise.integers(0, 30, scene.pixels.shape, np.uint8))
                 jpeg = cv2.imencode(".jpg", pixels)[1].tobytes()
                 strokes = strokes_json(draw(findings, scene.alerts))
-                self._frames.tell_frame("case", time.monotonic(), findings_message(findings), strokes, active, jpeg)
+                self._frames.tell_frame(
+                    "case", time.monotonic(), findings_message(findings), strokes, active, jpeg, findings.t_s
+                )
             frame += 1
 
     def __enter__(self) -> Self:

@@ -1,13 +1,15 @@
 """What a plan may say, and what is told of one that may not."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from guidance.plan import PlanError, check_zones_inside, load_plan, parse_plan
+from guidance.plan import PlanError, check_zones_inside, load_plan, parse_plan, read_plan
 from guidance.records import Phase, View, ZoneKind
+from guidance.settings import Settings
 
 TRIANGLE = [[410, 300], [430, 310], [415, 330]]
 
@@ -88,3 +90,28 @@ def test_a_zone_outside_the_frame_is_refused() -> None:
     check_zones_inside(plan, 512, 512, "plan.json")
     with pytest.raises(PlanError, match=r"zone 'a', polygon_px\[1\] = \[430, 310\].*420 x 420"):
         check_zones_inside(plan, 420, 420, "plan.json")
+
+
+def test_a_plan_may_have_thresholds_of_its_own_within_the_settings_bounds() -> None:
+    plan = parse_plan(plan_text(limits={"cement_in_zone_mm2": 2.5}), "plan.json")
+    assert plan.limits == (("cement_in_zone_mm2", 2.5),)
+    limits = Settings(needle_near_zone_mm=5.0).limits(plan)
+    assert (limits.cement_in_zone_mm2, limits.needle_near_zone_mm) == (2.5, 5.0)
+    for wrong in ({"cement_in_zone_mm2": 0.1}, {"cement_in_zone": 2}, {"persistence_pulses": 3}):
+        with pytest.raises(PlanError, match=next(iter(wrong))):
+            parse_plan(plan_text(limits=wrong), "plan.json")
+
+
+def test_a_plan_drawn_on_pictures_of_another_size_is_refused() -> None:
+    plan = parse_plan(plan_text(picture_px=[1024, 768]), "plan.json")
+    check_zones_inside(plan, 1024, 768, "plan.json")
+    with pytest.raises(PlanError, match="drawn on 1024 x 768 pictures; expected 512 x 512 ones"):
+        check_zones_inside(plan, 512, 512, "plan.json")
+
+
+def test_two_plans_of_one_version_say_the_same() -> None:
+    zone = {"id": "a", "kind": "target", "polygon_px": TRIANGLE}
+    first = read_plan(plan_text(mm_per_px=0.2, zones=[zone]), "plan.json")
+    assert first.version == read_plan(plan_text(zones=[zone], mm_per_px=0.2), "plan.json").version
+    assert first.version != read_plan(plan_text(mm_per_px=0.21, zones=[zone]), "plan.json").version
+    assert re.fullmatch("[0-9a-f]{12}", first.version)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 import zmq
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from drivers.errors import SourceError
 from drivers.frame import Frame, FrameFlag, FrameSource, SourceInfo, freeze
@@ -34,6 +35,8 @@ from guidance.bus.messages import (
     HEARTBEAT_S,
     Acknowledge,
     AlertEnvelope,
+    ChooseSource,
+    DrawnOn,
     FindingsEnvelope,
     FrameMessage,
     HealthBody,
@@ -41,18 +44,21 @@ from guidance.bus.messages import (
     Mark,
     Message,
     PauseAudio,
+    PinField,
     RemoveZone,
     SetPhase,
     SetView,
     SetZone,
     SnapshotEnvelope,
     TakeReference,
+    UsePlan,
 )
 from guidance.bus.publisher import BusError, Publisher
 from guidance.bus.subscriber import Subscriber
 from guidance.casebook import alarm_log
 from guidance.casebook.alarm_log import AlarmLog, Event, read_log
-from guidance.plan import ZoneEntry
+from guidance.casebook.field_pins import FieldPinsError
+from guidance.plan import PlanFile, ZoneEntry
 from guidance.records import (
     Alert,
     AlertKind,
@@ -71,7 +77,7 @@ from guidance.records import (
 )
 from guidance.service import Service, listen, read_ahead, run_until_asked
 from guidance.service.analysis import gray_jpeg
-from guidance.service.capture import Captured
+from guidance.service.capture import Captured, Choice
 from guidance.service.recording import ROOM_FRAMES
 from guidance.settings import Settings
 from guidance.vision.pipeline import NothingSeenError
@@ -177,6 +183,8 @@ class SmallPipeline:
 
     def no_frame(self, t_s: float) -> Findings:
         return self._next(t_s, FrameState.NO_SIGNAL)
+
+    def use_plan(self, plan: CasePlan, drawn_on: Mapping[View, int]) -> None: ...
 
     def _next(self, t_s: float, state: FrameState) -> Findings:
         if self._first_s is None:
@@ -694,14 +702,17 @@ def with_log(
     count: int = 2000,
     live: bool = False,
     dashboard: str = QUIET_DASHBOARD,
+    settings: Settings | None = None,
+    fields: Path | None = None,
 ) -> Service:
     return Service(
         source(frames(count), live=live),
         CasePlan(),
-        Settings(),
+        settings or Settings(),
         port=0,
         bus_port=0,
         alarm_log=path,
+        fields=fields,
         make_pipeline=pipeline,
         dashboard=("-c", dashboard),
     )
@@ -781,8 +792,8 @@ def test_every_order_about_the_picture_reaches_the_pipeline_and_is_answered() ->
         def set_view(self, view: View) -> None:
             reached.append(("view", view))
 
-        def set_zone(self, zone: Zone) -> None:
-            reached.append(("zone", (zone.id, zone.kind, zone.polygon_px.tolist())))
+        def set_zone(self, zone: Zone, pulse: int | None = None) -> None:
+            reached.append(("zone", (zone.id, zone.kind, zone.polygon_px.tolist(), pulse)))
 
         def remove_zone(self, zone_id: str) -> None:
             raise NothingSeenError(f"zone {zone_id!r}: none of that name")
@@ -793,13 +804,13 @@ def test_every_order_about_the_picture_reaches_the_pipeline_and_is_answered() ->
         assert desk.order(told.case, SetPhase(phase=Phase.CEMENT)).ok
         assert desk.order(told.case, SetView(view=View.LATERAL)).ok
         zone = ZoneEntry(id="canal", kind=ZoneKind.FORBIDDEN, polygon_px=corners)
-        assert desk.order(told.case, SetZone(zone=zone)).ok
+        assert desk.order(told.case, SetZone(zone=zone, pulse=5)).ok
         with pytest.raises(BusError, match="not obeyed: zone 'disc': none of that name"):
             desk.order(told.case, RemoveZone(id="disc"))
     assert reached == [
         ("phase", Phase.CEMENT),
         ("view", View.LATERAL),
-        ("zone", ("canal", ZoneKind.FORBIDDEN, [list(corner) for corner in corners])),
+        ("zone", ("canal", ZoneKind.FORBIDDEN, [list(corner) for corner in corners], 5)),
     ]
 
 
@@ -810,6 +821,218 @@ def test_a_zone_outside_the_picture_is_refused() -> None:
         told = hear(reader, escape)
         with pytest.raises(BusError, match="expected a point inside the 48 x 32 frame"):
             desk.order(told.case, SetZone(zone=zone))
+
+
+def test_a_plan_is_used_whole_and_its_version_is_told_and_noted(tmp_path: Path) -> None:
+    used: list[tuple[CasePlan, dict[View, int]]] = []
+
+    class Noting(EscapingPipeline):
+        def use_plan(self, plan: CasePlan, drawn_on: Mapping[View, int]) -> None:
+            used.append((plan, dict(drawn_on)))
+
+    log = tmp_path / "alarms.jsonl"
+    corners: list[tuple[float, float]] = [(1.0, 1.0), (20.0, 1.0), (5.0, 20.0)]
+    zone = ZoneEntry(id="canal", kind=ZoneKind.FORBIDDEN, polygon_px=corners, view=View.LATERAL)
+    plan = PlanFile.model_validate(
+        {"schema": 1, "mm_per_px": 0.3, "limits": {"cement_escape_mm_per_s": 8.0}, "zones": [zone.model_dump()]}
+    )
+    use = UsePlan(plan=plan, drawn_on=[DrawnOn(view=View.LATERAL, pulse=7)])
+    with with_log(log, Noting) as service, Subscriber(service.endpoints) as reader, commander(service) as desk:
+        told = hear(reader, escape)
+        assert desk.order(told.case, use).ok
+        beat = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.plan is not None)
+    assert isinstance(beat, HealthEnvelope)
+    assert beat.body.plan == plan.version
+    # What was active is active still.
+    assert [alert.kind for alert in beat.body.alerts] == [AlertKind.CEMENT_ESCAPE]
+    ((record, drawn_on),) = used
+    assert drawn_on == {View.LATERAL: 7}
+    assert (record.mm_per_px, record.limits) == (0.3, (("cement_escape_mm_per_s", 8.0),))
+    (said,) = [entry.command for entry in read_log(log).entries if entry.command is not None]
+    assert (said["kind"], said["version"], said["plan"]["schema"]) == ("plan", plan.version, 1)
+
+
+def test_a_plans_thresholds_hold_from_the_next_pulse_on() -> None:
+    plan = PlanFile.model_validate({"schema": 1, "limits": {"cement_escape_mm_per_s": 5.0}})
+    slow = Settings(cement_escape_mm_per_s=50.0)
+    with with_log(None, settings=slow) as service, Subscriber(service.endpoints) as reader, commander(service) as desk:
+        told = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.pulses > 4)
+        assert isinstance(told, HealthEnvelope)
+        assert told.body.alerts == []
+        desk.order(told.case, UsePlan(plan=plan, drawn_on=[]))
+        hear(reader, escape)
+
+
+@pytest.mark.parametrize(
+    ("corners", "why"),
+    [
+        ([(1.0, 1.0), (20.0, 20.0), (20.0, 1.0), (1.0, 20.0)], "“canal” crosses itself"),
+        ([(1.0, 1.0), (900.0, 1.0), (5.0, 9.0)], "expected a point inside the 48 x 32 frame"),
+        ([(1.0, 1.0), (2.0, 1.0), (2.0, 2.0)], "only 0 square pixels"),
+    ],
+)
+def test_a_plan_that_is_drawn_wrong_is_refused_in_one_sentence(corners: list[tuple[float, float]], why: str) -> None:
+    zone = ZoneEntry(id="canal", kind=ZoneKind.FORBIDDEN, polygon_px=corners, view=View.AP)
+    plan = PlanFile.model_validate({"schema": 1, "zones": [zone.model_dump()]})
+    with with_log(None) as service, Subscriber(service.endpoints) as reader, commander(service) as desk:
+        told = hear(reader, escape)
+        with pytest.raises(BusError, match=why):
+            desk.order(told.case, UsePlan(plan=plan, drawn_on=[DrawnOn(view=View.AP, pulse=1)]))
+
+
+def test_an_order_for_a_plan_must_fit_together() -> None:
+    corners: list[tuple[float, float]] = [(1.0, 1.0), (20.0, 1.0), (5.0, 20.0)]
+    zone = ZoneEntry(id="canal", kind=ZoneKind.FORBIDDEN, polygon_px=corners, view=View.AP)
+    plan = PlanFile.model_validate({"schema": 1, "zones": [zone.model_dump()]})
+    with pytest.raises(ValidationError, match="its view is drawn on no picture"):
+        UsePlan(plan=plan, drawn_on=[DrawnOn(view=View.LATERAL, pulse=1)])
+    with pytest.raises(ValidationError, match="expected each view once"):
+        UsePlan(plan=plan, drawn_on=[DrawnOn(view=View.AP, pulse=1)] * 2)
+    phased = PlanFile.model_validate({"schema": 1, "phases": [{"at_s": 1, "phase": "cement"}]})
+    with pytest.raises(ValidationError, match="phase is ordered by itself"):
+        UsePlan(plan=phased, drawn_on=[])
+
+
+def test_a_corrected_field_is_remembered_for_the_source(tmp_path: Path) -> None:
+    pinned: list[tuple[object, object]] = []
+
+    class Noting(EscapingPipeline):
+        def pin_field(self, polygon_px: object, bone_dark: bool | None) -> bool:
+            pinned.append((None if polygon_px is None else np.asarray(polygon_px).tolist(), bone_dark))
+            return bone_dark is not None
+
+    file = tmp_path / "state" / "fields.json"
+    corners = [(2.0, 2.0), (40.0, 2.0), (40.0, 30.0)]
+    with (
+        with_log(None, Noting, fields=file) as service,
+        Subscriber(service.endpoints) as reader,
+        commander(service) as desk,
+    ):
+        told = hear(reader, escape)
+        desk.order(told.case, PinField(polygon_px=corners, bone_dark=False))
+        again = hear(reader, lambda m: escape(m) and m.body.state is AlertState.RAISED)
+        # A new reference cannot show that what the old one has shown is over.
+        assert isinstance(again, AlertEnvelope)
+        assert again.body.text.endswith("(before watching broke off)")
+        hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.pinned == ["outline", "polarity"])
+        with pytest.raises(BusError, match="a dent or crosses itself; expected a convex one"):
+            desk.order(told.case, PinField(polygon_px=[(2, 2), (40, 2), (10, 10), (2, 30)]))
+    pinned.clear()
+    with with_log(None, Noting, fields=file) as service, Subscriber(service.endpoints) as reader:
+        hear(reader, escape)
+    assert pinned[-1] == ([list(corner) for corner in corners], False)
+
+
+def test_a_file_of_corrected_fields_that_is_none_is_told_at_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "fields.json"
+    file.write_text("[]")
+    with pytest.raises(FieldPinsError, match=r"fields\.json: not a file of corrected x-ray fields"):
+        with_log(None, fields=file)
+
+
+def with_choice(live: bool, chosen: Callable[[str], Choice], plan: CasePlan | None = None) -> Service:
+    plans.clear()
+    return Service(
+        source(frames(4000), live=live),
+        plan or CasePlan(),
+        Settings(),
+        port=0,
+        bus_port=0,
+        make_pipeline=Planned,
+        dashboard=("-c", QUIET_DASHBOARD),
+        choose=chosen,
+    )
+
+
+plans: list[CasePlan] = []
+
+
+class Planned(SmallPipeline):
+    def __init__(self, plan: CasePlan, info: SourceInfo) -> None:
+        super().__init__(plan, info)
+        plans.append(plan)
+
+
+OTHER_PLAN = CasePlan(mm_per_px=0.7)
+
+
+def chosen(spec: str) -> Choice:
+    return Choice(spec, source(frames(4000), live=True), lambda source: OTHER_PLAN)
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_another_source_is_chosen_and_a_new_case_with_its_own_plan_begins(live: bool) -> None:
+    with with_choice(live, chosen) as service, Subscriber(service.endpoints) as reader, commander(service) as desk:
+        told = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.state is FrameState.LIVE)
+        assert desk.order(told.case, ChooseSource(source="v4l2:///dev/video1", confirmed=True)).ok
+        after = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.case != told.case and m.body.pulses > 2)
+        assert isinstance(after, HealthEnvelope)
+        assert (after.body.source_spec, after.body.source_refused) == ("v4l2:///dev/video1", None)
+        assert plans[-1] is OTHER_PLAN
+        # And once more.
+        assert desk.order(after.case, ChooseSource(source="v4l2:///dev/video0", confirmed=True)).ok
+        last = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.source_spec == "v4l2:///dev/video0")
+        assert last.case != after.case
+
+
+def test_a_live_case_is_ended_only_by_an_order_that_is_confirmed() -> None:
+    with with_choice(True, chosen) as service, Subscriber(service.endpoints) as reader, commander(service) as desk:
+        told = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.state is FrameState.LIVE)
+        with pytest.raises(BusError, match="a live case would end; expected the order to be confirmed"):
+            desk.order(told.case, ChooseSource(source="v4l2:///dev/video1"))
+        assert service.case == told.case
+
+
+def test_a_source_that_cannot_be_opened_leaves_the_one_before_in_its_place_and_says_why() -> None:
+    def broken(spec: str) -> Choice:
+        return Choice(
+            spec, source([SourceError(f"{spec}: in use by another program")], live=True), lambda _: OTHER_PLAN
+        )
+
+    own = CasePlan(mm_per_px=0.3)
+    with with_choice(True, broken, own) as service, Subscriber(service.endpoints) as reader, commander(service) as desk:
+        told = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.state is FrameState.LIVE)
+        desk.order(told.case, ChooseSource(source="v4l2:///dev/video1", confirmed=True))
+        after = hear(
+            reader,
+            lambda m: isinstance(m, HealthEnvelope) and m.case != told.case and m.body.pulses > 2,
+        )
+        assert isinstance(after, HealthEnvelope)
+        assert after.body.source_refused == "v4l2:///dev/video1: in use by another program"
+        assert (after.body.source_spec, after.body.state) == (None, FrameState.LIVE)
+        assert plans[-1] is own
+
+
+def test_after_a_recordings_end_another_may_be_chosen() -> None:
+    def short() -> FrameSource:
+        return source(frames(8), live=False)()
+
+    service = Service(
+        short,
+        CasePlan(),
+        Settings(),
+        port=0,
+        bus_port=0,
+        make_pipeline=SmallPipeline,
+        dashboard=("-c", QUIET_DASHBOARD),
+        choose=chosen,
+    )
+    with service, Subscriber(service.endpoints) as reader, commander(service) as desk:
+        told = hear(
+            reader,
+            lambda m: isinstance(m, HealthEnvelope) and m.body.state is FrameState.NO_SIGNAL and m.body.pulses > 5,
+        )
+        desk.order(told.case, ChooseSource(source="v4l2:///dev/video1"))
+        hear(
+            reader, lambda m: isinstance(m, HealthEnvelope) and m.body.state is FrameState.LIVE and m.case != told.case
+        )
+
+
+def test_a_service_that_was_started_for_one_source_keeps_to_it() -> None:
+    with with_log(None) as service, Subscriber(service.endpoints) as reader, commander(service) as desk:
+        told = hear(reader, escape)
+        with pytest.raises(BusError, match="was started for one source"):
+            desk.order(told.case, ChooseSource(source="v4l2:///dev/video1", confirmed=True))
 
 
 def test_a_marker_is_kept_in_the_log(tmp_path: Path) -> None:

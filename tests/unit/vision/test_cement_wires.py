@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from guidance.vision.cement_wires import without_runs
+from guidance.vision.cement_wires import WireWatch, without_runs
 from guidance.vision.kernels.lines import lines
 from guidance.vision.picture import Density, Mask
 
@@ -157,3 +157,22 @@ def test_lines_are_found_as_their_rules_say(data: st.DataObject) -> None:
     known = data.draw(arrays(np.uint8, shape, elements=st.sampled_from([0, 255])))
     rules = (2.0, 1.0, 4, 0.65, 2, 4.7, 2.3)
     np.testing.assert_array_equal(lines(z, age, known, *rules), twin(z, age, known, rules))
+
+
+class DrawnChange:
+    """A pulse's change with one wire in it, 0.5 mm a pixel."""
+
+    shape = (2 * SHAPE[0], 2 * SHAPE[1])
+
+    def of_pulse_in_cells(self, width: int, height: int) -> Density:
+        drawn = noise() + np.float32(6.0) * wire()
+        return np.asarray(cv2.resize(drawn, (width, height)), dtype=np.float32)
+
+
+def test_a_wire_is_followed_though_the_scale_flickers_with_a_needles_width() -> None:
+    watch, nothing = WireWatch(), np.zeros(DrawnChange.shape, np.uint8)
+    for work_mm in (0.5, 0.5, 0.52, 0.49, 0.5):
+        seen = watch.seen(DrawnChange(), nothing, nothing, work_mm)
+        assert seen is not None
+        assert seen.shape == DrawnChange.shape
+        assert seen.any()

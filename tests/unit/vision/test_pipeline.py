@@ -280,3 +280,102 @@ def test_a_new_reference_of_one_view_leaves_the_zones_of_the_other() -> None:
 def test_nothing_can_be_drawn_before_there_is_a_picture() -> None:
     with pytest.raises(NothingSeenError, match="expected a picture"):
         Pipeline(CasePlan(), INFO).set_zone(zone())
+
+
+def drawn_around(corner_px: tuple[float, float]) -> NDArray[np.float64]:
+    return SQUARE + np.array(corner_px)
+
+
+def test_a_plan_lies_where_it_was_drawn_though_the_patient_has_moved_since() -> None:
+    pipeline = Pipeline(CasePlan(), INFO)
+    places = [(0.0, 0.0), (3.0, -2.0), (7.0, 4.0), (-4.0, 6.0)]
+    pulses = [pipeline.step(frame(i, anatomy(0, place))).pulse for i, place in enumerate(places)]
+    plan = CasePlan(mm_per_px=0.4, zones=(Zone("canal", ZoneKind.FORBIDDEN, drawn_around(places[1]), View.AP),))
+    pipeline.use_plan(plan, {View.AP: pulses[1]})
+    now = pipeline.step(frame(4, anatomy(0, (5.0, 1.0))))
+    assert now.zones[0].polygon_px == pytest.approx(drawn_around((5.0, 1.0)), abs=0.5)
+    assert (now.view, now.scale and now.scale.mm_per_px) == (View.AP, 0.4)
+    assert now.registration is not None
+    assert now.registration.shift_px == pytest.approx((2.0, 3.0), abs=0.5)
+
+
+def test_a_zone_ordered_with_its_pulse_lies_where_it_was_drawn() -> None:
+    pipeline = Pipeline(CasePlan(), INFO)
+    drawn_on = pipeline.step(frame(0, anatomy(0))).pulse
+    pipeline.step(frame(1, anatomy(0, (6.0, 3.0))))
+    pipeline.set_zone(zone(), drawn_on)
+    assert pipeline.step(frame(2, anatomy(0))).zones[0].polygon_px == pytest.approx(SQUARE, abs=0.5)
+
+
+def test_a_plan_for_both_views_reaches_also_the_one_that_is_not_on_the_screen() -> None:
+    pipeline = Pipeline(CasePlan(), INFO)
+    ap = [pipeline.step(frame(i, anatomy(0))) for i in range(4)][-1]
+    lateral = [pipeline.step(frame(i, anatomy(1))) for i in range(4, 20)][-1]
+    assert lateral.view_id != ap.view_id
+    plan = CasePlan(zones=(zone(view=View.AP), zone(view=View.LATERAL)))
+    pipeline.use_plan(plan, {View.AP: ap.pulse, View.LATERAL: lateral.pulse})
+    here = pipeline.step(frame(20, anatomy(1)))
+    back = [pipeline.step(frame(i, anatomy(0))) for i in range(21, 33)][-1]
+    assert (here.view, [z.id for z in here.zones]) == (View.LATERAL, ["zone_lateral"])
+    assert (back.view, [z.id for z in back.zones]) == (View.AP, ["zone_ap"])
+
+
+def test_a_view_that_a_plan_does_not_name_keeps_its_zones() -> None:
+    pipeline = Pipeline(CasePlan(view=View.AP, zones=(zone(view=View.AP),)), INFO)
+    [pipeline.step(frame(i, anatomy(0))) for i in range(4)]
+    lateral = [pipeline.step(frame(i, anatomy(1))) for i in range(4, 20)][-1]
+    pipeline.use_plan(CasePlan(zones=(zone(view=View.LATERAL),)), {View.LATERAL: lateral.pulse})
+    back = [pipeline.step(frame(i, anatomy(0))) for i in range(20, 32)][-1]
+    assert [z.id for z in back.zones] == ["zone_ap"]
+
+
+def test_a_plan_drawn_on_a_pulse_that_is_not_known_changes_nothing() -> None:
+    pipeline = Pipeline(CasePlan(mm_per_px=0.2, zones=(zone(),)), INFO)
+    known = pipeline.step(frame(0, anatomy(0))).pulse
+    for drawn_on in ({View.AP: 99}, {View.AP: known, View.LATERAL: 99}):
+        with pytest.raises(NothingSeenError, match=r"pulse 99: .* expected zones drawn on a later picture"):
+            pipeline.use_plan(CasePlan(mm_per_px=0.4), drawn_on)
+    with pytest.raises(NothingSeenError, match="one and the same"):
+        pipeline.use_plan(CasePlan(mm_per_px=0.4), {View.AP: known, View.LATERAL: known})
+    unchanged = pipeline.step(frame(1, anatomy(0)))
+    assert [z.id for z in unchanged.zones] == ["zone_None"]
+    assert unchanged.scale is not None
+    assert unchanged.scale.mm_per_px == 0.2
+
+
+def test_pulses_before_a_new_reference_cannot_be_drawn_on_any_more() -> None:
+    pipeline = Pipeline(CasePlan(), INFO)
+    old = pipeline.step(frame(0, anatomy(0))).pulse
+    pipeline.take_reference()
+    pipeline.step(frame(1, anatomy(0)))
+    with pytest.raises(NothingSeenError, match="reference was taken anew"):
+        pipeline.use_plan(CasePlan(zones=(zone(view=View.AP),)), {View.AP: old})
+
+
+def test_a_pinned_field_is_told_until_it_is_let_go() -> None:
+    pipeline = Pipeline(CasePlan(), INFO)
+    found = pipeline.step(frame(0, anatomy(0)))
+    corners = np.array([[60.0, 60.0], [260.0, 60.0], [260.0, 260.0], [60.0, 260.0]])
+    pipeline.pin_field(corners, None)
+    pinned = [pipeline.step(frame(i, anatomy(0))) for i in range(1, 12)]
+    assert all(seen.field is not None and seen.field.polygon_px is corners for seen in pinned)
+    pipeline.pin_field(None, None)
+    again = pipeline.step(frame(12, anatomy(0)))
+    assert found.field is not None
+    assert again.field is not None
+    assert again.field.kind is found.field.kind
+
+
+def test_a_pinned_polarity_takes_new_references_and_keeps_the_zones_on_the_screen() -> None:
+    pipeline = Pipeline(CasePlan(mm_per_px=0.3, zones=(zone(),)), INFO)
+    pipeline.step(frame(0, anatomy(0)))
+    before = pipeline.step(frame(1, anatomy(0, (4.0, 2.0))))
+    assert before.field is not None
+    pipeline.pin_field(None, not before.field.bone_dark)
+    pipeline.step(frame(2, anatomy(0, (4.0, 2.0))))
+    after = pipeline.step(frame(3, anatomy(0, (6.0, 2.0))))
+    assert after.field is not None
+    assert after.field.bone_dark is not before.field.bone_dark
+    assert after.view_id != before.view_id
+    assert after.zones[0].polygon_px == pytest.approx(np.add(SQUARE, (6.0, 2.0)), abs=0.7)
+    assert all(pipeline.step(frame(i, anatomy(0, (6.0, 2.0)))).view_id == after.view_id for i in range(4, 20))
