@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from drivers.frame import Pixels
 from guidance.overlay.look import ALARM_LOOKS, LABEL_HEIGHT, NOTHING_ACTIVE, STATE_WORDS, STYLES
-from guidance.overlay.strokes import Stroke, StrokeKind, status_line, worst
+from guidance.overlay.strokes import Stroke, StrokeKind, status_line, told_first
 from guidance.records import Alert, AlertState, Findings, FrameState, PointPx
 
 Bgr = NDArray[np.uint8]
@@ -179,11 +179,13 @@ def _centred(picture: Bgr, words: str, y: float, height_px: float) -> None:
 
 
 def _banner(width: int, height: int, alerts: Sequence[Alert]) -> Bgr:
-    alert = worst(alerts)
+    alert, stated = told_first(alerts)
     if alert is None:
         return _strip(width, height, NOTHING_ACTIVE, (200, 190, 180))
     look = ALARM_LOOKS[alert.priority]
-    more = f" (+{len(alerts) - 1} more)" if len(alerts) > 1 else ""
+    others = len(alerts) - (1 if stated is None else 2)
+    more = "" if stated is None else f" (acknowledged: {stated.text})"
+    more += f" (+{others} more)" if others else ""
     seen = {AlertState.ACKNOWLEDGED: " (acknowledged)", AlertState.CLEARED: " (no longer seen)"}.get(alert.state, "")
     words = f"{look.marks} {alert.text}{seen}{more}"
     return _strip(width, height, words, _bgr(look.ink), _bgr(look.colour), bold=True)
