@@ -107,16 +107,21 @@ class Scene:
     heartbeat: bool = True
     sounding: Priority | None = None
     paused_s: float = 0.0
+    refusal: str | None = None
+    """What every order is answered with; None where it is obeyed."""
+    noisy: bool = True
+    source: str = "fake source"
     pixels: np.ndarray = field(default_factory=lambda: np.full((480, 512), 96, np.uint8))
 
 
 class FakeService:
-    """Publishes its scene, as the service would, until it is closed."""
+    """Publishes its scene, as the service would, until it is closed. ``case``: a new one forgets the one before."""
 
     def __init__(self) -> None:
         self.scene = Scene()
+        self.case = "case"
         self.orders: list[Order] = []
-        """What was ordered, in its order. The scene does not change by it."""
+        """What was ordered, the oldest first. The scene does not change by it."""
         self._closing = ExitStack()
         enter = self._closing.enter_context
         context = self._closing.enter_context(zmq.Context())
@@ -139,7 +144,7 @@ class FakeService:
     def _obey(self, order: Order) -> "Future[str | None]":
         self.orders.append(order)
         obeyed: Future[str | None] = Future()
-        obeyed.set_result(None)
+        obeyed.set_result(self.scene.refusal)
         return obeyed
 
     def _run(self) -> None:
@@ -156,7 +161,7 @@ class FakeService:
             scene = self.scene
             active = [alert_message(alert) for alert in worst_first(scene.alerts)]
             health = HealthBody(
-                source="fake source",
+                source=scene.source,
                 state=scene.findings.state,
                 frames=frame,
                 pulses=frame,
@@ -169,17 +174,21 @@ class FakeService:
             )
             if scene.alerts != told and scene.heartbeat:
                 changes = [alert_message(alert) for alert in scene.alerts if alert not in told]
-                self._publisher.tell_alerts("case", changes, health)
+                self._publisher.tell_alerts(self.case, changes, health)
                 told = scene.alerts
             if scene.heartbeat and time.monotonic() - beat_s > HEARTBEAT_S:
                 beat_s = time.monotonic()
-                self._publisher.tell_health("case", health)
+                self._publisher.tell_health(self.case, health)
             if scene.pictures:
-                findings = replace(scene.findings, frame=frame, t_s=frame * FRAME_S)
-                pixels = cv2.add(scene.pixels, noise.integers(0, 30, scene.pixels.shape, np.uint8))
+                t_s = scene.findings.t_s or frame * FRAME_S
+                findings = replace(scene.findings, frame=frame, t_s=t_s, latency_ms=8.0)
+                self._publisher.tell_findings(self.case, findings_message(findings))
+                pixels = scene.pixels
+                if scene.noisy:
+                    pixels = cv2.add(pixels, noise.integers(0, 30, pixels.shape, np.uint8))
                 jpeg = cv2.imencode(".jpg", pixels)[1].tobytes()
                 strokes = strokes_json(draw(findings, scene.alerts))
-                self._frames.tell_frame("case", time.monotonic(), findings_message(findings), strokes, active, jpeg)
+                self._frames.tell_frame(self.case, time.monotonic(), findings_message(findings), strokes, active, jpeg)
             frame += 1
 
     def __enter__(self) -> Self:
@@ -217,6 +226,15 @@ class Dashboard:
         self._process.wait()
         self._drop_lifeline()
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def let_go(self, timeout_s: float = 5.0) -> int:
         """End the lifeline, as the service does; the exit status."""
         assert self._process is not None
@@ -235,7 +253,7 @@ class Dashboard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self.is_running:
             self.let_go()
         self._drop_lifeline()
         self._socket.close()

@@ -11,6 +11,7 @@ from guidance.records import (
     Findings,
     Needle,
     NerveRoot,
+    PolygonPx,
     Registration,
     Scale,
     ScaleSource,
