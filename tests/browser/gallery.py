@@ -24,7 +24,8 @@ from tests.browser.room import Dashboard, FakeService, Scene, chromium
 
 SIZES = {"tablet": (1280, 800), "wall": (3840, 2160), "small": (1024, 768), "portrait": (800, 1280)}
 PICTURE_PX = 768
-PLAY_S = 0.06
+PULSE_S = 1 / 7.5
+PLAY_S = 0.15
 SETTLE_S = 0.9
 TRIES = 4
 
@@ -41,7 +42,7 @@ class Room:
     def play(self, moments: tuple[Moment, ...], last: Moment) -> Scene:
         """Show a procedure from its start to a moment, faster than it was, as a case of its own; the last scene."""
         self.service.case = f"case {time.monotonic()}"
-        for moment in moments[: moments.index(last) : 3]:
+        for moment in moments[: moments.index(last) : 4]:
             self.service.scene = moment.scene
             time.sleep(PLAY_S)
         self.service.scene = last.scene
@@ -188,7 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     states = [state for state in STATES if options.only in state.name]
-    with FakeService() as service, Dashboard(service.endpoints, service.keys) as dashboard, chromium() as page:
+    with FakeService(PULSE_S) as service, Dashboard(service.endpoints, service.keys) as dashboard, chromium() as page:
         # A still must not be taken in the dark half of a flash.
         still = {"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]}
         page.execute_cdp_cmd("Emulation.setEmulatedMedia", still)

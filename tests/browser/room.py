@@ -117,7 +117,8 @@ class Scene:
 class FakeService:
     """Publishes its scene, as the service would, until it is closed. ``case``: a new one forgets the one before."""
 
-    def __init__(self) -> None:
+    def __init__(self, frame_s: float = FRAME_S) -> None:
+        self._frame_s = frame_s
         self.scene = Scene()
         self.case = "case"
         self.orders: list[Order] = []
@@ -157,7 +158,7 @@ class FakeService:
             self._desk.serve()
             if time.monotonic() < due_s:
                 continue
-            due_s = time.monotonic() + FRAME_S
+            due_s = time.monotonic() + self._frame_s
             scene = self.scene
             active = [alert_message(alert) for alert in worst_first(scene.alerts)]
             health = HealthBody(
@@ -167,8 +168,8 @@ class FakeService:
                 pulses=frame,
                 dropped=0,
                 latency_ms=8.0,
-                rate_hz=20.0,
-                findings_t_s=frame * FRAME_S,
+                rate_hz=1 / self._frame_s,
+                findings_t_s=frame * self._frame_s,
                 alerts=active,
                 audio=AudioBody(sounding=scene.sounding, paused_s=scene.paused_s),
             )
@@ -180,7 +181,7 @@ class FakeService:
                 beat_s = time.monotonic()
                 self._publisher.tell_health(self.case, health)
             if scene.pictures:
-                t_s = scene.findings.t_s or frame * FRAME_S
+                t_s = scene.findings.t_s or frame * self._frame_s
                 findings = replace(scene.findings, frame=frame, t_s=t_s, latency_ms=8.0)
                 self._publisher.tell_findings(self.case, findings_message(findings))
                 pixels = scene.pixels

@@ -2,8 +2,10 @@
 
 /** Nothing is called live that was not known to be the newest so lately. With a look every WATCH_MS it is grey within
  * 300 ms of the moment at which it stopped being so, whatever stopped. */
-export const LIMIT_MS = 270;
+const LIMIT_MS = 270;
 export const WATCH_MS = 20;
+// A server that says nothing for so long is lost, and with it what is known of alerts; the picture is grey long before.
+export const SILENT_MS = 1000;
 // What was late is live again once it has been in time for so long: a picture that flickers is worse than a grey one.
 const STEADY_MS = 400;
 
@@ -61,7 +63,7 @@ export class Freshness {
  * @returns {{word: string, detail: string} | null}
  */
 export function coverOf(seen) {
-  if (seen.silenceMs > LIMIT_MS) return { word: "CONNECTION LOST", detail: "the dashboard's server does not answer" };
+  if (seen.silenceMs > SILENT_MS) return { word: "CONNECTION LOST", detail: "the dashboard's server does not answer" };
   if (seen.deaf) return { word: "CONNECTION LOST", detail: "the dashboard does not hear the analysis" };
   if (seen.state === null) return { word: "NO PICTURE", detail: seen.inputFault ?? "none has come yet" };
   if (seen.state !== "live") {

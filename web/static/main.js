@@ -2,8 +2,8 @@
 
 import { Banner } from "./banner.js";
 import { Controls } from "./controls.js";
-import { ageWords, canvas, part, put, rebuild, make } from "./dom.js";
-import { Freshness, LIMIT_MS, WATCH_MS, coverOf } from "./freshness.js";
+import { ageWords, canvas, make, part, put, rebuild } from "./dom.js";
+import { Freshness, SILENT_MS, WATCH_MS, coverOf } from "./freshness.js";
 import { Link } from "./link.js";
 import { OtherView } from "./other_view.js";
 import { showAlerts, showFindings, showHistory } from "./panel.js";
@@ -112,7 +112,7 @@ function watch() {
   const health = heard?.health ?? null;
   // The heartbeat may be older than the picture, so it is asked only where pictures fail to come.
   const state = late && health !== null && health.state !== "live" ? health.state : (shown?.state ?? null);
-  const lost = !opening && (link.silenceMs > LIMIT_MS || heard === null || heard.deaf);
+  const lost = !opening && (link.silenceMs > SILENT_MS || heard === null || heard.deaf);
   lostAt = lost ? Math.min(lostAt, performance.now()) : Infinity;
   if (!lost) lossIsHeard = false;
   const cover = opening
