@@ -3,7 +3,7 @@
 A finding that always stands there, alert or none; what is near enough to alarm is for ``safety.rules`` to say.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from guidance.records import CementDeposit, Findings, Needle, PointPx, PolygonPx, Scale, ScaleSource, ZoneKind
 from guidance.safety.shapes import depth_in_px, gap_px
 
-THINNED_WITHIN_PX = 0.5
-"""How far the outlines that distances are taken between may lie from the found ones: a tenth of a millimetre."""
+THINNED_WITHIN_PX = 1.0
+"""How far the outlines that distances are taken between may lie from the found ones: the step of the pixels on which
+they were found, a fifth of a millimetre. With every step of them it would take 7 ms a picture instead of 2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,11 @@ class Distance:
 
 def needle_distance(needle: Needle, findings: Findings) -> Distance | None:
     """From a needle's tip to the nearest forbidden zone or nerve root; None where there is none that is watched."""
-    return _nearest(_from_point(needle.tip_px, name, rings) for name, rings in _forbidden(findings))
+    depths = [(depth_in_px(needle.tip_px, ring), name, ring) for name, rings in _forbidden(findings) for ring in rings]
+    if not depths:
+        return None
+    depth, name, ring = max(depths, key=lambda one: one[0])
+    return Distance(name, -depth, needle.tip_px, _corner_to_edge(np.array([needle.tip_px]), ring)[2])
 
 
 def cement_distance(deposit: CementDeposit, findings: Findings) -> Distance | None:
@@ -41,7 +46,16 @@ def cement_distance(deposit: CementDeposit, findings: Findings) -> Distance | No
     Of cement that has reached a place ``gap_px`` says 0: how much is in it is an area.
     """
     outline = [_thinned(ring) for ring in deposit.polygons_px]
-    return _nearest(_between(outline, name, rings) for name, rings in _forbidden(findings))
+    pairs = [
+        (gap_px([ours], theirs), name, ours, theirs)
+        for name, rings in _forbidden(findings)
+        for theirs in rings
+        for ours in outline
+    ]
+    if not pairs:
+        return None
+    gap, name, ours, theirs = min(pairs, key=lambda pair: pair[0])
+    return Distance(name, gap, *_nearest_points(ours, theirs))
 
 
 def distance_words(distance: Distance, scale: Scale | None) -> str:
@@ -66,27 +80,6 @@ def _forbidden(findings: Findings) -> Iterator[tuple[str, list[PolygonPx]]]:
             yield zone.id.replace("_", " "), [zone.polygon_px]
     for root in findings.nerve_roots:
         yield f"root {root.id}", [_thinned(ring) for ring in root.polygons_px]
-
-
-def _nearest(distances: Iterator[Distance | None]) -> Distance | None:
-    return min((one for one in distances if one is not None), key=lambda one: one.gap_px, default=None)
-
-
-def _from_point(point: PointPx, name: str, rings: Sequence[PolygonPx]) -> Distance | None:
-    nearest = None
-    for ring in rings:
-        gap = -depth_in_px(point, ring)
-        if nearest is None or gap < nearest.gap_px:
-            nearest = Distance(name, gap, point, _corner_to_edge(np.array([point]), ring)[2])
-    return nearest
-
-
-def _between(outline: Sequence[PolygonPx], name: str, rings: Sequence[PolygonPx]) -> Distance | None:
-    pairs = [(gap_px([ours], theirs), ours, theirs) for ours in outline for theirs in rings]
-    if not pairs:
-        return None
-    gap, ours, theirs = min(pairs, key=lambda pair: pair[0])
-    return Distance(name, gap, *_nearest_points(ours, theirs))
 
 
 def _nearest_points(a: PolygonPx, b: PolygonPx) -> tuple[PointPx, PointPx]:

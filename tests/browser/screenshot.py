@@ -1,6 +1,6 @@
 """Makes the README's picture of the dashboard: starts the demo, waits for a moment, writes a PNG.
 
-    python -m tests.browser.screenshot --alert "Cement in foramen"
+    python -m tests.browser.screenshot
     python -m tests.browser.screenshot --at 17.5 --out docs/images/dashboard.png
 
 Needs Debian's chromium and chromium-driver.
@@ -34,11 +34,13 @@ SETTLE_S = 0.4
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.browser.screenshot", description=__doc__)
     moment = parser.add_mutually_exclusive_group()
-    moment.add_argument("--alert", default="Cement in", help="words in the banner to wait for (default: %(default)s)")
+    moment.add_argument(
+        "--alert", default="Cement in foramen", help="words in the banner to wait for (default: %(default)s)"
+    )
     moment.add_argument("--at", type=float, help="seconds of the recording to wait for")
     parser.add_argument("--address", help="a dashboard that runs already; default: start the demo")
     parser.add_argument("--scenario", default="phantom://demo")
-    parser.add_argument("--size", type=int, nargs=2, default=(1280, 800), metavar=("WIDTH", "HEIGHT"))
+    parser.add_argument("--size", type=int, nargs=2, default=(1600, 1000), metavar=("WIDTH", "HEIGHT"))
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args(arguments)
     with _dashboard(options.address, options.scenario) as address, chromium(*options.size) as page:
@@ -46,6 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
         still = {"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]}
         page.execute_cdp_cmd("Emulation.setEmulatedMedia", still)
         page.get(address)
+        # Until somebody touches it, the page says that it may not sound.
+        page.find_element(By.TAG_NAME, "body").click()
         try:
             WebDriverWait(page, PATIENCE_S, 0.05).until(lambda _: _has_come(page, options.at, options.alert))
         except TimeoutException:
