@@ -21,7 +21,7 @@ _MIN_SIDE_PX = 640
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _CAPITAL_PX = 22.0  # the height of its capitals at scale 1
 # Before version 5 OpenCV's letters are ASCII only.
-_ASCII = str.maketrans({"²": "2", "°": " deg", "·": "-", "µ": "u", "−": "-", "–": "-"})
+_ASCII = str.maketrans({"²": "2", "°": " deg", "·": "-", "µ": "u", "−": "-", "–": "-", "≈": "~"})
 _PLAIN_TEXT = int(cv2.__version__.split(".")[0]) < 5
 
 
@@ -91,7 +91,7 @@ def _paint_line(picture: Bgr, stroke: Stroke, zoom: int, unit: float) -> None:
     points = _zoomed(stroke.points_px, zoom)
     if stroke.kind is StrokeKind.CIRCLE:
         points = _circle(points[0], (stroke.radius_px or 0.0) * zoom)
-    closed = stroke.kind is not StrokeKind.POLYLINE
+    closed = stroke.kind in (StrokeKind.POLYGON, StrokeKind.CIRCLE)
     if style.fill and closed:
         _fill(picture, points, _bgr(style.colour), style.fill)
     pieces = _dashes(points, closed, [max(2.0, length * unit) for length in style.dash])

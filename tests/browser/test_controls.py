@@ -80,6 +80,10 @@ def test_keys_work_while_they_are_explained(alerted: Chrome, service: FakeServic
     ordered(alerted, service, Acknowledge(alert=CEMENT_IN_FORAMEN.id))
     ActionChains(alerted).send_keys(Keys.ESCAPE).perform()
     wait_until(alerted, lambda: not dialog.is_displayed())
+    alerted.find_element(By.ID, "keys-button").click()
+    wait_until(alerted, dialog.is_displayed)
+    alerted.find_element(By.ID, "keys-close").click()
+    wait_until(alerted, lambda: not dialog.is_displayed())
 
 
 def test_a_touch_by_accident_takes_no_reference_and_says_what_to_do(page: Chrome, service: FakeService):

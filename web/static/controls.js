@@ -39,6 +39,7 @@ export class Controls {
     press("zoom-button", fill);
     press("other-button", compare);
     press("keys-button", () => this.explain());
+    press("keys-close", () => this.explain());
     press("other-stage", compare);
     part("alerts").addEventListener("click", (event) => this.acknowledgeRow(event));
 

@@ -133,10 +133,12 @@ function watch() {
   put(part("state"), cover?.word ?? "LIVE");
   if (!opening) {
     const alerts = heard?.alerts ?? [];
+    const waits = (/** @type {any} */ alert) => alert.state !== "acknowledged";
     banner.show(alerts, lost);
-    showAlerts(alerts, lost, look);
+    // As in the banner: what somebody must look at stands first.
+    showAlerts([...alerts.filter(waits), ...alerts.filter((alert) => !waits(alert))], lost, look);
     soundAlerts(lost);
-    controls.show(lost ? null : (heard?.audio ?? null), shown?.findings ?? null, alerts.some((alert) => alert.state !== "acknowledged"));
+    controls.show(lost ? null : (heard?.audio ?? null), shown?.findings ?? null, alerts.some(waits));
   }
   if (performance.now() - wordsAt > WORDS_MS) showSlowWords();
 }

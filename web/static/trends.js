@@ -10,7 +10,7 @@ const SHORTEST_WINDOW_S = 30;
 const LEAST_MM2 = 50;
 // Lines are told apart by their dashes, not by colour.
 const DASHES = ["none", "7 3", "2 3", "9 3 2 3"];
-const MARGIN = { left: 3.2, right: 5.6, top: 0.7, bottom: 1.5 }; // in em
+const MARGIN = { left: 3.2, right: 7, top: 0.7, bottom: 1.5 }; // in em
 
 /** @typedef {[number, number]} Point seconds and mm² */
 
@@ -29,6 +29,7 @@ export class Trends {
   /** Take what the server remembers; a case that has begun anew has none. */
   async recall() {
     this.lines = new Map();
+    this.words.clear();
     try {
       const answer = await fetch("trends.json");
       if (answer.ok) this.lines = new Map(Object.entries(await answer.json()));
