@@ -53,6 +53,6 @@ export class OtherView {
     part("other").classList.toggle("stored", this.frame !== null);
     const age = ageWords(Math.max(1000, performance.now() - this.capturedAt));
     put(part("other-title"), this.frame === null ? "Other view" : `${this.view} · STORED`);
-    put(part("other-words"), this.frame === null ? "No other view yet" : `STORED, NOT LIVE · ${age} old`);
+    put(part("other-words"), this.frame === null ? "No other view yet" : `NOT LIVE · ${age} old`);
   }
 }
