@@ -23,6 +23,9 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	@if command -v tsc >/dev/null; then tsc -p jsconfig.json; \
+	elif [ "$$FLUOROGUIDE_REQUIRE_TSC" = 1 ]; then echo "tsc is missing: expected Debian's node-typescript" >&2; exit 1; \
+	else echo "SKIPPED: the types of web/static; tsc is missing (Debian's node-typescript)"; fi
 
 install: $(STAMP)
 

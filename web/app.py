@@ -112,6 +112,15 @@ def create_app(
     async def styles() -> dict[str, Any]:
         return look_json()
 
+    @app.get("/other-view")
+    async def other_view() -> Response:
+        stored = app.state.board.other_view()
+        return Response(stored, 200 if stored is not None else 404, media_type="application/octet-stream")
+
+    @app.get("/trends.json")
+    async def trends() -> dict[str, Any]:
+        return dict(app.state.board.trends.as_json())
+
     @app.websocket("/live")
     async def live(websocket: WebSocket) -> None:
         who = identify_of(websocket)

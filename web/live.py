@@ -30,6 +30,7 @@ from guidance.bus.messages import (
 )
 from guidance.bus.subscriber import Reception
 from guidance.wire import AlertMessage
+from web.remembered import CementTrends, StoredViews
 
 MOST_VIEWERS = 12
 """Each takes 45 Mbit/s at 30 pictures of 1024 x 1024 a second: half of a gigabit line."""
@@ -42,8 +43,9 @@ TRY_AGAIN_LATER = 1013
 
 CHANGES_KEPT = 20
 
-TICK_S = 0.25
-"""How often a viewer hears something even when nothing happens: its proof that the line is alive."""
+TICK_S = 0.1
+"""How often a viewer hears something even when nothing happens: its proof that the line is alive. The page calls
+nothing live after 250 ms without one."""
 
 
 log = logging.getLogger(__name__)
@@ -67,10 +69,13 @@ class Board:
         self.picture_heard_s = float("-inf")
         """When a picture was last heard, be it the same again, by the monotonic clock."""
         self.changes: deque[AlertMessage] = deque(maxlen=CHANGES_KEPT)
+        self.views = StoredViews()
+        self.trends = CementTrends()
         self._case: str | None = None
         self._picture_json = b"null"
         self._words: bytes | None = None
-        """All but the picture, as it was told last; None where there is news."""
+        """All but the picture and what ages, as it was told last; None where there is news."""
+        self._newest: FindingsEnvelope | None = None
 
     def hear(self, message: Message | SnapshotEnvelope) -> None:
         """Wake the viewers where a message concerns them; a new case forgets the one before."""
@@ -78,10 +83,23 @@ class Board:
             self._case = self.reception.case
             self.changes.clear()
             self.picture, self._picture_json = None, b"null"
+            self._newest = None
+            self.views.forget()
+            self.trends.forget()
         if isinstance(message, AlertEnvelope) and message.case == self._case:
             self.changes.appendleft(message.body)
-        if not isinstance(message, FindingsEnvelope):
+        if isinstance(message, FindingsEnvelope):
+            self._hear_findings(message)
+        else:
             self.wake()
+
+    def _hear_findings(self, message: FindingsEnvelope) -> None:
+        if message.case != self._case:
+            return
+        # Told again, the same frame says nothing new about how things stand.
+        if self._newest is None or message.body.frame != self._newest.body.frame:
+            self._newest = message
+        self.trends.note(message.body)
 
     def hear_picture(self, picture: FrameMessage) -> None:
         """Show a picture from now on, if it is of the present case."""
@@ -93,6 +111,7 @@ class Board:
         self.picture_heard_s = time.monotonic()
         shown = {"frame", "t_s", "state", "findings", "strokes"}
         self._picture_json = header.model_dump_json(include=shown).encode()
+        self.views.note(picture)
         self.wake()
 
     def wake(self) -> None:
@@ -104,12 +123,12 @@ class Board:
         """One message to a viewer, as the page reads it. However many read it, it is written once."""
         if self._words is None:
             self._words = self._written()
-        header, jpeg = self._words, b""
+        ages = json.dumps(self._ages(), separators=(",", ":")).encode()
+        parts, jpeg = [self._words[:-1], b",", ages[1:-1]], b""
         if with_picture and self.picture is not None:
-            age_ms = b"%.1f" % (1000 * self.picture_age_s())
-            header = header[:-1] + b',"age_ms":' + age_ms + b',"picture":' + self._picture_json + b"}"
+            parts += [b',"age_ms":%.1f' % (1000 * self.picture_age_s()), b',"picture":', self._picture_json]
             jpeg = self.picture.jpeg
-        return b"".join((len(header).to_bytes(4, "little"), header, jpeg))
+        return packed(b"".join([*parts, b"}"]), jpeg)
 
     def _written(self) -> bytes:
         known = self.reception
@@ -125,6 +144,33 @@ class Board:
         }
         return json.dumps(status, separators=(",", ":")).encode()
 
+    def _ages(self) -> dict[str, Any]:
+        """What is older with each message that tells of it."""
+        return {"newest": self._newest_json(), "other": self._other_json()}
+
+    def _newest_json(self) -> dict[str, Any] | None:
+        """The newest frame that was analysed, and how long ago it was captured: the pulse that it shows is no older."""
+        if self._newest is None or self._newest.body.latency_ms is None:
+            return None
+        age_ms = _age_ms(self._newest.sent_s) + self._newest.body.latency_ms
+        return {"pulse": self._newest.body.pulse, "age_ms": round(age_ms, 1)}
+
+    def _other_json(self) -> dict[str, Any] | None:
+        """Which picture ``other_view`` has, and how old it is: enough to know when to ask for it."""
+        other = self.views.other
+        if other is None:
+            return None
+        return {"frame": other.header.frame, "age_ms": _age_ms(other.header.captured_s)}
+
+    def other_view(self) -> bytes | None:
+        """The stored picture of the view that is not on the screen, as a message has one; None where there is none."""
+        other = self.views.other
+        if other is None:
+            return None
+        return packed(
+            other.header.model_dump_json(include={"frame", "t_s", "findings", "strokes"}).encode(), other.jpeg
+        )
+
     @property
     def case(self) -> str | None:
         """The present case; None before anything was heard."""
@@ -134,6 +180,16 @@ class Board:
         """Seconds since the newest picture was captured; infinite before the first."""
         # All processes of one machine share this clock.
         return float("inf") if self.picture is None else time.monotonic() - self.picture.header.captured_s
+
+
+def packed(header: bytes, jpeg: bytes) -> bytes:
+    """A header and a picture as the page takes them apart."""
+    return b"".join((len(header).to_bytes(4, "little"), header, jpeg))
+
+
+def _age_ms(since_s: float) -> float:
+    # All processes of one machine share this clock.
+    return round(1000 * (time.monotonic() - since_s), 1)
 
 
 class Orders(Protocol):

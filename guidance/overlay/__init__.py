@@ -6,7 +6,7 @@ them into pixels.
 
 from guidance.overlay.look import VIEW_LIMITS, look_json
 from guidance.overlay.painting import paint, paint_over
-from guidance.overlay.strokes import Stroke, StrokeKind, draw, notices, status_line, strokes_json, worst
+from guidance.overlay.strokes import Stroke, StrokeKind, draw, notices, status_line, strokes_json, told_first, worst
 
 __all__ = [
     "VIEW_LIMITS",
@@ -19,5 +19,6 @@ __all__ = [
     "paint_over",
     "status_line",
     "strokes_json",
+    "told_first",
     "worst",
 ]

@@ -41,6 +41,8 @@ STYLES: dict[str, Style] = {
     "needle_tip": Style("#38d6ff", 3.0, (), 0.0, essential=True),
     "needle_hidden": Style("#38d6ff", 3.0, (3, 4), 0.0, essential=True),
     "needle_predicted": Style("#38d6ff", 2.4, (6, 6), 0.0, essential=True),
+    "needle_distance": Style("#38d6ff", 1.8, (3, 6)),
+    "cement_distance": Style("#ff9f45", 1.8, (3, 6)),
     "label": Style("#e8eef4", 1.0),
     "label_alert": Style("#ffffff", 1.0, essential=True),
     "notice": Style("#ffd796", 1.0, essential=True),
@@ -75,6 +77,7 @@ LABEL_HEIGHT = 15.0
 
 NOTHING_ACTIVE = "Alerts: none detected"
 ZONES_NOT_WATCHED = "Zones not watched"
+SCALE_ASSUMED = "Scale assumed: millimetres are good to a third"
 VIEW_LIMITS: dict[View | None, str] = {
     View.LATERAL: "A lateral view cannot show the foramina",
     None: "View unknown: a lateral view cannot show the foramina",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from drivers.frame import Pixels
 from guidance.overlay.look import ALARM_LOOKS, LABEL_HEIGHT, NOTHING_ACTIVE, STATE_WORDS, STYLES
-from guidance.overlay.strokes import Stroke, StrokeKind, status_line, worst
+from guidance.overlay.strokes import Stroke, StrokeKind, status_line, told_first
 from guidance.records import Alert, AlertState, Findings, FrameState, PointPx
 
 Bgr = NDArray[np.uint8]
@@ -21,7 +21,7 @@ _MIN_SIDE_PX = 640
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _CAPITAL_PX = 22.0  # the height of its capitals at scale 1
 # Before version 5 OpenCV's letters are ASCII only.
-_ASCII = str.maketrans({"²": "2", "°": " deg", "·": "-", "µ": "u", "−": "-", "–": "-"})
+_ASCII = str.maketrans({"²": "2", "°": " deg", "·": "-", "µ": "u", "−": "-", "–": "-", "≈": "~"})
 _PLAIN_TEXT = int(cv2.__version__.split(".")[0]) < 5
 
 
@@ -91,7 +91,7 @@ def _paint_line(picture: Bgr, stroke: Stroke, zoom: int, unit: float) -> None:
     points = _zoomed(stroke.points_px, zoom)
     if stroke.kind is StrokeKind.CIRCLE:
         points = _circle(points[0], (stroke.radius_px or 0.0) * zoom)
-    closed = stroke.kind is not StrokeKind.POLYLINE
+    closed = stroke.kind in (StrokeKind.POLYGON, StrokeKind.CIRCLE)
     if style.fill and closed:
         _fill(picture, points, _bgr(style.colour), style.fill)
     pieces = _dashes(points, closed, [max(2.0, length * unit) for length in style.dash])
@@ -179,11 +179,13 @@ def _centred(picture: Bgr, words: str, y: float, height_px: float) -> None:
 
 
 def _banner(width: int, height: int, alerts: Sequence[Alert]) -> Bgr:
-    alert = worst(alerts)
+    alert, stated = told_first(alerts)
     if alert is None:
         return _strip(width, height, NOTHING_ACTIVE, (200, 190, 180))
     look = ALARM_LOOKS[alert.priority]
-    more = f" (+{len(alerts) - 1} more)" if len(alerts) > 1 else ""
+    others = len(alerts) - (1 if stated is None else 2)
+    more = "" if stated is None else f" (acknowledged: {stated.text})"
+    more += f" (+{others} more)" if others else ""
     seen = {AlertState.ACKNOWLEDGED: " (acknowledged)", AlertState.CLEARED: " (no longer seen)"}.get(alert.state, "")
     words = f"{look.marks} {alert.text}{seen}{more}"
     return _strip(width, height, words, _bgr(look.ink), _bgr(look.colour), bold=True)

@@ -9,7 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from guidance.overlay.look import ALARM_LOOKS, VIEW_LIMITS, ZONES_NOT_WATCHED
+from guidance.overlay.distances import Distance, cement_distance, distance_words, needle_distance
+from guidance.overlay.look import ALARM_LOOKS, SCALE_ASSUMED, VIEW_LIMITS, ZONES_NOT_WATCHED
 from guidance.records import (
     Alert,
     AlertKind,
@@ -20,6 +21,8 @@ from guidance.records import (
     NerveRoot,
     PointPx,
     PolygonPx,
+    Scale,
+    ScaleSource,
     View,
     Zone,
     ZoneKind,
@@ -35,6 +38,7 @@ class StrokeKind(StrEnum):
     CIRCLE = "circle"
     TEXT = "text"
     NOTICE = "notice"
+    DISTANCE = "distance"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,8 @@ class Stroke:
     """One thing to draw. ``points_px`` are input-frame pixels; a circle has its centre, a text its anchor.
 
     A text stands right of its anchor, its middle at the anchor's height. ``radius_px`` belongs to circles. A
-    notice has no point: its words must stand beside the picture.
+    notice has no point: its words must stand beside the picture. A distance is a line between two points whose words
+    belong to the ``subject`` that it starts from, ``needle 1`` or ``cement 2``.
     """
 
     kind: StrokeKind
@@ -50,6 +55,7 @@ class Stroke:
     style: str
     text: str | None = None
     radius_px: float | None = None
+    subject: str | None = None
 
 
 DRAWN_WITHIN_PX = 1.5
@@ -75,11 +81,15 @@ def draw(findings: Findings, alerts: Sequence[Alert] = ()) -> tuple[Stroke, ...]
     for root in findings.nerve_roots:
         strokes += _root(root)
     for deposit in findings.cement:
+        strokes += _distance("cement", deposit.id, cement_distance(deposit, findings), findings.scale)
         strokes += _cement(deposit)
     for zone in breached:
         strokes += _zone(zone, findings, alerts)
     for needle in findings.needles:
-        strokes += _needle(needle, [a for a in alerts if a.needle == needle.id and a.kind in _NEEDLE_ALERTS])
+        distance = needle_distance(needle, findings)
+        strokes += _distance("needle", needle.id, distance, findings.scale)
+        words = None if distance is None else distance_words(distance, findings.scale)
+        strokes += _needle(needle, [a for a in alerts if a.needle == needle.id and a.kind in _NEEDLE_ALERTS], words)
     strokes += [Stroke(StrokeKind.NOTICE, (), "notice", text=words) for words in notices(findings)]
     return tuple(strokes)
 
@@ -98,12 +108,25 @@ def notices(findings: Findings) -> tuple[str, ...]:
         words.append("No zones drawn for this view")
     if findings.view in VIEW_LIMITS:
         words.append(VIEW_LIMITS[findings.view])
+    if findings.scale is not None and findings.scale.source is ScaleSource.ASSUMED:
+        words.append(SCALE_ASSUMED)
     return tuple(words)
 
 
 def worst(alerts: Sequence[Alert]) -> Alert | None:
-    """The active alert that the banner tells; None where there is none."""
+    """The active alert of the highest priority; None where there is none."""
     return next(iter(worst_first(alerts)), None)
+
+
+def told_first(alerts: Sequence[Alert]) -> tuple[Alert | None, Alert | None]:
+    """The alert that the banner tells, and the acknowledged one that it states beside it.
+
+    What nobody has acknowledged comes first, however low its priority: the team acts on an acknowledged one already,
+    and must not miss the other behind it. None where there is none.
+    """
+    acknowledged = [alert for alert in alerts if alert.state is AlertState.ACKNOWLEDGED]
+    waiting = worst([alert for alert in alerts if alert.state is not AlertState.ACKNOWLEDGED])
+    return (waiting, worst(acknowledged)) if waiting is not None else (worst(acknowledged), None)
 
 
 def status_line(findings: Findings) -> str:
@@ -172,7 +195,15 @@ def _cement(deposit: CementDeposit) -> list[Stroke]:
     return strokes
 
 
-def _needle(needle: Needle, alerts: Sequence[Alert]) -> list[Stroke]:
+def _distance(what: str, number: int, distance: Distance | None, scale: Scale | None) -> list[Stroke]:
+    if distance is None:
+        return []
+    ends = (distance.from_px, distance.to_px)
+    words = distance_words(distance, scale)
+    return [Stroke(StrokeKind.DISTANCE, ends, f"{what}_distance", words, subject=f"{what} {number}")]
+
+
+def _needle(needle: Needle, alerts: Sequence[Alert], distance: str | None) -> list[Stroke]:
     """A ring that leaves the tip itself to be seen, dotted where the tip is covered, and the shaft from the ring on."""
     radius_px = 0.8 * needle.diameter_px if needle.diameter_px else 8.0
     tip_style = "needle_predicted" if needle.predicted else "needle_hidden" if needle.tip_hidden else "needle_tip"
@@ -204,6 +235,8 @@ def _needle(needle: Needle, alerts: Sequence[Alert]) -> list[Stroke]:
     alert = worst(alerts)
     if alert is not None:
         words = f"{ALARM_LOOKS[alert.priority].marks} {words} · {_quantity(alert)}"
+    elif distance is not None:
+        words += f" · {distance}"
     strokes.append(_label(anchor, words, alert is not None))
     return strokes
 
@@ -253,4 +286,6 @@ def _stroke_json(stroke: Stroke) -> dict[str, Any]:
         item["text"] = stroke.text
     if stroke.radius_px is not None:
         item["r"] = round(stroke.radius_px, 1)
+    if stroke.subject is not None:
+        item["subject"] = stroke.subject
     return item

@@ -30,6 +30,7 @@ def running() -> Iterator[tuple[FakeService, Dashboard]]:
 @pytest.fixture
 def service(running: tuple[FakeService, Dashboard]) -> FakeService:
     running[0].scene = Scene()
+    running[0].case = "case"
     running[0].orders.clear()
     return running[0]
 

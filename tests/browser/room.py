@@ -107,16 +107,22 @@ class Scene:
     heartbeat: bool = True
     sounding: Priority | None = None
     paused_s: float = 0.0
+    refusal: str | None = None
+    """What every order is answered with; None where it is obeyed."""
+    noisy: bool = True
+    source: str = "fake source"
     pixels: np.ndarray = field(default_factory=lambda: np.full((480, 512), 96, np.uint8))
 
 
 class FakeService:
-    """Publishes its scene, as the service would, until it is closed."""
+    """Publishes its scene, as the service would, until it is closed. ``case``: a new one forgets the one before."""
 
-    def __init__(self) -> None:
+    def __init__(self, frame_s: float = FRAME_S) -> None:
+        self._frame_s = frame_s
         self.scene = Scene()
+        self.case = "case"
         self.orders: list[Order] = []
-        """What was ordered, in its order. The scene does not change by it."""
+        """What was ordered, the oldest first. The scene does not change by it."""
         self._closing = ExitStack()
         enter = self._closing.enter_context
         context = self._closing.enter_context(zmq.Context())
@@ -139,7 +145,7 @@ class FakeService:
     def _obey(self, order: Order) -> "Future[str | None]":
         self.orders.append(order)
         obeyed: Future[str | None] = Future()
-        obeyed.set_result(None)
+        obeyed.set_result(self.scene.refusal)
         return obeyed
 
     def _run(self) -> None:
@@ -152,36 +158,39 @@ class FakeService:
             self._desk.serve()
             if time.monotonic() < due_s:
                 continue
-            due_s = time.monotonic() + FRAME_S
+            due_s = time.monotonic() + self._frame_s
             scene = self.scene
             active = [alert_message(alert) for alert in worst_first(scene.alerts)]
             health = HealthBody(
-                source="fake source",
+                source=scene.source,
                 state=scene.findings.state,
                 frames=frame,
                 pulses=frame,
                 dropped=0,
                 latency_ms=8.0,
-                rate_hz=20.0,
-                findings_t_s=frame * FRAME_S,
+                rate_hz=1 / self._frame_s,
+                findings_t_s=frame * self._frame_s,
                 alerts=active,
                 audio=AudioBody(sounding=scene.sounding, paused_s=scene.paused_s),
             )
             if scene.alerts != told and scene.heartbeat:
                 changes = [alert_message(alert) for alert in scene.alerts if alert not in told]
-                self._publisher.tell_alerts("case", changes, health)
+                self._publisher.tell_alerts(self.case, changes, health)
                 told = scene.alerts
             if scene.heartbeat and time.monotonic() - beat_s > HEARTBEAT_S:
                 beat_s = time.monotonic()
-                self._publisher.tell_health("case", health)
+                self._publisher.tell_health(self.case, health)
             if scene.pictures:
-                findings = replace(scene.findings, frame=frame, t_s=frame * FRAME_S)
-                pixels = cv2.add(scene.pixels, noise.integers(0, 30, scene.pixels.shape, np.uint8))
+                t_s = scene.findings.t_s or frame * self._frame_s
+                findings = replace(scene.findings, frame=frame, t_s=t_s, latency_ms=8.0)
+                self._publisher.tell_findings(self.case, findings_message(findings))
+                pixels = scene.pixels
+                if scene.noisy:
+                    pixels = cv2.add(pixels, noise.integers(0, 30, pixels.shape, np.uint8))
                 jpeg = cv2.imencode(".jpg", pixels)[1].tobytes()
                 strokes = strokes_json(draw(findings, scene.alerts))
-                self._frames.tell_frame(
-                    "case", time.monotonic(), findings_message(findings), strokes, active, jpeg, findings.t_s
-                )
+                told = findings_message(findings)
+                self._frames.tell_frame(self.case, time.monotonic(), told, strokes, active, jpeg, findings.t_s)
             frame += 1
 
     def __enter__(self) -> Self:
@@ -220,6 +229,15 @@ class Dashboard:
         self._process.wait()
         self._drop_lifeline()
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def let_go(self, timeout_s: float = 5.0) -> int:
         """End the lifeline, as the service does; the exit status."""
         assert self._process is not None
@@ -238,7 +256,7 @@ class Dashboard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self.is_running:
             self.let_go()
         self._drop_lifeline()
         self._socket.close()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from guidance.overlay import Stroke, StrokeKind, draw, look_json, paint, status_line, strokes_json, worst
+from guidance.overlay import Stroke, StrokeKind, draw, look_json, paint, status_line, strokes_json, told_first, worst
 from guidance.overlay.look import ALARM_LOOKS, STYLES
 from guidance.records import (
     Alert,
@@ -21,6 +21,8 @@ from guidance.records import (
     Phase,
     Priority,
     Registration,
+    Scale,
+    ScaleSource,
     View,
     Zone,
     ZoneKind,
@@ -161,11 +163,45 @@ def test_red_and_yellow_are_kept_for_alerts():
         assert alarming == (name in ("zone_breached", "zone_near")), name
 
 
-def test_the_banner_tells_the_worst_alert_even_where_a_lesser_one_is_newer_or_it_is_acknowledged():
+def test_the_worst_alert_is_the_one_of_the_highest_priority():
     seen = replace(BREACH, state=AlertState.ACKNOWLEDGED)
     assert worst((NEAR, seen)) is seen
     assert worst((seen, replace(BREACH, id=9))).id == 9
     assert worst(()) is None
+
+
+def test_the_banner_tells_first_what_nobody_has_acknowledged_and_still_states_the_acknowledged():
+    # The team acts on an acknowledged leak already; the needle that comes near meanwhile must not hide behind it.
+    seen = replace(BREACH, state=AlertState.ACKNOWLEDGED)
+    assert told_first((seen, NEAR)) == (NEAR, seen)
+    assert told_first((BREACH, NEAR)) == (BREACH, None)
+    assert told_first((seen, replace(NEAR, state=AlertState.ACKNOWLEDGED))) == (seen, None)
+    assert told_first(()) == (None, None)
+
+
+def test_a_needle_without_an_alert_tells_how_far_it_may_still_go():
+    scaled = replace(FINDINGS, scale=Scale(0.1, ScaleSource.PLAN))
+    strokes = draw(scaled)
+    assert "needle 1 45° · 6.1 mm to foramen S1L" in words_of(strokes)
+    line = next(stroke for stroke in strokes if stroke.kind is StrokeKind.DISTANCE)
+    assert (line.subject, line.points_px) == ("needle 1", ((200.0, 150.0), (140.0, 140.0)))
+    assert strokes_json((line,))[0]["subject"] == "needle 1"
+
+
+def test_a_distance_is_painted_as_a_dotted_line_from_the_tip_to_what_it_must_not_reach():
+    line = Stroke(StrokeKind.DISTANCE, ((100.0, 150.0), (300.0, 150.0)), "needle_distance", "9 mm", subject="needle 1")
+    bare = paint(PIXELS, (), FINDINGS).astype(int)
+    blue = (paint(PIXELS, (line,), FINDINGS).astype(int) - bare)[:, :, 0]
+    # Twofold enlarged; its halo is darker than the picture.
+    row = blue[blue.max(axis=1).argmax(), 201:601] > 40
+    assert 0.2 < row.mean() < 0.9, "dotted"
+    assert row[:20].any()
+    assert row[-20:].any()
+
+
+def test_millimetres_from_an_assumed_scale_are_said_to_be_rough():
+    rough = replace(FINDINGS, scale=Scale(0.1, ScaleSource.ASSUMED))
+    assert "Scale assumed: millimetres are good to a third" in words_of(draw(rough))
 
 
 def test_strokes_become_json_of_tenths_of_a_pixel():

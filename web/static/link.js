@@ -3,23 +3,27 @@
 import { LOGGED_OUT } from "./account.js";
 
 /**
- * @typedef {{deaf: boolean, lost: number, health: any, audio: any, alerts: any[], changes: any[],
+ * @typedef {{deaf: boolean, lost: number, case: string | null, health: any, audio: any, alerts: any[], changes: any[],
+ *            newest: {pulse: number, age_ms: number} | null, other: {frame: number, age_ms: number} | null,
  *            age_ms?: number, picture?: any, jpeg: Uint8Array}} LiveMessage
  */
 
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 4000;
-// The server says something at least every 250 ms: a line this quiet is dead even if nobody closed it.
+// The server says something at least every 100 ms: a line this quiet is dead even if nobody closed it.
 const SILENT_MS = 1500;
 
 export class Link {
-  /**
-   * @param {(message: LiveMessage) => void} take is called with every message
-   * @param {(error: string | null) => void} answered is called with what became of each order, null where it was obeyed
-   */
-  constructor(take, answered) {
+  /** @param {(message: LiveMessage) => void} take is called with every message */
+  constructor(take) {
     this.take = take;
-    this.answered = answered;
+    /**
+     * Is called with what became of each order.
+     * @type {(error: string | null, done: string) => void}
+     */
+    this.answered = () => {};
+    /** @type {string[]} what to say of the orders that are not answered yet, in their order */
+    this.ordered = [];
     this.lastHeard = -Infinity;
     /** Whether the line is closed because nobody is logged in. */
     this.loggedOut = false;
@@ -41,10 +45,15 @@ export class Link {
     if (this.socket !== null && this.socket.readyState === WebSocket.OPEN) this.socket.send("ack");
   }
 
-  /** Give an order to the service. @param {object} command as docs/schema/order.json has it */
-  order(command) {
-    if (this.socket !== null && this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(command));
-    else this.answered("there is no connection");
+  /**
+   * Give an order to the service.
+   * @param {object} command as docs/schema/order.json has it @param {string} done what to say once it is obeyed
+   */
+  order(command, done) {
+    if (this.socket !== null && this.socket.readyState === WebSocket.OPEN) {
+      this.ordered.push(done);
+      this.socket.send(JSON.stringify(command));
+    } else this.answered("There is no connection: nothing was ordered.", "");
   }
 
   open() {
@@ -57,7 +66,7 @@ export class Link {
       this.lastHeard = performance.now();
       this.waitMs = FIRST_WAIT_MS;
       this.loggedOut = false;
-      if (typeof event.data === "string") this.answered(JSON.parse(event.data).error);
+      if (typeof event.data === "string") this.answered(JSON.parse(event.data).error, this.ordered.shift() ?? "");
       else this.take(unpack(event.data));
     };
     socket.onclose = (event) => {
@@ -70,6 +79,8 @@ export class Link {
   retry(socket) {
     if (this.socket !== socket) return;
     this.socket = null;
+    if (this.ordered.length) this.answered("The connection broke: nobody knows whether the order was obeyed.", "");
+    this.ordered = [];
     setTimeout(() => this.open(), this.waitMs);
     this.waitMs = Math.min(2 * this.waitMs, LONGEST_WAIT_MS);
   }
@@ -87,9 +98,9 @@ export class Link {
 
 /**
  * @param {ArrayBuffer} data uint32 length, JSON, JPEG
- * @returns {LiveMessage}
+ * @returns {any} the header's fields, and ``jpeg``
  */
-function unpack(data) {
+export function unpack(data) {
   const length = new DataView(data).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));
   return { ...header, jpeg: new Uint8Array(data, 4 + length) };

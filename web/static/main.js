@@ -1,17 +1,22 @@
 // Wires the line, the stage and the words together.
 
 import { Account } from "./account.js";
-import { Freshness, coverOf } from "./freshness.js";
+import { Banner } from "./banner.js";
+import { Controls } from "./controls.js";
+import { ageWords, canvas, make, part, put, rebuild } from "./dom.js";
+import { Freshness, SILENT_MS, WATCH_MS, coverOf } from "./freshness.js";
 import { Link } from "./link.js";
-import { part, put, showAlerts, showBanner, showFindings, showHistory, showSound } from "./panel.js";
+import { OtherView } from "./other_view.js";
+import { showAlerts, showFindings, showHistory } from "./panel.js";
 import { Sound } from "./sound.js";
 import { Stage } from "./stage.js";
+import { Trends } from "./trends.js";
 
-const WATCH_MS = 40;
 const WORDS_MS = 200;
 // A page that is just opening is not a lost connection yet.
 const OPENING_MS = 1500;
-const DETAILS = ["full", "thin", "off"];
+// A server that is started again answers within this; then somebody must hear that nobody watches.
+const LOST_SOUNDS_MS = 4000;
 
 const look = await lookOfThings();
 for (const [priority, alarm] of Object.entries(look.alarms)) {
@@ -20,15 +25,16 @@ for (const [priority, alarm] of Object.entries(look.alarms)) {
   if (alarm.flash_hz > 0) document.body.style.setProperty(`--${priority}-period`, `${1 / alarm.flash_hz}s`);
 }
 
-const stage = new Stage(
-  part("stage"),
-  /** @type {HTMLCanvasElement} */ (part("picture")),
-  /** @type {HTMLCanvasElement} */ (part("overlay")),
-  look,
-);
+const stage = new Stage(part("stage"), canvas("picture"), canvas("overlay"), look);
+const otherStage = new Stage(part("other-stage"), canvas("other-picture"), canvas("other-overlay"), look);
+otherStage.detail = "lines";
+otherStage.fillWithField = true;
+const otherView = new OtherView(otherStage);
+const trends = new Trends(/** @type {SVGSVGElement} */ (/** @type {unknown} */ (part("trends"))));
 const freshness = new Freshness();
 const sound = new Sound();
 const account = new Account(part("account"));
+const banner = new Banner(look);
 /** @typedef {import("./link.js").LiveMessage} LiveMessage */
 /** @type {LiveMessage | null} the newest message of any kind */
 let heard = null;
@@ -38,17 +44,13 @@ let shown = null;
 let waiting = null;
 let drawing = false;
 let wordsAt = -Infinity;
+/** Since when nothing is known; Infinity while something is. */
+let lostAt = Infinity;
+let lossIsHeard = false;
 const openedAt = performance.now();
 
-const link = new Link((message) => {
-  heard = message;
-  if (message.picture) {
-    if (waiting !== null) link.acknowledge();
-    waiting = { message, capturedAt: performance.now() - (message.age_ms ?? 0) };
-    if (!drawing) void drawWaiting();
-  }
-  watch();
-}, showRefusal);
+const link = new Link(take);
+const controls = new Controls(link, stage, banner, hushLoss);
 // The clock's own watch: it greys the picture also when nothing is heard any more.
 setInterval(watch, WATCH_MS);
 
@@ -65,6 +67,22 @@ async function lookOfThings() {
   }
 }
 
+function take(/** @type {LiveMessage} */ message) {
+  if (message.case !== heard?.case) {
+    otherView.forget();
+    void trends.recall();
+  }
+  heard = message;
+  if (message.newest !== null) freshness.vouch(message.newest.pulse, performance.now() - message.newest.age_ms);
+  otherView.hear(message.other);
+  if (message.picture) {
+    if (waiting !== null) link.acknowledge();
+    waiting = { message, capturedAt: performance.now() - (message.age_ms ?? 0) };
+    if (!drawing) void drawWaiting();
+  }
+  watch();
+}
+
 async function drawWaiting() {
   drawing = true;
   try {
@@ -75,8 +93,10 @@ async function drawWaiting() {
         if (shown === null) wordsAt = -Infinity;
         const pixels = message.jpeg.length ? await createImageBitmap(new Blob([message.jpeg], { type: "image/jpeg" })) : null;
         shown = message.picture;
+        // The panel takes the room that the picture leaves.
+        document.body.style.setProperty("--aspect", stage.aspect.toFixed(3));
         stage.show(pixels, shown.strokes, shown.findings.field_px?.polygon ?? null);
-        freshness.note(capturedAt, shown.state === "live");
+        freshness.note(capturedAt, shown.state === "live", shown.findings.pulse);
         showNotices(shown.strokes);
         watch();
       } finally {
@@ -90,11 +110,13 @@ async function drawWaiting() {
 
 function watch() {
   const opening = heard === null && performance.now() - openedAt < OPENING_MS;
-  const late = freshness.late;
+  const late = freshness.look();
   const health = heard?.health ?? null;
   // The heartbeat may be older than the picture, so it is asked only where pictures fail to come.
   const state = late && health !== null && health.state !== "live" ? health.state : (shown?.state ?? null);
-  const lost = !opening && (link.silenceMs > 1000 || heard === null || heard.deaf);
+  const lost = !opening && (link.silenceMs > SILENT_MS || heard === null || heard.deaf);
+  lostAt = lost ? Math.min(lostAt, performance.now()) : Infinity;
+  if (!lost) lossIsHeard = false;
   const cover = opening
     ? { word: "CONNECTING", detail: "" }
     : coverOf({
@@ -115,21 +137,45 @@ function watch() {
   put(part("state"), cover?.word ?? "LIVE");
   if (!opening) {
     const alerts = heard?.alerts ?? [];
-    showBanner(alerts, lost, look);
-    showAlerts(alerts, lost, look);
-    showHistory(heard?.changes ?? []);
-    // What sounded when the line broke goes on: that nothing is known does not mean that it is over.
-    sound.set(heard?.audio?.sounding ?? null);
-    showSound(heard?.audio ?? null, lost, sound.allowed);
+    const waits = (/** @type {any} */ alert) => alert.state !== "acknowledged";
+    banner.show(alerts, lost);
+    // As in the banner: what somebody must look at stands first.
+    showAlerts([...alerts.filter(waits), ...alerts.filter((alert) => !waits(alert))], lost, look);
+    soundAlerts(lost);
+    controls.show(lost ? null : (heard?.audio ?? null), shown?.findings ?? null, alerts.some(waits));
   }
   if (performance.now() - wordsAt > WORDS_MS) showSlowWords();
+}
+
+function soundAlerts(/** @type {boolean} */ lost) {
+  // What sounded when the line broke goes on: that nothing is known does not mean that it is over.
+  const told = heard?.audio?.sounding ?? null;
+  const lossSounds = lost && !lossIsHeard && performance.now() - lostAt > LOST_SOUNDS_MS;
+  const sounding = told ?? (lossSounds ? "medium" : null);
+  sound.set(sounding);
+  document.body.dataset.sounding = sounding ?? "none";
+  part("silence").hidden = sound.allowed;
+  put(part("sound"), sound.allowed ? "Alerts are sounded." : "Alerts are NOT sounded.");
+}
+
+/** Whoever acknowledges while nothing is known has heard that nothing is; true where that was so. */
+function hushLoss() {
+  if (lostAt === Infinity) return false;
+  lossIsHeard = true;
+  return true;
 }
 
 /** Numbers that would flicker faster than anyone reads. */
 function showSlowWords() {
   wordsAt = performance.now();
-  put(part("age"), ageWords(performance.now() - freshness.liveAt));
-  if (shown !== null) showFindings(shown.findings, heard?.alerts ?? []);
+  const age = ageWords(performance.now() - freshness.liveAt);
+  put(part("age"), age && `${age} old`);
+  otherView.tell();
+  showHistory(heard?.changes ?? []);
+  if (shown !== null) {
+    showFindings(shown.findings, shown.strokes);
+    trends.note(shown.findings);
+  }
   const health = heard?.health ?? null;
   if (health === null || heard === null) return;
   const rate = health.rate_hz === null ? "" : ` · ${health.rate_hz.toFixed(0)} frames/s`;
@@ -138,59 +184,7 @@ function showSlowWords() {
   put(part("source-line"), `${health.source}${rate}${latency}${delay} · dropped ${health.dropped} · missed messages ${heard.lost}`);
 }
 
-function ageWords(/** @type {number} */ ageMs) {
-  if (!Number.isFinite(ageMs)) return "";
-  return ageMs < 1000 ? `${(Math.round(ageMs / 10) * 10).toFixed(0)} ms old` : `${(ageMs / 1000).toFixed(1)} s old`;
-}
-
 function showNotices(/** @type {import("./stage.js").Stroke[]} */ strokes) {
   const words = strokes.filter((stroke) => stroke.kind === "notice").map((stroke) => stroke.text ?? "");
-  const notices = part("notices");
-  if (notices.dataset.stamp === words.join("|")) return;
-  notices.dataset.stamp = words.join("|");
-  notices.replaceChildren(
-    ...words.map((text) => {
-      const line = document.createElement("span");
-      line.textContent = text;
-      return line;
-    }),
-  );
+  rebuild(part("notices"), words, () => words.map((text) => make("span", text)));
 }
-
-/** Why the last order was not obeyed; nothing once one is. */
-function showRefusal(/** @type {string | null} */ error) {
-  put(part("refusal"), error ?? "");
-}
-
-function pause() {
-  link.order({ kind: "audio_pause", on: !((heard?.audio?.paused_s ?? 0) > 0) });
-}
-
-/** One alert at a time: acknowledging one never touches another. */
-function acknowledge(/** @type {Event} */ event) {
-  const button = event.target instanceof Element ? event.target.closest("button[data-alert]") : null;
-  if (button instanceof HTMLElement) link.order({ kind: "acknowledge", alert: Number(button.dataset.alert) });
-}
-
-function thin() {
-  stage.detail = DETAILS[(DETAILS.indexOf(stage.detail) + 1) % DETAILS.length];
-  put(part("overlay-button"), `Overlay: ${stage.detail} (O)`);
-  stage.draw();
-}
-
-function fill() {
-  stage.fillWithField = !stage.fillWithField;
-  part("zoom-button").setAttribute("aria-pressed", String(stage.fillWithField));
-  stage.draw();
-}
-
-part("alerts").addEventListener("click", acknowledge);
-part("pause-button").addEventListener("click", pause);
-part("overlay-button").addEventListener("click", thin);
-part("zoom-button").addEventListener("click", fill);
-document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-  if (event.key === "o" || event.key === "O") thin();
-  if (event.key === "f" || event.key === "F") fill();
-  if (event.key === "p" || event.key === "P") pause();
-});

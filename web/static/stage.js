@@ -1,8 +1,9 @@
 // The picture and the drawing over it: pixels stay untouched below, strokes are vectors at the screen's own sharpness.
 
-/** @typedef {{kind: string, style: string, xy: number[], text?: string, r?: number}} Stroke */
+/** @typedef {{kind: string, style: string, xy: number[], text?: string, r?: number, subject?: string}} Stroke */
 /** @typedef {{x: number, y: number, width: number, height: number}} Box in input-frame pixels, corner to corner */
 
+const SMOOTH = new Set(["root", "cement"]);
 const HALO = "rgb(12 12 12 / 75%)";
 
 export class Stage {
@@ -23,6 +24,7 @@ export class Stage {
     this.strokes = [];
     /** @type {number[][] | null} */
     this.fieldPolygon = null;
+    /** @type {string} full, thin, off, or lines: all but the words */
     this.detail = "full";
     this.fillWithField = false;
     new ResizeObserver(() => this.draw()).observe(element);
@@ -41,6 +43,21 @@ export class Stage {
     }
     this.strokes = strokes;
     this.fieldPolygon = fieldPolygon;
+    this.draw();
+  }
+
+  /** Width to height of what is shown; 1 before the first picture. */
+  get aspect() {
+    const box = this.shownBox();
+    return box === null ? 1 : box.width / box.height;
+  }
+
+  /** Show nothing. */
+  clear() {
+    this.bitmap?.close();
+    this.bitmap = null;
+    this.strokes = [];
+    fit(this.picture, 1, 1);
     this.draw();
   }
 
@@ -82,6 +99,7 @@ export class Stage {
   /** @param {Stroke} stroke a notice stands beside the picture, not on it */
   isWanted(stroke) {
     if (stroke.kind === "notice") return false;
+    if (this.detail === "lines") return stroke.kind !== "text";
     return this.detail === "full" || this.look.styles[stroke.style].essential;
   }
 
@@ -125,7 +143,7 @@ export class Stage {
   drawLine(pen, stroke, place, unit) {
     const style = this.look.styles[stroke.style];
     const path = pathOf(stroke, place);
-    if (style.fill && stroke.kind !== "polyline") {
+    if (style.fill && stroke.kind !== "polyline" && stroke.kind !== "distance") {
       pen.globalAlpha = style.fill;
       pen.fillStyle = style.colour;
       pen.fill(path);
@@ -158,7 +176,13 @@ function pathOf(stroke, place) {
     path.arc(place.left + xy[0] * place.zoom, place.top + xy[1] * place.zoom, (stroke.r ?? 0) * place.zoom, 0, 2 * Math.PI);
     return path;
   }
-  for (let i = 0; i < xy.length; i += 2) path.lineTo(place.left + xy[i] * place.zoom, place.top + xy[i + 1] * place.zoom);
+  const x = (/** @type {number} */ i) => place.left + xy[i % xy.length] * place.zoom;
+  const y = (/** @type {number} */ i) => place.top + xy[(i + 1) % xy.length] * place.zoom;
+  if (SMOOTH.has(stroke.style)) {
+    // Through the middle of each edge, bent by each corner: what was found on pixels is no staircase.
+    path.moveTo((x(0) + x(2)) / 2, (y(0) + y(2)) / 2);
+    for (let i = 2; i <= xy.length; i += 2) path.quadraticCurveTo(x(i), y(i), (x(i) + x(i + 2)) / 2, (y(i) + y(i + 2)) / 2);
+  } else for (let i = 0; i < xy.length; i += 2) path.lineTo(x(i), y(i));
   if (stroke.kind === "polygon") path.closePath();
   return path;
 }

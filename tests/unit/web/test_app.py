@@ -75,6 +75,20 @@ def test_the_browser_is_given_the_same_look_that_is_painted(running: tuple[FakeS
     assert json.loads(body) == json.loads(json.dumps(look_json()))
 
 
+def test_without_a_stored_view_there_is_none_to_fetch(running: tuple[FakeService, Dashboard]):
+    status, _, body = fetched(running[1].address + "other-view")
+    assert (status, body) == (404, b"")
+
+
+def test_the_trends_are_told_by_view_and_deposit(running: tuple[FakeService, Dashboard]):
+    with live(running[1]) as viewer:
+        while header_of(viewer.recv(timeout=10))["newest"] is None:
+            pass
+        _, _, body = fetched(running[1].address + "trends.json")
+    (point, *_) = json.loads(body)["0/1"]
+    assert point[1] == 143.2
+
+
 def test_healthy_says_whether_the_bus_is_heard(running: tuple[FakeService, Dashboard]):
     with live(running[1]) as viewer:
         while header_of(viewer.recv(timeout=10))["health"] is None:

@@ -1,6 +1,7 @@
 """The board that every viewer sees, without any socket."""
 
 import json
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from guidance.bus.messages import (
     AlertEnvelope,
+    FindingsEnvelope,
     FrameHeader,
     FrameMessage,
     HealthBody,
@@ -17,7 +19,7 @@ from guidance.bus.messages import (
 )
 from guidance.bus.subscriber import Reception
 from guidance.overlay import draw, strokes_json
-from guidance.records import AlertState, FrameState
+from guidance.records import AlertState, Findings, FrameState, View
 from guidance.wire import AlertMessage, alert_message, findings_message
 from tests.browser.room import CEMENT_IN_FORAMEN, FINDINGS
 from web.live import Board
@@ -51,6 +53,11 @@ class Bus:
         )
         self._hear(HealthEnvelope(session="s", sequence=self._number(Topic.HEALTH), case=case, sent_s=1.0, body=body))
 
+    def findings(self, findings: Findings, sent_s: float, case: str = "a") -> None:
+        number = self._number(Topic.FINDINGS)
+        body = findings_message(findings)
+        self._hear(FindingsEnvelope(session="s", sequence=number, case=case, sent_s=sent_s, body=body))
+
     def _number(self, topic: Topic) -> int:
         self._next[topic] += 1
         return self._next[topic] - 1
@@ -69,8 +76,8 @@ def bus() -> Bus:
     return bus
 
 
-def picture(frame: int, case: str = "a") -> FrameMessage:
-    findings = replace(FINDINGS, frame=frame)
+def picture(frame: int, case: str = "a", **changes: Any) -> FrameMessage:
+    findings = replace(FINDINGS, frame=frame, **changes)
     header = FrameHeader(
         session="s",
         sequence=frame,
@@ -133,3 +140,44 @@ def test_a_new_case_forgets_the_picture_and_the_changes_of_the_one_before(bus: B
     header, _ = unpacked(bus.board.message(with_picture=False))
     assert bus.board.picture is None
     assert (header["changes"], header["alerts"]) == ([], [])
+
+
+def test_the_newest_frame_vouches_for_its_pulse_from_the_moment_of_its_capture(bus: Bus):
+    seen = replace(FINDINGS, frame=7, pulse=3, latency_ms=40.0)
+    bus.findings(seen, sent_s=time.monotonic() - 1.0)
+    header, _ = unpacked(bus.board.message(with_picture=False))
+    assert header["newest"]["pulse"] == 3
+    assert header["newest"]["age_ms"] == pytest.approx(1040, abs=30)
+    # The same frame told again has not been captured again.
+    bus.findings(seen, sent_s=time.monotonic())
+    header, _ = unpacked(bus.board.message(with_picture=False))
+    assert header["newest"]["age_ms"] > 1000
+
+
+def test_findings_that_no_frame_stands_behind_vouch_for_nothing(bus: Bus):
+    bus.findings(replace(FINDINGS, frame=7, latency_ms=None), sent_s=time.monotonic())
+    header, _ = unpacked(bus.board.message(with_picture=False))
+    assert header["newest"] is None
+
+
+def test_the_other_view_is_named_in_each_message_and_given_on_demand_until_a_new_case_forgets_it(bus: Bus):
+    assert bus.board.other_view() is None
+    bus.board.hear_picture(picture(1))
+    bus.board.hear_picture(picture(2, view=View.LATERAL, view_id=1))
+    header, _ = unpacked(bus.board.message(with_picture=False))
+    assert header["other"]["frame"] == 1
+    stored = bus.board.other_view()
+    assert stored is not None
+    other, jpeg = unpacked(stored)
+    assert jpeg == b"jpeg 1"
+    assert {stroke["style"] for stroke in other["strokes"]} >= {"needle_tip", "root"}
+    bus.heartbeat([], case="b")
+    assert bus.board.other_view() is None
+    assert unpacked(bus.board.message(with_picture=False))[0]["other"] is None
+
+
+def test_a_new_case_forgets_the_trends(bus: Bus):
+    bus.findings(FINDINGS, sent_s=1.0)
+    assert bus.board.trends.as_json() == {"0/1": [(0.0, 143.2)]}
+    bus.heartbeat([], case="b")
+    assert bus.board.trends.as_json() == {}
