@@ -53,8 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     listening = socket.socket(fileno=options.fd)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        # Lines inherit it. The kernel itself drops one that takes nothing, with what waits to be sent: to close it would
-        # only wait for that.
+        # Lines inherit it. The kernel itself drops one that takes nothing, with what waits to be sent: to close it
+        # would only wait for that.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * PATIENCE_S))
     admission = Admission(options.accounts, options.tls_cert, options.tls_key, plain_http=True)
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, WebSocket
+from fastapi import FastAPI, Response, WebSocket
 from fastapi.staticfiles import StaticFiles
 
 from guidance.accounts import KnownAccounts, Role
@@ -102,10 +102,15 @@ def create_app(
     def doors() -> dict[str, Part]:
         """Whether it is noted who did what, and whether it is known who may."""
         kept = PartState.ABSENT if admitted.audit_log is None else PartState.OK
-        parts: dict[str, Part] = {"audit_log": {"state": PartState.IMPAIRED if audit.fault else kept, "fault": audit.fault}}
+        parts: dict[str, Part] = {
+            "audit_log": {"state": PartState.IMPAIRED if audit.fault else kept, "fault": audit.fault}
+        }
         if accounts is not None:
             state = PartState.OK if accounts.fault is None else PartState.IMPAIRED
-            parts["accounts"] = {"state": state, "known": "read" if accounts.fault is None else "changed, and cannot be read"}
+            parts["accounts"] = {
+                "state": state,
+                "known": "read" if accounts.fault is None else "changed, and cannot be read",
+            }
         return parts
 
     @app.get("/styles.json")
