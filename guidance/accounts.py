@@ -112,22 +112,25 @@ def require_new(file: Path, name: str) -> None:
     _require_new(read_accounts(file) if file.exists() else {}, name)
 
 
-def add_account(file: Path, name: str, role: Role, password: str) -> None:
-    """Let in whoever knows ``password``; makes the file where there is none. Raises AccountsError."""
+def add_account(file: Path, name: str, role: Role, password: str, *, anew: bool = False) -> None:
+    """Let in whoever knows ``password``; makes the file where there is none. Raises AccountsError.
+
+    ``anew``: instead of the account of that name, which then is let in no more.
+    """
     if not SHORTEST_PASSWORD <= len(_normal(password)) <= LONGEST_PASSWORD:
         raise AccountsError(
             f"the password of {name}: expected {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters; "
             "three or four words are easily remembered"
         )
     with _changing(file) as accounts:
-        _require_new(accounts, name)
+        _require_new({} if anew else accounts, name)
         accounts[name] = Account(name=name, role=role, password=_HASHER.hash(_normal(password)))
 
 
-def add_token(file: Path, name: str, role: Role) -> str:
-    """Let in whoever has the token that is returned and kept nowhere. Raises AccountsError."""
+def add_token(file: Path, name: str, role: Role, *, anew: bool = False) -> str:
+    """Let in whoever has the token that is returned and kept nowhere. Otherwise as ``add_account``."""
     with _changing(file) as accounts:
-        _require_new(accounts, name)
+        _require_new({} if anew else accounts, name)
         token = f"{name}~{secrets.token_urlsafe(32)}"
         accounts[name] = Account(name=name, role=role, token_sha256=_sha256(token))
     return token

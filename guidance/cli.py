@@ -286,13 +286,16 @@ def _accounts(options: argparse.Namespace) -> int:
     added = options.add or options.token
     if (added is None) != (options.role is None):
         raise AccountsError("accounts: expected --role with --add or --token, and only with them")
-    if options.remove is not None:
+    # One that is made anew is not lost where its new password is refused.
+    anew = added is not None and options.remove == added
+    if options.remove is not None and not anew:
         remove_account(options.file, options.remove)
     if options.add is not None:
-        require_new(options.file, options.add)
-        add_account(options.file, options.add, Role(options.role), _new_password(options.add))
+        if not anew:
+            require_new(options.file, options.add)
+        add_account(options.file, options.add, Role(options.role), _new_password(options.add), anew=anew)
     elif options.token is not None:
-        print(add_token(options.file, options.token, Role(options.role)))
+        print(add_token(options.file, options.token, Role(options.role), anew=anew))
     elif options.remove is None:
         for account in read_accounts(options.file).values():
             print(f"{account.name:32} {account.role:9} {'password' if account.password else 'token'}")

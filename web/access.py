@@ -218,6 +218,12 @@ class Access:
         return site is not None or "cookie" not in connection.headers
 
 
+def identify_of(connection: HTTPConnection) -> Identify:
+    """Who is behind a request or a WebSocket, at the moment of each call: rights may end while it lasts."""
+    identify: Identify = connection.state.identify
+    return identify
+
+
 def address_of(connection: HTTPConnection) -> str:
     """Where a request comes from, as the kernel says; what a header claims does not count."""
     return "" if connection.client is None else connection.client.host

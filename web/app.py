@@ -17,11 +17,11 @@ from guidance.bus.messages import Endpoints
 from guidance.bus.subscriber import AsyncSubscriber
 from guidance.overlay import look_json
 from web import monitoring
-from web.access import Access
+from web.access import Access, identify_of
 from web.attempts import Attempts
 from web.audit import Audit
 from web.live import MOST_VIEWERS, TICK_S, Board, Viewer
-from web.login import LogIn, identify_of
+from web.login import LogIn
 from web.monitoring import Monitoring, Part, PartState
 from web.orders import OrderDesk, PageOrders
 from web.sessions import Sessions

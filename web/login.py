@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from guidance.accounts import Account, KnownAccounts, Role, account_of_token, has_password
-from web.access import Identify, address_of, cookie_name
+from web.access import address_of, cookie_name
 from web.attempts import Attempts
 from web.audit import Audit, Who
 from web.sessions import UNWATCHED_S, Sessions
@@ -164,12 +164,6 @@ class LogIn:
         kept_s = int(UNWATCHED_S[Role.VIEWER]) if account.role is Role.VIEWER else None
         answer.set_cookie(name, secret, kept_s, path="/", secure=self._tls, httponly=True, samesite="strict")
         return answer
-
-
-def identify_of(connection: Any) -> Identify:
-    """Who is behind a WebSocket or a request, at the moment of each call."""
-    identify: Identify = connection.state.identify
-    return identify
 
 
 async def _body(request: Request) -> bytes | None:

@@ -21,8 +21,8 @@ from guidance.drawing import faults
 from guidance.plan import PlanError, PlanFile, check_zones_inside
 from guidance.records import FrameState
 from guidance.settings import ClinicalLimits
+from web.access import identify_of
 from web.live import Board
-from web.login import identify_of
 from web.orders import LOGGED_OUT, OrderDesk
 from web.sources import NoPreviewError, offers_json, preview, same_device
 

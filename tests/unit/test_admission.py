@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from guidance.accounts import AccountsError, Role, add_token
+from guidance.accounts import AccountsError, Role, add_token, read_accounts
 from guidance.admission import Admission, AdmissionError
 from guidance.cli import main
 from guidance.records import CasePlan
@@ -107,3 +107,15 @@ def test_accounts_are_made_listed_and_removed_from_the_command_line(
     assert main(["accounts", file, "--add", "ito", "--role", "viewer"]) == 2
     assert main(["accounts", file, "--role", "viewer"]) == 2
     assert "correct" not in capsys.readouterr().err
+
+
+def test_an_account_made_anew_is_not_lost_where_its_new_password_is_refused(
+    accounts: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    anew = ["accounts", str(accounts), "--remove", "wall", "--add", "wall", "--role", "viewer"]
+    monkeypatch.setattr("sys.stdin", io.StringIO("too short\n"))
+    assert main(anew) == 2
+    assert read_accounts(accounts)["wall"].token_sha256 is not None
+    monkeypatch.setattr("sys.stdin", io.StringIO("correct horse battery\n"))
+    assert main(anew) == 0
+    assert read_accounts(accounts)["wall"].token_sha256 is None

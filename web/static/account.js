@@ -1,5 +1,5 @@
 // Who looks at this page, told in its footer, with a way to log out and in again. `data-role` on the body says what the
-// log-in may do: "viewer", "operator", or "none" while nobody is logged in.
+// log-in may do: "viewer", "operator", or "none" while nobody is logged in. What gives orders is a button.order.
 
 /** The code that the live line closes with where nobody is logged in any more. */
 export const LOGGED_OUT = 4401;
@@ -37,6 +37,9 @@ export class Account {
   /** @param {Me} me */
   show(me) {
     document.body.dataset.role = me.role ?? "none";
+    for (const button of document.querySelectorAll("button.order")) {
+      /** @type {HTMLButtonElement} */ (button).disabled = me.role === "viewer";
+    }
     if (me.role === null) {
       this.place.replaceChildren("Logged out.", logInLink("Log in"));
     } else if (me.account === null) {

@@ -15,7 +15,7 @@ export class Banner {
     this.toldAt = -Infinity;
   }
 
-  /** @param {any[]} alerts worst first @param {boolean} lost whether nothing is known */
+  /** @param {any[]} alerts worst first @param {string | null} lost why nothing is known */
   show(alerts, lost) {
     const waiting = alerts.filter((alert) => alert.state !== "acknowledged");
     const acknowledged = alerts.filter((alert) => alert.state === "acknowledged");
@@ -24,16 +24,16 @@ export class Banner {
     if (first?.id !== this.told?.id) this.toldAt = performance.now();
     this.told = first;
 
-    const priority = lost ? "high" : (first?.priority ?? "none");
+    const priority = lost !== null ? "high" : (first?.priority ?? "none");
     const banner = part("banner");
     mark(banner, "data-priority", priority);
-    banner.classList.toggle("flash", lost || waiting.length > 0);
+    banner.classList.toggle("flash", lost !== null || waiting.length > 0);
     // The picture's frame says it too, to whoever looks at nothing else.
     mark(part("stage"), "data-priority", banner.classList.contains("flash") ? priority : "none");
     put(part("banner-marks"), priority === "none" ? "" : this.look.alarms[priority].marks);
-    put(part("banner-text"), lost ? "Connection lost: alerts unknown" : (joined(first?.text) ?? this.look.nothing_active));
-    put(part("banner-more"), lost || first === null ? "" : besides(first, alerts.length - (stated === null ? 1 : 2)));
-    const words = lost || stated === null ? "" : `${this.look.alarms[stated.priority].marks} acknowledged: ${stated.text}`;
+    put(part("banner-text"), lost !== null ? `${lost}: alerts unknown` : (joined(first?.text) ?? this.look.nothing_active));
+    put(part("banner-more"), lost !== null || first === null ? "" : besides(first, alerts.length - (stated === null ? 1 : 2)));
+    const words = lost !== null || stated === null ? "" : `${this.look.alarms[stated.priority].marks} acknowledged: ${stated.text}`;
     put(part("banner-stated"), words);
     mark(part("banner-stated"), "data-priority", stated?.priority ?? "none");
   }

@@ -138,7 +138,7 @@ function watch() {
   if (!opening) {
     const alerts = heard?.alerts ?? [];
     const waits = (/** @type {any} */ alert) => alert.state !== "acknowledged";
-    banner.show(alerts, lost);
+    banner.show(alerts, lost ? (link.loggedOut ? "Logged out" : "Connection lost") : null);
     // As in the banner: what somebody must look at stands first.
     showAlerts([...alerts.filter(waits), ...alerts.filter((alert) => !waits(alert))], lost, look);
     soundAlerts(lost);

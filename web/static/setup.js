@@ -61,14 +61,12 @@ const styles = await looks();
 const board = new Board(canvas("board"), { edit, remove, select: chosen, say: (words) => put("hint", words || HINT) });
 const HINT =
   "Drag corners and areas · tap an edge for a new corner · keys: N next zone, . next corner, arrows 1 px, Shift 10 · I insert · Del delete · Ctrl+Z";
-const link = new Link(
-  (message) => {
-    heard = message;
-    if (message.picture) void showLive(message);
-    showBanner();
-  },
-  (error) => error && say(error, true),
-);
+const link = new Link((message) => {
+  heard = message;
+  if (message.picture) void showLive(message);
+  showBanner();
+});
+link.answered = (error) => error && say(error, true);
 
 setInterval(showBanner, 250);
 setInterval(showMeasures, 500);
