@@ -193,7 +193,7 @@ class Service:
         return bus, frames, Desk(snapshots, commands, gate, bus.present, orders.give, (bus, frames))
 
     def _dashboard_options(self) -> list[str]:
-        """Whether the bus asks for keys, who is let in and how many, where it is noted, what the setup page is given."""
+        """Whether the bus asks for keys, who and how many are let in, where it is noted, what the setup page has."""
         guarded = ["--guarded"] if self._keys is not None else []
         kept = ["--most-viewers", str(self._settings.most_viewers)]
         if self._log_path is not None:

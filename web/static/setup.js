@@ -66,7 +66,9 @@ const link = new Link((message) => {
   if (message.picture) void showLive(message);
   showBanner();
 });
-link.answered = (error) => error && say(error, true);
+link.answered = (/** @type {string | null} */ error) => {
+  if (error !== null) say(error, true);
+};
 
 setInterval(showBanner, 250);
 setInterval(showMeasures, 500);
