@@ -43,8 +43,7 @@ def create_app(
     """The application on the bus's endpoints; it owns its subscriber for as long as it lives.
 
     ``keys``: to command with. ``guarded``: to listen with, too. ``remote_orders``: pages that were opened on other
-    machines may give orders. ``most_viewers``: no more are let in at once, but for pages that
-    may give orders.
+    machines may give orders. ``most_viewers``: no more are let in at once, but for pages that may give orders.
     """
     assert endpoints.commands is not None
     commands = endpoints.commands

@@ -94,7 +94,7 @@ class Report:
     first_picture_ms: list[float] = field(default_factory=list)
     measured: dict[str, list[Seen]] = field(default_factory=dict)
     stalled_ms: dict[str, dict[str, Any]] = field(default_factory=dict)
-    memory: dict[str, dict[str, float]] = field(default_factory=dict)
+    memory: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def as_table(self) -> str:
         lines = [self.machine, f"load {self.load_before[0]:.2f} before, {self.load_after[0]:.2f} after", ""]
@@ -303,8 +303,9 @@ STALLS: Final[dict[str, Callable[[Room], Any]]] = {
 }
 
 
-def measure_memory(room: Room, page: Viewer, minutes: float) -> dict[str, dict[str, float]]:
-    """Of service, dashboard and page, over time; the slope leaves out the first fifth, while all warms up."""
+def measure_memory(room: Room, page: Viewer, minutes: float) -> dict[str, dict[str, Any]]:
+    """Of service, dashboard and page, every quarter of a minute; the slope leaves out the first third, while all warms
+    up."""
     page.driver.execute_cdp_cmd("Performance.enable", {})
     at_s: list[float] = []
     held: dict[str, list[float]] = {"service": [], "dashboard": [], "browser, all processes": [], "page's scripts": []}
@@ -319,13 +320,14 @@ def measure_memory(room: Room, page: Viewer, minutes: float) -> dict[str, dict[s
             held, (_resident_mib(room.service), _resident_mib(room.web), chromium_mib, page.heap_mib), strict=True
         ):
             held[name].append(mib)
-    warm = len(at_s) // 5
+    warm = len(at_s) // 3
     return {
         name: {
             "begin": mib[warm],
             "end": mib[-1],
             "most": max(mib),
             "slope": float(np.polyfit(at_s[warm:], mib[warm:], 1)[0]) * 1800,
+            "all": [round(value, 2) for value in mib],
         }
         for name, mib in held.items()
     }
