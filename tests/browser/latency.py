@@ -178,7 +178,11 @@ class Viewer:
     def end(self) -> Seen:
         seconds = time.monotonic() - self._begun_s
         records = self._take()
-        readable = [record for record in records if record["number"] is not None]
+        first = {record["number"]: record for record in reversed(records)}
+        # What stands on the canvas is drawn again where something else has changed, or nothing comes: that is no pulse.
+        readable = [
+            record for number, record in first.items() if number is not None and record["analysed_ms"] is not None
+        ]
         assert readable, "no barcode could be read"
         legs: dict[str, list[float]] = {leg: [] for leg in LEGS}
         whole = []
@@ -195,7 +199,7 @@ class Viewer:
             captured_to_painted_ms=Quantiles.of(whole),
             legs_ms={leg: Quantiles.of(ms) for leg, ms in legs.items()},
             clock_error_ms=round(1000 * self.clock_error_s, 2),
-            unreadable=len(records) - len(readable),
+            unreadable=sum(record["number"] is None for record in records),
             found=found,
         )
 
