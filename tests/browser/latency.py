@@ -94,7 +94,7 @@ class Report:
     first_picture_ms: list[float] = field(default_factory=list)
     measured: dict[str, list[Seen]] = field(default_factory=dict)
     stalled_ms: dict[str, dict[str, Any]] = field(default_factory=dict)
-    memory: dict[str, dict[str, float]] = field(default_factory=dict)
+    memory: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def as_table(self) -> str:
         lines = [self.machine, f"load {self.load_before[0]:.2f} before, {self.load_after[0]:.2f} after", ""]
@@ -178,7 +178,11 @@ class Viewer:
     def end(self) -> Seen:
         seconds = time.monotonic() - self._begun_s
         records = self._take()
-        readable = [record for record in records if record["number"] is not None]
+        first = {record["number"]: record for record in reversed(records)}
+        # What stands on the canvas is drawn again where something else has changed, or nothing comes: that is no pulse.
+        readable = [
+            record for number, record in first.items() if number is not None and record["analysed_ms"] is not None
+        ]
         assert readable, "no barcode could be read"
         legs: dict[str, list[float]] = {leg: [] for leg in LEGS}
         whole = []
@@ -195,7 +199,7 @@ class Viewer:
             captured_to_painted_ms=Quantiles.of(whole),
             legs_ms={leg: Quantiles.of(ms) for leg, ms in legs.items()},
             clock_error_ms=round(1000 * self.clock_error_s, 2),
-            unreadable=len(records) - len(readable),
+            unreadable=sum(record["number"] is None for record in records),
             found=found,
         )
 
@@ -303,8 +307,9 @@ STALLS: Final[dict[str, Callable[[Room], Any]]] = {
 }
 
 
-def measure_memory(room: Room, page: Viewer, minutes: float) -> dict[str, dict[str, float]]:
-    """Of service, dashboard and page, over time; the slope leaves out the first fifth, while all warms up."""
+def measure_memory(room: Room, page: Viewer, minutes: float) -> dict[str, dict[str, Any]]:
+    """Of service, dashboard and page, every quarter of a minute; the slope leaves out the first third, while all warms
+    up."""
     page.driver.execute_cdp_cmd("Performance.enable", {})
     at_s: list[float] = []
     held: dict[str, list[float]] = {"service": [], "dashboard": [], "browser, all processes": [], "page's scripts": []}
@@ -319,13 +324,14 @@ def measure_memory(room: Room, page: Viewer, minutes: float) -> dict[str, dict[s
             held, (_resident_mib(room.service), _resident_mib(room.web), chromium_mib, page.heap_mib), strict=True
         ):
             held[name].append(mib)
-    warm = len(at_s) // 5
+    warm = len(at_s) // 3
     return {
         name: {
             "begin": mib[warm],
             "end": mib[-1],
             "most": max(mib),
             "slope": float(np.polyfit(at_s[warm:], mib[warm:], 1)[0]) * 1800,
+            "all": [round(value, 2) for value in mib],
         }
         for name, mib in held.items()
     }

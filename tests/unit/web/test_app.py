@@ -63,7 +63,7 @@ def test_the_page_asks_for_all_that_it_needs_at_once():
     needed, unread = set(), ["main.js"]
     while unread:
         words = (STATIC / unread.pop()).read_text(encoding="utf-8")
-        fresh = set(re.findall(r'^(?:import|export) .*?"\./([\w/-]+\.js)"', words, re.MULTILINE)) - needed
+        fresh = set(re.findall(r'(?:\bfrom|^import)\s+"\./([\w/-]+\.js)"', words, re.MULTILINE)) - needed
         needed |= fresh
         unread += fresh
     assert needed
