@@ -41,8 +41,8 @@ CHANGES_KEPT = 20
 ELSEWHERE = "orders are taken on the service's own machine, or over the bus with a key"
 
 TICK_S = 0.1
-"""How often a viewer hears something even when nothing happens: its proof that the line is alive. The page calls
-nothing live after 250 ms without one."""
+"""How often a viewer hears something even when nothing happens: its proof that the line is alive, and that
+a pulse which is shown for long is still the newest. The page calls nothing live that is older than 270 ms."""
 
 
 class Board:
