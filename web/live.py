@@ -44,8 +44,8 @@ TRY_AGAIN_LATER = 1013
 CHANGES_KEPT = 20
 
 TICK_S = 0.1
-"""How often a viewer hears something even when nothing happens: its proof that the line is alive. The page calls
-nothing live after 250 ms without one."""
+"""How often a viewer hears something even when nothing happens: its proof that the line is alive, and that
+a pulse which is shown for long is still the newest. The page calls nothing live that is older than 270 ms."""
 
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,9 @@ from guidance.bus.messages import FrameMessage
 from guidance.records import FrameState
 from guidance.wire import FindingsMessage
 
+VIEWS_KEPT = 6
 TREND_STEP_S = 0.5
+TRENDS_KEPT = 16
 TREND_POINTS = 3600
 """Half an hour; of a longer case the beginning is forgotten."""
 
@@ -26,6 +28,8 @@ class StoredViews:
             # The latest stands last.
             self._last.pop(findings.view_id, None)
             self._last[findings.view_id] = picture
+            if len(self._last) > VIEWS_KEPT:
+                del self._last[next(iter(self._last))]
         self._present = picture
 
     @property
@@ -49,7 +53,7 @@ class StoredViews:
 
 
 class CementTrends:
-    """Each deposit's area over time, by view and deposit, a point each half second."""
+    """Each deposit's area over time, by view and deposit, a point each half second; those seen last are kept."""
 
     def __init__(self) -> None:
         self._points: dict[tuple[int, int], deque[tuple[float, float]]] = {}
@@ -64,6 +68,8 @@ class CementTrends:
             points = self._points.setdefault((findings.view_id, deposit.id), deque(maxlen=TREND_POINTS))
             if not points or findings.t_s - points[-1][0] >= TREND_STEP_S:
                 points.append((findings.t_s, deposit.area_mm2))
+        if len(self._points) > TRENDS_KEPT:
+            del self._points[min(self._points, key=lambda name: self._points[name][-1][0])]
 
     def as_json(self) -> dict[str, list[tuple[float, float]]]:
         """``{"VIEW/DEPOSIT": [[t_s, area_mm2], ...]}``, the oldest point first."""

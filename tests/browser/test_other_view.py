@@ -67,7 +67,7 @@ def test_a_held_picture_is_not_stored_as_a_view_of_its_own(page: Chrome, service
     wait_for(page, "state", "HELD")
     service.scene.findings = FINDINGS
     wait_for(page, "state", "LIVE")
-    assert text(page, "other-words") == "No other view yet"
+    wait_for(page, "other-words", "No other view yet")
 
 
 def test_the_other_view_is_shown_large_with_one_touch(page: Chrome, service: FakeService):

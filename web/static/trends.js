@@ -6,6 +6,7 @@ import { signed } from "./panel.js";
 const SVG = "http://www.w3.org/2000/svg";
 const STEP_S = 0.5;
 const POINTS_KEPT = 3600;
+const LINES_KEPT = 16;
 const SHORTEST_WINDOW_S = 30;
 const LEAST_MM2 = 50;
 // Lines are told apart by their dashes, not by colour.
@@ -52,10 +53,18 @@ export class Trends {
       if (last !== undefined && findings.t_s - last[0] < STEP_S) continue;
       line.push([findings.t_s, deposit.area_mm2]);
       if (line.length > POINTS_KEPT) line.shift();
+      if (this.lines.size > LINES_KEPT) this.forgetOldest();
       const growth = deposit.growth_mm2_per_s === null ? "" : ` ${signed(deposit.growth_mm2_per_s)}/s`;
       this.words.set(name, `${deposit.id}: ${deposit.area_mm2.toFixed(0)}${growth}`);
     }
     this.draw();
+  }
+
+  forgetOldest() {
+    const ends = [...this.lines].map(([name, line]) => ({ name, until_s: line[line.length - 1][0] }));
+    const { name } = ends.reduce((oldest, end) => (end.until_s < oldest.until_s ? end : oldest));
+    this.lines.delete(name);
+    this.words.delete(name);
   }
 
   /** The lines of the view on the screen: another view projects the same cement to another area. */

@@ -6,7 +6,7 @@ from guidance.bus.messages import FrameHeader, FrameMessage
 from guidance.records import CementDeposit, Findings, FrameState, View
 from guidance.wire import FindingsMessage, findings_message
 from tests.browser.room import FINDINGS, ring
-from web.remembered import TREND_POINTS, CementTrends, StoredViews
+from web.remembered import TREND_POINTS, TRENDS_KEPT, VIEWS_KEPT, CementTrends, StoredViews
 
 AP = replace(FINDINGS, view=View.AP, view_id=0)
 LATERAL = replace(FINDINGS, view=View.LATERAL, view_id=1)
@@ -87,3 +87,13 @@ def test_a_trend_keeps_no_more_than_its_last_half_hour():
     (points,) = trends.as_json().values()
     assert len(points) == TREND_POINTS
     assert points[0][0] == 5.0
+
+
+def test_however_many_views_and_deposits_a_case_has_only_the_latest_are_kept():
+    views, trends = StoredViews(), CementTrends()
+    for i in range(3 * TRENDS_KEPT):
+        views.note(picture(replace(AP, view=None, view_id=i), b"%d" % i))
+        trends.note(findings_message(replace(FINDINGS, view_id=i, t_s=float(i))))
+    assert len(views._last) == VIEWS_KEPT
+    assert views.other is not None
+    assert list(trends.as_json()) == [f"{i}/1" for i in range(2 * TRENDS_KEPT, 3 * TRENDS_KEPT)]
