@@ -148,9 +148,9 @@ function showBanner() {
   const lost = link.silenceMs > SILENT_MS || heard === null || heard.deaf;
   const worst = heard?.alerts[0];
   const state = heard?.health?.state ?? "no picture";
-  const banner = part("banner");
-  banner.dataset.priority = lost ? "high" : (worst?.priority ?? "none");
-  put("banner-text", lost ? "CONNECTION LOST: nothing is known of alerts" : (worst?.text ?? `Setup · alerts: none detected · source ${state.replace("_", " ")}`));
+  const quiet = `Alerts: none detected · source ${state.replace("_", " ")}`;
+  part("banner").dataset.priority = lost ? "high" : (worst?.priority ?? "none");
+  put("banner-text", lost ? "CONNECTION LOST: nothing is known of alerts" : (worst?.text ?? quiet));
   showUse();
   showSource();
 }
