@@ -3,10 +3,24 @@
 import { Link } from "./link.js";
 import { Board } from "./setup_board.js";
 import { faultsOf } from "./setup_checks.js";
+import {
+  asks,
+  button,
+  canvas,
+  choice,
+  definitions,
+  element,
+  field,
+  none,
+  part,
+  put,
+  setUnlessTyping,
+} from "./setup_dom.js";
 import { carried, distance, hull } from "./setup_geometry.js";
 import { History } from "./setup_history.js";
 import * as plans from "./setup_plan.js";
 import * as server from "./setup_server.js";
+import { listSources, showSource } from "./setup_sources.js";
 import { TEMPLATES } from "./setup_templates.js";
 
 /** @typedef {import("./setup_geometry.js").Point} Point */
@@ -17,7 +31,16 @@ import { TEMPLATES } from "./setup_templates.js";
 /** @typedef {import("./setup_board.js").Shape} Shape */
 
 // Outer diameters by the Birmingham gauge that needles are named by.
-const GAUGES = { "8 G": 4.19, "10 G": 3.4, "11 G": 3.05, "12 G": 2.77, "13 G": 2.41, "14 G": 2.11, "15 G": 1.83, "18 G": 1.27 };
+const GAUGES = {
+  "8 G": 4.19,
+  "10 G": 3.4,
+  "11 G": 3.05,
+  "12 G": 2.77,
+  "13 G": 2.41,
+  "14 G": 2.11,
+  "15 G": 1.83,
+  "18 G": 1.27,
+};
 const USUAL_NEEDLE_MM = 3.05;
 const USUAL_FIELD_MM = 160;
 // A new line's strip: a needle may touch the cortex, and what is two centimetres beyond it is far gone.
@@ -51,6 +74,8 @@ const widths = [];
 let used = null;
 /** @type {import("./setup_checks.js").Fault[]} */
 let faults = [];
+/** @type {import("./setup_sources.js").Room} */
+const room = { heard: () => heard, told, say };
 /** @type {server.Limit[]} */
 let limits = [];
 // What the list of zones and the choice of templates were last filled for.
@@ -152,7 +177,7 @@ function showBanner() {
   part("banner").dataset.priority = lost ? "high" : (worst?.priority ?? "none");
   put("banner-text", lost ? "CONNECTION LOST: nothing is known of alerts" : (worst?.text ?? quiet));
   showUse();
-  showSource();
+  showSource(heard?.health);
 }
 
 // Pictures
@@ -195,7 +220,8 @@ async function freeze(which) {
  * @param {string} now @param {[number, number]} size
  */
 function putAway(now, size) {
-  for (const view of plans.VIEWS) if (pictures[view] !== undefined && pictures[view]?.case !== now) delete pictures[view];
+  for (const view of plans.VIEWS)
+    if (pictures[view] !== undefined && pictures[view]?.case !== now) delete pictures[view];
   const drawn = history.present.picture_px;
   if (drawn === null || (drawn[0] === size[0] && drawn[1] === size[1])) return;
   commit({ ...plans.NOTHING, picture_px: size });
@@ -210,13 +236,19 @@ function carryOver(view, before, now) {
   if (before === undefined || !zonesOf(view).length) return;
   const known = before.case === now.case && before.viewId === now.viewId && before.isRecognised && now.isRecognised;
   if (!known) {
-    say(`The ${plans.VIEW_WORDS[view]} zones lie as on the picture before, which cannot be compared with this one: look at each.`, true);
+    say(
+      `The ${plans.VIEW_WORDS[view]} zones lie as on the picture before, which cannot be compared with this one: look at each.`,
+      true,
+    );
     return;
   }
   /** @type {Point} */
   const centre = [(now.bitmap.width - 1) / 2, (now.bitmap.height - 1) / 2];
   const move = (/** @type {Point[]} */ points) => carried(points, before.motion, now.motion, centre);
-  history.map((setup) => ({ ...setup, zones: setup.zones.map((zone) => (zone.view === view ? plans.zoneMoved(zone, move) : zone)) }));
+  history.map((setup) => ({
+    ...setup,
+    zones: setup.zones.map((zone) => (zone.view === view ? plans.zoneMoved(zone, move) : zone)),
+  }));
 }
 
 /**
@@ -224,7 +256,14 @@ function carryOver(view, before, now) {
  * @param {{id: string, kind: string, polygon_px: Point[]}[]} zones @param {View} view
  */
 function takeWatched(zones, view) {
-  const own = zones.map((zone) => ({ key: plans.newKey(), id: zone.id, kind: zone.kind, view, points: zone.polygon_px, line: null }));
+  const own = zones.map((zone) => ({
+    key: plans.newKey(),
+    id: zone.id,
+    kind: zone.kind,
+    view,
+    points: zone.polygon_px,
+    line: null,
+  }));
   commit({ ...history.present, zones: [...history.present.zones, ...own] });
 }
 
@@ -264,7 +303,13 @@ function edit(key, corners, step) {
   const { present } = history;
   if (key === FIELD && present.field !== null) commit({ ...present, field: { ...present.field, corners } }, step);
   else if (key === RULER && present.ruler !== null) commit({ ...present, ruler: { ...present.ruler, corners } }, step);
-  else change(key, (zone) => (zone.line === null ? { ...zone, points: corners } : { ...zone, line: { ...zone.line, points: corners } }), step);
+  else
+    change(
+      key,
+      (zone) =>
+        zone.line === null ? { ...zone, points: corners } : { ...zone, line: { ...zone.line, points: corners } },
+      step,
+    );
 }
 
 /** @param {string} key */
@@ -278,7 +323,8 @@ function remove(key) {
 /** @param {Zone[]} zones */
 function add(zones) {
   let setup = history.present;
-  for (const zone of zones) setup = { ...setup, zones: [...setup.zones, { ...zone, id: plans.freeName(setup, zone.id) }] };
+  for (const zone of zones)
+    setup = { ...setup, zones: [...setup.zones, { ...zone, id: plans.freeName(setup, zone.id) }] };
   commit(setup);
   board.select(setup.zones[setup.zones.length - 1].key);
 }
@@ -361,7 +407,15 @@ function fieldShapes() {
   const field = history.present.field;
   if (field === null) return [];
   const style = { key: FIELD, label: "X-ray field", colour: "#e8eef4", dash: [8, 6], fill: 0 };
-  return [{ ...style, corners: field.corners, outline: plans.fieldOutline(field), isLine: false, isFlexible: !field.isCircle }];
+  return [
+    {
+      ...style,
+      corners: field.corners,
+      outline: plans.fieldOutline(field),
+      isLine: false,
+      isFlexible: !field.isCircle,
+    },
+  ];
 }
 
 /** @returns {Shape[]} */
@@ -369,7 +423,19 @@ function rulerShapes() {
   const ruler = history.present.ruler;
   if (ruler === null || ruler.view !== shown) return [];
   const words = ruler.mm === null ? "?" : `${ruler.mm} mm`;
-  return [{ key: RULER, label: words, colour: "#ffffff", dash: [], fill: 0, corners: ruler.corners, outline: [], isLine: true, isFlexible: false }];
+  return [
+    {
+      key: RULER,
+      label: words,
+      colour: "#ffffff",
+      dash: [],
+      fill: 0,
+      corners: ruler.corners,
+      outline: [],
+      isLine: true,
+      isFlexible: false,
+    },
+  ];
 }
 
 /**
@@ -379,12 +445,26 @@ function rulerShapes() {
 function foundField() {
   const found = shown === "live" ? seen?.field_px : pictures[shown]?.field;
   if (!found) return [];
-  return [{ key: "found", label: "", colour: styles.field.colour, dash: [5, 7], fill: 0, corners: [], outline: found.polygon, isLine: false, isFlexible: false }];
+  return [
+    {
+      key: "found",
+      label: "",
+      colour: styles.field.colour,
+      dash: [5, 7],
+      fill: 0,
+      corners: [],
+      outline: found.polygon,
+      isLine: false,
+      isFlexible: false,
+    },
+  ];
 }
 
 /** @returns {Shape[]} */
 function watchedZones() {
-  return (seen?.zones ?? []).map((/** @type {any} */ zone) => shapeOf({ ...zone, key: zone.id, view: slot, points: zone.polygon_px, line: null }));
+  return (seen?.zones ?? []).map((/** @type {any} */ zone) =>
+    shapeOf({ ...zone, key: zone.id, view: slot, points: zone.polygon_px, line: null }),
+  );
 }
 
 function showBoard() {
@@ -401,7 +481,9 @@ function showBoard() {
 /** @param {View} view */
 function marks(view) {
   const own = new Set(zonesOf(view).map((zone) => zone.id));
-  return faults.flatMap(({ at, zone, isError }) => (at !== null && zone !== null && own.has(zone) ? [{ at, isError }] : []));
+  return faults.flatMap(({ at, zone, isError }) =>
+    at !== null && zone !== null && own.has(zone) ? [{ at, isError }] : [],
+  );
 }
 
 function refresh() {
@@ -411,7 +493,9 @@ function refresh() {
     part(`view-${view}`).setAttribute("aria-pressed", String(view === shown));
   }
   const frozen = shown === "live" ? undefined : pictures[shown];
-  const words = frozen ? `${plans.VIEW_WORDS[frozen.view]} picture of ${frozen.t_s.toFixed(1)} s${frozen.isRecognised ? "" : " · not recognised: freeze another"}` : "No picture frozen yet";
+  const words = frozen
+    ? `${plans.VIEW_WORDS[frozen.view]} picture of ${frozen.t_s.toFixed(1)} s${frozen.isRecognised ? "" : " · not recognised: freeze another"}`
+    : "No picture frozen yet";
   put("picture-words", shown === "live" ? "Live: freeze it to draw" : words);
   button("undo").disabled = !history.canUndo;
   button("redo").disabled = !history.canRedo;
@@ -428,7 +512,12 @@ function check() {
   const [width, height] = present.picture_px ?? [0, 0];
   const found = width === 0 ? [] : faultsOf(plans.planZones(present, mmPerPxOf), width, height, fieldOfView);
   const cut = plans.cutZones(present, mmPerPxOf).map(({ id, at }) => {
-    return { isError: false, text: `“${id}” is cut at the picture's border: beyond it nothing is watched.`, zone: id, at };
+    return {
+      isError: false,
+      text: `“${id}” is cut at the picture's border: beyond it nothing is watched.`,
+      zone: id,
+      at,
+    };
   });
   faults = [...found, ...cut];
   part("faults").replaceChildren(
@@ -543,24 +632,51 @@ function showMeasures() {
   const needle = byNeedle();
   const header = heard?.health?.source_mm_per_px ?? null;
   const scale = seen?.scale ?? null;
-  const sources = { plan: "the plan", needle: "a needle's width", header: "the source's header", assumed: "a guess: the field's usual size" };
+  const sources = {
+    plan: "the plan",
+    needle: "a needle's width",
+    header: "the source's header",
+    assumed: "a guess: the field's usual size",
+  };
   definitions("scale-words", [
-    ["In use", scale === null ? "nothing yet" : `${scaleWords(scale.mm_per_px)} from ${sources[/** @type {keyof typeof sources} */ (scale.source)]}`],
+    [
+      "In use",
+      scale === null
+        ? "nothing yet"
+        : `${scaleWords(scale.mm_per_px)} from ${sources[/** @type {keyof typeof sources} */ (scale.source)]}`,
+    ],
     ["This plan", present.mm_per_px === null ? "none of its own" : scaleWords(present.mm_per_px)],
     ["By the needle", needle === null ? "no needle on the screen" : scaleWords(needle)],
   ]);
   const differs = present.mm_per_px !== null && needle !== null ? present.mm_per_px / needle - 1 : 0;
   const by = `${Math.abs(100 * differs).toFixed(0)} % ${differs > 0 ? "more" : "less"}`;
-  put("scale-warning", Math.abs(differs) > SCALES_DIFFER ? `The plan's scale is ${by} than the needle's width says. Is the gauge right, is the distance at the needle's depth?` : "");
-  put("header-words", header === null ? "This source states none." : `${scaleWords(header)}: true where its header was calibrated, or at the detector: things at the patient's depth are then 20 to 40 % smaller.`);
+  put(
+    "scale-warning",
+    Math.abs(differs) > SCALES_DIFFER
+      ? `The plan's scale is ${by} than the needle's width says. Is the gauge right, is the distance at the needle's depth?`
+      : "",
+  );
+  put(
+    "header-words",
+    header === null
+      ? "This source states none."
+      : `${scaleWords(header)}: true where its header was calibrated, or at the detector: things at the patient's depth are then 20 to 40 % smaller.`,
+  );
   button("use-header").disabled = header === null;
   const ruler = present.ruler;
   button("use-ruler").disabled = ruler?.mm == null;
-  if (ruler === null) put("ruler-words", "Draw a line on something of known length, such as a ruler or a marker ball at the needle's depth.");
+  if (ruler === null)
+    put(
+      "ruler-words",
+      "Draw a line on something of known length, such as a ruler or a marker ball at the needle's depth.",
+    );
   else {
     const far = distance(ruler.corners[0], ruler.corners[1]);
     const error = (100 * HAND_PX) / far;
-    put("ruler-words", `${far.toFixed(1)} pixels${ruler.mm === null ? ": say how many mm they are." : ` = ${scaleWords(ruler.mm / far)}, to ±${error.toFixed(error < 1 ? 1 : 0)} % by the hand, and only at its own depth: 10 cm nearer to the tube, things are shown about a tenth larger.`}`);
+    put(
+      "ruler-words",
+      `${far.toFixed(1)} pixels${ruler.mm === null ? ": say how many mm they are." : ` = ${scaleWords(ruler.mm / far)}, to ±${error.toFixed(error < 1 ? 1 : 0)} % by the hand, and only at its own depth: 10 cm nearer to the tube, things are shown about a tenth larger.`}`,
+    );
   }
   setUnlessTyping("ruler-mm", ruler?.mm == null ? "" : String(ruler.mm));
   choice("gauge").value = present.needle_mm === null ? "" : String(present.needle_mm);
@@ -568,7 +684,10 @@ function showMeasures() {
   const pinned = heard?.health?.pinned ?? [];
   definitions("field-words", [
     ["Outline", `${found?.kind ?? "not found"}${pinned.includes("outline") ? ", corrected" : ", as found"}`],
-    ["Bones are shown", `${seen?.field_px == null ? "?" : seen.field_px.bone_dark ? "dark" : "bright"}${pinned.includes("polarity") ? ", corrected" : ", as found"}`],
+    [
+      "Bones are shown",
+      `${seen?.field_px == null ? "?" : seen.field_px.bone_dark ? "dark" : "bright"}${pinned.includes("polarity") ? ", corrected" : ", as found"}`,
+    ],
   ]);
   button("field-use").disabled = present.field === null;
 }
@@ -633,7 +752,9 @@ async function flip() {
   const now = seen?.field_px?.bone_dark;
   if (now === undefined) return say("No X-ray field has been found yet.", true);
   const other = shown === "live" ? slot : shown;
-  const lost = plans.VIEWS.filter((view) => view !== other && zonesOf(view).length).map((view) => plans.VIEW_WORDS[view]);
+  const lost = plans.VIEWS.filter((view) => view !== other && zonesOf(view).length).map(
+    (view) => plans.VIEW_WORDS[view],
+  );
   const words = lost.length ? ` The zones of the ${lost.join(" and ")} view must then be laid on a new picture.` : "";
   if (await asks(`Show bones ${now ? "bright" : "dark"} from now on? New references are taken.${words}`)) {
     await pinField({ boneDark: !now }, "The polarity is turned. Freeze a new picture before you use a plan.");
@@ -649,9 +770,20 @@ function fillLimits() {
       box.className = "limit";
       const label = document.createElement("label");
       const input = document.createElement("input");
-      Object.assign(input, { type: "number", id: `limit-${limit.name}`, min: String(limit.least), max: String(limit.most), step: "any", placeholder: String(limit.default) });
+      Object.assign(input, {
+        type: "number",
+        id: `limit-${limit.name}`,
+        min: String(limit.least),
+        max: String(limit.most),
+        step: "any",
+        placeholder: String(limit.default),
+      });
       input.addEventListener("input", () => setLimit(limit, input));
-      label.append(element("span", `${limit.name.replaceAll("_", " ").replace(/ (mm2|mm per s|mm|s)$/, "")}`), input, element("span", limit.unit));
+      label.append(
+        element("span", `${limit.name.replaceAll("_", " ").replace(/ (mm2|mm per s|mm|s)$/, "")}`),
+        input,
+        element("span", limit.unit),
+      );
       const about = element("p", `${limit.about}; ${limit.least} to ${limit.most}, usually ${limit.default}`);
       about.className = "small";
       box.append(label, about);
@@ -688,12 +820,17 @@ async function listPlans() {
 /** @param {server.KeptPlan} kept */
 function planLine(kept) {
   const line = document.createElement("li");
-  const words = kept.trouble ?? `${new Date(kept.saved_at).toLocaleString()} · ${kept.zones} zones${kept.views.length ? ` · ${kept.views.map((view) => (view === "ap" ? "AP" : view)).join(", ")}` : ""}`;
+  const words =
+    kept.trouble ??
+    `${new Date(kept.saved_at).toLocaleString()} · ${kept.zones} zones${kept.views.length ? ` · ${kept.views.map((view) => (view === "ap" ? "AP" : view)).join(", ")}` : ""}`;
   const small = element("span", words);
   small.className = "small";
   line.append(element("strong", kept.name), small);
   if (kept.trouble === null) {
-    for (const [text, act] of /** @type {const} */ ([["Load", load], ["Copy zones", copy]])) {
+    for (const [text, act] of /** @type {const} */ ([
+      ["Load", load],
+      ["Copy zones", copy],
+    ])) {
       const press = element("button", text);
       press.setAttribute("aria-label", `${text} of ${kept.name}`);
       press.addEventListener("click", () => void told(async () => act(await server.plan(kept.name), kept.name)));
@@ -746,14 +883,16 @@ function soundPlan() {
   const plan = plans.planOf(history.present, pictures, mmPerPxOf);
   const named = new Set(plan.views?.map(({ view }) => view));
   const bare = plans.VIEWS.find((view) => zonesOf(view).length && !named.has(view));
-  if (bare !== undefined) throw new Error(`The ${plans.VIEW_WORDS[bare]} zones are drawn on no picture: freeze one of that view.`);
+  if (bare !== undefined)
+    throw new Error(`The ${plans.VIEW_WORDS[bare]} zones are drawn on no picture: freeze one of that view.`);
   if (plan.picture_px === undefined) throw new Error("Freeze a picture first: a plan belongs to pictures of one size.");
   return plan;
 }
 
 async function save() {
   const name = field("plan-name").value.trim();
-  if (name === "" || !field("plan-name").validity.valid) throw new Error("Give the plan a name of letters, digits, - and _.");
+  if (name === "" || !field("plan-name").validity.valid)
+    throw new Error("Give the plan a name of letters, digits, - and _.");
   const plan = soundPlan();
   try {
     await server.save(name, plan, false);
@@ -780,10 +919,13 @@ async function use() {
   const { phases: _, ...plan } = soundPlan();
   const frozen = plans.VIEWS.flatMap((view) => pictures[view] ?? []);
   const bare = plans.VIEWS.find((view) => zonesOf(view).length && pictures[view] === undefined);
-  if (bare !== undefined) throw new Error(`The ${plans.VIEW_WORDS[bare]} zones are drawn on no picture of this case: freeze one.`);
+  if (bare !== undefined)
+    throw new Error(`The ${plans.VIEW_WORDS[bare]} zones are drawn on no picture of this case: freeze one.`);
   const strange = frozen.find((picture) => !picture.isRecognised);
-  if (strange !== undefined) throw new Error(`The anatomy on the ${plans.VIEW_WORDS[strange.view]} picture was not recognised: freeze another.`);
-  if (frozen.some((picture) => picture.case !== heard?.case)) throw new Error("A new case has begun since these pictures were taken: freeze pictures of this one.");
+  if (strange !== undefined)
+    throw new Error(`The anatomy on the ${plans.VIEW_WORDS[strange.view]} picture was not recognised: freeze another.`);
+  if (frozen.some((picture) => picture.case !== heard?.case))
+    throw new Error("A new case has begun since these pictures were taken: freeze pictures of this one.");
   const drawnOn = frozen.map(({ view, pulse }) => ({ view, pulse }));
   const { version } = await server.use(heard.case, plan, drawnOn);
   used = { setup: present, version };
@@ -794,81 +936,23 @@ async function use() {
 function showUse() {
   const version = heard?.health?.plan ?? null;
   const isMine = used !== null && used.version === version;
-  const words = version === null ? "In use: what the service was started with." : isMine && used?.setup === history.present ? `In use: plan ${version}, as drawn here.` : `In use: plan ${version}; what is drawn here is not in use yet.`;
+  const words =
+    version === null
+      ? "In use: what the service was started with."
+      : isMine && used?.setup === history.present
+        ? `In use: plan ${version}, as drawn here.`
+        : `In use: plan ${version}; what is drawn here is not in use yet.`;
   put("in-use", words);
-}
-
-// Sources
-
-async function listSources() {
-  put("preview-words", "");
-  const offers = await server.sources();
-  const kinds = { grabber: "Grabbers", recording: "Recordings", phantom: "Phantom" };
-  const lines = Object.entries(kinds).flatMap(([kind, words]) => {
-    const own = offers.filter((offer) => offer.kind === kind);
-    const heading = element("li", own.length ? words : `${words}: none`);
-    heading.className = "heading";
-    return [heading, ...own.map(offerLine)];
-  });
-  part("sources").replaceChildren(...lines);
-}
-
-/** @param {server.Offer} offer */
-function offerLine(offer) {
-  const line = document.createElement("li");
-  const small = element("span", offer.in_use ? `${offer.words} · in use` : offer.words);
-  small.className = "small";
-  line.append(element("strong", offer.name), small);
-  for (const [text, act] of /** @type {const} */ ([["Preview", previewSource], ["Watch", watchSource]])) {
-    const press = element("button", text);
-    press.setAttribute("aria-label", `${text} ${offer.kind} ${offer.name}`);
-    press.disabled = !offer.may_open || (offer.in_use && text === "Preview");
-    press.addEventListener("click", () => void told(() => act(offer)));
-    line.append(press);
-  }
-  return line;
-}
-
-/** @param {server.Offer} offer */
-async function previewSource(offer) {
-  put("preview-words", `Looking at ${offer.name} …`);
-  part("preview").hidden = true;
-  try {
-    const bitmap = await server.preview(offer.spec);
-    const screen = canvas("preview");
-    Object.assign(screen, { width: bitmap.width, height: bitmap.height });
-    screen.getContext("2d", { alpha: false })?.drawImage(bitmap, 0, 0);
-    screen.hidden = false;
-    put("preview-words", `${offer.name}: one frame of just now. The running case goes on.`);
-  } catch (error) {
-    put("preview-words", "");
-    throw error;
-  }
-}
-
-/** @param {server.Offer} offer */
-async function watchSource(offer) {
-  const isLive = heard?.health?.state === "live";
-  if (isLive && !(await asks(`A live case is being watched. End it, and watch ${offer.name}?`))) return;
-  await server.choose(heard?.case ?? "", offer.spec, isLive);
-  say(`${offer.name} is being opened; a new case begins with it.`);
-}
-
-function showSource() {
-  const health = heard?.health;
-  const refused = health?.source_refused ?? null;
-  definitions("source-words", [
-    ["Watched", health?.source ?? "nothing yet"],
-    ["State", health === undefined || health === null ? "?" : `${health.state.replace("_", " ")}${health.input ? ` · ${health.input.signal.replace("_", " ")}` : ""}`],
-    .../** @type {[string, string][]} */ (refused === null ? [] : [["Not opened", refused]]),
-  ]);
 }
 
 // Choices and presses
 
 function fillChoices() {
   choice("new-kind").append(...Object.entries(plans.KINDS).map(([value, words]) => new Option(words, value)));
-  choice("gauge").append(new Option("not said: 11 G, 3.05 mm", ""), ...Object.entries(GAUGES).map(([name, mm]) => new Option(`${name}, ${mm} mm`, String(mm))));
+  choice("gauge").append(
+    new Option("not said: 11 G, 3.05 mm", ""),
+    ...Object.entries(GAUGES).map(([name, mm]) => new Option(`${name}, ${mm} mm`, String(mm))),
+  );
 }
 
 function listen() {
@@ -897,14 +981,21 @@ function listen() {
     "copy-last": () => told(copyLast),
     download: () => told(async () => download()),
     use: () => told(use),
-    "list-sources": () => told(listSources),
+    "list-sources": () => told(() => listSources(room)),
   };
   for (const [id, press] of Object.entries(presses)) part(id).addEventListener("click", () => void press());
-  for (const view of [...plans.VIEWS, /** @type {const} */ ("live")]) part(`view-${view}`).addEventListener("click", () => show(view));
+  for (const view of [...plans.VIEWS, /** @type {const} */ ("live")])
+    part(`view-${view}`).addEventListener("click", () => show(view));
   for (const one of document.querySelectorAll('[role="tab"]')) if (one instanceof HTMLElement) listenTab(one);
   for (const name of /** @type {const} */ (["near", "far"])) {
     const input = field(`strip-${name}`);
-    input.addEventListener("input", () => input.validity.valid && input.value !== "" && changeStrip({ [`${name}_mm`]: Number(input.value) }, `strip ${name}`));
+    input.addEventListener(
+      "input",
+      () =>
+        input.validity.valid &&
+        input.value !== "" &&
+        changeStrip({ [`${name}_mm`]: Number(input.value) }, `strip ${name}`),
+    );
   }
   field("ruler-mm").addEventListener("input", () => {
     const { present } = history;
@@ -968,7 +1059,7 @@ function openTab(chosenTab) {
   board.cancel();
   board.select(null);
   if (tab === "plans") void told(listPlans);
-  if (tab === "source") void told(listSources);
+  if (tab === "source") void told(() => listSources(room));
   refresh();
 }
 
@@ -984,7 +1075,10 @@ function takeRuler() {
 
 async function useField() {
   if (history.present.field === null) return;
-  await pinField({ outline: plans.fieldOutline(history.present.field) }, "The X-ray field is what you drew, until you let it be found again.");
+  await pinField(
+    { outline: plans.fieldOutline(history.present.field) },
+    "The X-ray field is what you drew, until you let it be found again.",
+  );
 }
 
 async function copyLast() {
@@ -993,89 +1087,8 @@ async function copyLast() {
   copy(await server.plan(last.name), last.name);
 }
 
-// Small things
-
-/** @param {string} id @returns {HTMLElement} */
-function part(id) {
-  const found = document.getElementById(id);
-  if (found === null) throw new Error(`the page has no #${id}`);
-  return found;
-}
-
-/** @param {string} id */
-function button(id) {
-  return /** @type {HTMLButtonElement} */ (part(id));
-}
-
-/** @param {string} id */
-function field(id) {
-  return /** @type {HTMLInputElement} */ (part(id));
-}
-
-/** @param {string} id */
-function choice(id) {
-  return /** @type {HTMLSelectElement} */ (part(id));
-}
-
-/** @param {string} id */
-function canvas(id) {
-  return /** @type {HTMLCanvasElement} */ (part(id));
-}
-
-/** @param {string} id @param {string} words */
-function put(id, words) {
-  const place = part(id);
-  if (place.textContent !== words) place.textContent = words;
-}
-
 /** @param {string} words @param {boolean} [refused] */
 function say(words, refused = false) {
   put("answer", words);
   part("answer").dataset.refused = String(refused);
-}
-
-/** @param {string} id @param {string} value */
-function setUnlessTyping(id, value) {
-  const input = field(id);
-  if (document.activeElement !== input) input.value = value;
-}
-
-/** @template {keyof HTMLElementTagNameMap} Tag @param {Tag} tag @param {string} words */
-function element(tag, words) {
-  const made = document.createElement(tag);
-  made.textContent = words;
-  if (made instanceof HTMLButtonElement) made.type = "button";
-  return made;
-}
-
-/** @param {string} words */
-function none(words) {
-  const line = element("li", words);
-  line.className = "none";
-  return line;
-}
-
-/** @param {string} id @param {[string, string][]} pairs */
-function definitions(id, pairs) {
-  const list = part(id);
-  const stamp = JSON.stringify(pairs);
-  if (list.dataset.stamp === stamp) return;
-  list.dataset.stamp = stamp;
-  list.replaceChildren(...pairs.flatMap(([name, words]) => [element("dt", name), element("dd", words)]));
-}
-
-/** @param {string} words @returns {Promise<boolean>} */
-function asks(words) {
-  const dialog = /** @type {HTMLDialogElement} */ (part("question"));
-  put("question-words", words);
-  dialog.showModal();
-  return new Promise((resolve) => {
-    let said = false;
-    part("question-yes").onclick = () => {
-      said = true;
-      dialog.close();
-    };
-    part("question-no").onclick = () => dialog.close();
-    dialog.onclose = () => resolve(said);
-  });
 }
