@@ -3,92 +3,43 @@
 import { Link } from "./link.js";
 import { Board } from "./setup_board.js";
 import { faultsOf } from "./setup_checks.js";
-import {
-  asks,
-  button,
-  canvas,
-  choice,
-  definitions,
-  element,
-  field,
-  none,
-  part,
-  put,
-  setUnlessTyping,
-} from "./setup_dom.js";
-import { carried, distance, hull } from "./setup_geometry.js";
-import { History } from "./setup_history.js";
+import { commit, desk, drawable, mmPerPxOf, say, told, zonesOf } from "./setup_desk.js";
+import { button, canvas, choice, element, field, none, part, put, setUnlessTyping } from "./setup_dom.js";
+import { FIELD, drawField, editField, flip, pinField, showField, useField } from "./setup_field.js";
+import { carried } from "./setup_geometry.js";
+import { fillLimits, showLimits } from "./setup_limits.js";
 import * as plans from "./setup_plan.js";
+import { copyLast, download, listPlans, loadFile, save, showUse, use } from "./setup_plans.js";
+import { drawRuler, fillGauges, showScale, takeRuler, takeScale } from "./setup_scale.js";
 import * as server from "./setup_server.js";
 import { listSources, showSource } from "./setup_sources.js";
 import { TEMPLATES } from "./setup_templates.js";
 
 /** @typedef {import("./setup_geometry.js").Point} Point */
-/** @typedef {import("./setup_plan.js").Setup} Setup */
 /** @typedef {import("./setup_plan.js").Zone} Zone */
 /** @typedef {import("./setup_plan.js").View} View */
 /** @typedef {import("./setup_plan.js").Frozen} Frozen */
 /** @typedef {import("./setup_board.js").Shape} Shape */
 
-// Outer diameters by the Birmingham gauge that needles are named by.
-const GAUGES = {
-  "8 G": 4.19,
-  "10 G": 3.4,
-  "11 G": 3.05,
-  "12 G": 2.77,
-  "13 G": 2.41,
-  "14 G": 2.11,
-  "15 G": 1.83,
-  "18 G": 1.27,
-};
-const USUAL_NEEDLE_MM = 3.05;
-const USUAL_FIELD_MM = 160;
 // A new line's strip: a needle may touch the cortex, and what is two centimetres beyond it is far gone.
 const STRIP = { near_mm: 1.5, far_mm: 20 };
-// How well somebody puts the end of a line on an edge, in pixels.
-const HAND_PX = 1.5;
-const SCALES_DIFFER = 0.15;
 const WIDTHS_KEPT = 60;
-const FIELD = "field";
 const RULER = "ruler";
 const SILENT_MS = 1000;
-
-/** @type {History<Setup>} */
-const history = new History(plans.NOTHING);
-/** @type {import("./setup_plan.js").Pictures} */
-const pictures = {};
-/** @type {View | "live"} what the board shows */
-let shown = "live";
-/** @type {View} where a picture goes whose view nobody knows */
-let slot = "ap";
-let tab = "zones";
-/** @type {any} the newest words from the server */
-let heard = null;
-/** @type {any} the findings of the newest picture */
-let seen = null;
-/** @type {ImageBitmap | null} */
-let liveBitmap = null;
-/** @type {number[]} of needles, in pixels */
-const widths = [];
-/** @type {{setup: Setup, version: string} | null} what was last put to use from here */
-let used = null;
-/** @type {import("./setup_checks.js").Fault[]} */
-let faults = [];
 /** @type {import("./setup_sources.js").Room} */
-const room = { heard: () => heard, told, say };
-/** @type {server.Limit[]} */
-let limits = [];
+const room = { heard: () => desk.heard, told, say };
 // What the list of zones and the choice of templates were last filled for.
 let listed = "";
 let templatesOf = "";
 
 const styles = await looks();
-const board = new Board(canvas("board"), { edit, remove, select: chosen, say: (words) => put("hint", words || HINT) });
+desk.refresh = refresh;
+desk.board = new Board(canvas("board"), { edit, remove, select: chosen, say: (words) => put("hint", words || HINT) });
 const HINT =
   "Drag corners and areas · tap an edge for a new corner · keys: N next zone, . next corner, arrows 1 px, Shift 10 · I insert · Del delete · Ctrl+Z";
 const link = new Link(
   (message) => {
-    heard = message;
+    desk.heard = message;
     if (message.picture) void showLive(message);
     showBanner();
   },
@@ -124,30 +75,16 @@ async function looks() {
 /** What the service has seen of each view so far, with the zones that are watched there, is where drawing begins. */
 async function begin() {
   await told(async () => {
-    limits = await server.limits();
-    fillLimits();
+    fillLimits(await server.limits());
     const stored = await server.storedViews();
     for (const view of plans.VIEWS) {
       const last = stored.find((one) => one.view === view);
       if (last !== undefined) await freeze(last.view_id);
     }
-    history.begin(history.present);
+    desk.history.begin(desk.history.present);
   });
   await told(listPlans);
   refresh();
-}
-
-/**
- * Do something that may be refused, and say so.
- * @param {() => Promise<unknown>} work
- */
-async function told(work) {
-  try {
-    await work();
-  } catch (error) {
-    if (!(error instanceof Error)) throw error;
-    say(error.message, true);
-  }
 }
 
 // The live line
@@ -155,14 +92,16 @@ async function told(work) {
 /** @param {import("./link.js").LiveMessage} message */
 async function showLive(message) {
   try {
-    seen = message.picture.findings;
-    for (const needle of seen.needles) if (!needle.predicted && needle.diameter_px) widths.push(needle.diameter_px);
-    widths.splice(0, widths.length - WIDTHS_KEPT);
-    const before = liveBitmap;
-    if (message.jpeg.length) liveBitmap = await createImageBitmap(new Blob([message.jpeg], { type: "image/jpeg" }));
-    if (shown === "live") showBoard();
+    desk.seen = message.picture.findings;
+    for (const needle of desk.seen.needles)
+      if (!needle.predicted && needle.diameter_px) desk.widths.push(needle.diameter_px);
+    desk.widths.splice(0, desk.widths.length - WIDTHS_KEPT);
+    const before = desk.liveBitmap;
+    if (message.jpeg.length)
+      desk.liveBitmap = await createImageBitmap(new Blob([message.jpeg], { type: "image/jpeg" }));
+    if (desk.shown === "live") showBoard();
     // Only once the board shows the next one.
-    if (before !== liveBitmap) before?.close();
+    if (before !== desk.liveBitmap) before?.close();
   } finally {
     link.acknowledge();
   }
@@ -170,14 +109,14 @@ async function showLive(message) {
 
 /** Whoever draws must hear of a leak all the same. */
 function showBanner() {
-  const lost = link.silenceMs > SILENT_MS || heard === null || heard.deaf;
-  const worst = heard?.alerts[0];
-  const state = heard?.health?.state ?? "no picture";
+  const lost = link.silenceMs > SILENT_MS || desk.heard === null || desk.heard.deaf;
+  const worst = desk.heard?.alerts[0];
+  const state = desk.heard?.health?.state ?? "no picture";
   const quiet = `Alerts: none detected · source ${state.replace("_", " ")}`;
   part("banner").dataset.priority = lost ? "high" : (worst?.priority ?? "none");
   put("banner-text", lost ? "CONNECTION LOST: nothing is known of alerts" : (worst?.text ?? quiet));
   showUse();
-  showSource(heard?.health);
+  showSource(desk.heard?.health);
 }
 
 // Pictures
@@ -190,9 +129,9 @@ async function freeze(which) {
   const { header, bitmap } = await server.picture(which);
   const found = header.findings;
   /** @type {View} */
-  const view = found.view ?? slot;
+  const view = found.view ?? desk.slot;
   putAway(header.case, [bitmap.width, bitmap.height]);
-  const before = pictures[view];
+  const before = desk.pictures[view];
   /** @type {Frozen} */
   const frozen = {
     case: header.case,
@@ -206,11 +145,11 @@ async function freeze(which) {
     scale: found.scale,
     field: found.field_px,
   };
-  pictures[view] = frozen;
-  shown = slot = view;
+  desk.pictures[view] = frozen;
+  desk.shown = desk.slot = view;
   carryOver(view, before, frozen);
   if (!zonesOf(view).length && found.zones.length) takeWatched(found.zones, view);
-  history.present = { ...history.present, picture_px: [bitmap.width, bitmap.height] };
+  desk.history.present = { ...desk.history.present, picture_px: [bitmap.width, bitmap.height] };
   if (found.view === null) say(`Taken as ${plans.VIEW_WORDS[view]}: the service does not know this view yet.`);
   refresh();
 }
@@ -221,8 +160,8 @@ async function freeze(which) {
  */
 function putAway(now, size) {
   for (const view of plans.VIEWS)
-    if (pictures[view] !== undefined && pictures[view]?.case !== now) delete pictures[view];
-  const drawn = history.present.picture_px;
+    if (desk.pictures[view] !== undefined && desk.pictures[view]?.case !== now) delete desk.pictures[view];
+  const drawn = desk.history.present.picture_px;
   if (drawn === null || (drawn[0] === size[0] && drawn[1] === size[1])) return;
   commit({ ...plans.NOTHING, picture_px: size });
   say("These pictures have another size: what was drawn before is put away. Undo brings it back.");
@@ -245,7 +184,7 @@ function carryOver(view, before, now) {
   /** @type {Point} */
   const centre = [(now.bitmap.width - 1) / 2, (now.bitmap.height - 1) / 2];
   const move = (/** @type {Point[]} */ points) => carried(points, before.motion, now.motion, centre);
-  history.map((setup) => ({
+  desk.history.map((setup) => ({
     ...setup,
     zones: setup.zones.map((zone) => (zone.view === view ? plans.zoneMoved(zone, move) : zone)),
   }));
@@ -264,34 +203,14 @@ function takeWatched(zones, view) {
     points: zone.polygon_px,
     line: null,
   }));
-  commit({ ...history.present, zones: [...history.present.zones, ...own] });
+  commit({ ...desk.history.present, zones: [...desk.history.present.zones, ...own] });
 }
 
 // What is drawn
 
-/** @param {View | "live"} view */
-function zonesOf(view) {
-  return history.present.zones.filter((zone) => zone.view === view);
-}
-
-/**
- * The best that is known of a view's scale.
- * @param {View} view
- */
-function mmPerPxOf(view) {
-  const known = history.present.mm_per_px ?? pictures[view]?.scale?.mm_per_px ?? seen?.scale?.mm_per_px;
-  return known ?? USUAL_FIELD_MM / (pictures[view]?.bitmap.width ?? 512);
-}
-
-/** @param {Setup} setup @param {string | null} [step] */
-function commit(setup, step = null) {
-  history.commit(setup, step);
-  refresh();
-}
-
 /** @param {string} key @param {(zone: Zone) => Zone} change @param {string | null} [step] */
 function change(key, change, step = null) {
-  const { present } = history;
+  const { present } = desk.history;
   commit({ ...present, zones: present.zones.map((zone) => (zone.key === key ? change(zone) : zone)) }, step);
 }
 
@@ -300,7 +219,7 @@ function change(key, change, step = null) {
  * @param {string} key @param {Point[]} corners @param {string} step
  */
 function edit(key, corners, step) {
-  const { present } = history;
+  const { present } = desk.history;
   if (key === FIELD && present.field !== null) commit({ ...present, field: { ...present.field, corners } }, step);
   else if (key === RULER && present.ruler !== null) commit({ ...present, ruler: { ...present.ruler, corners } }, step);
   else
@@ -314,7 +233,7 @@ function edit(key, corners, step) {
 
 /** @param {string} key */
 function remove(key) {
-  const { present } = history;
+  const { present } = desk.history;
   if (key === FIELD) commit({ ...present, field: null });
   else if (key === RULER) commit({ ...present, ruler: null });
   else commit({ ...present, zones: present.zones.filter((zone) => zone.key !== key) });
@@ -322,21 +241,11 @@ function remove(key) {
 
 /** @param {Zone[]} zones */
 function add(zones) {
-  let setup = history.present;
+  let setup = desk.history.present;
   for (const zone of zones)
     setup = { ...setup, zones: [...setup.zones, { ...zone, id: plans.freeName(setup, zone.id) }] };
   commit(setup);
-  board.select(setup.zones[setup.zones.length - 1].key);
-}
-
-/**
- * The view to draw on; says what is missing where there is none.
- * @returns {View | null}
- */
-function drawable() {
-  if (shown !== "live" && pictures[shown] !== undefined) return shown;
-  say("Freeze a picture first: on a moving one nothing can be drawn.", true);
-  return null;
+  desk.board.select(setup.zones[setup.zones.length - 1].key);
 }
 
 /** @param {boolean} isLine */
@@ -344,7 +253,7 @@ function drawZone(isLine) {
   const view = drawable();
   if (view === null) return;
   const kind = choice("new-kind").value;
-  board.draw({
+  desk.board.draw({
     isLine,
     least: isLine ? 2 : 3,
     most: Infinity,
@@ -354,26 +263,26 @@ function drawZone(isLine) {
       add([{ key: plans.newKey(), id: kind, kind, view, points: isLine ? [] : points, line }]);
     },
   });
-  board.canvas.focus();
+  desk.board.canvas.focus();
 }
 
 function putTemplate() {
   const view = drawable();
   if (view === null) return;
   const template = TEMPLATES.filter((one) => one.view === view)[Number(choice("template").value)];
-  add(template.zones.map((zone) => plans.zoneOfTemplate(zone, view, board.middle(), mmPerPxOf(view))));
-  if (history.present.mm_per_px === null && pictures[view]?.scale?.source === "assumed") {
+  add(template.zones.map((zone) => plans.zoneOfTemplate(zone, view, desk.board.middle(), mmPerPxOf(view))));
+  if (desk.history.present.mm_per_px === null && desk.pictures[view]?.scale?.source === "assumed") {
     say("Its size is a guess: no scale is known yet. Draw a known distance, or wait for a needle.");
   }
 }
 
 function undo() {
-  history.undo();
+  desk.history.undo();
   refresh();
 }
 
 function redo() {
-  history.redo();
+  desk.history.redo();
   refresh();
 }
 
@@ -404,7 +313,7 @@ function shapeOf(zone) {
 
 /** @returns {Shape[]} */
 function fieldShapes() {
-  const field = history.present.field;
+  const field = desk.history.present.field;
   if (field === null) return [];
   const style = { key: FIELD, label: "X-ray field", colour: "#e8eef4", dash: [8, 6], fill: 0 };
   return [
@@ -420,8 +329,8 @@ function fieldShapes() {
 
 /** @returns {Shape[]} */
 function rulerShapes() {
-  const ruler = history.present.ruler;
-  if (ruler === null || ruler.view !== shown) return [];
+  const ruler = desk.history.present.ruler;
+  if (ruler === null || ruler.view !== desk.shown) return [];
   const words = ruler.mm === null ? "?" : `${ruler.mm} mm`;
   return [
     {
@@ -443,7 +352,7 @@ function rulerShapes() {
  * @returns {Shape[]}
  */
 function foundField() {
-  const found = shown === "live" ? seen?.field_px : pictures[shown]?.field;
+  const found = desk.shown === "live" ? desk.seen?.field_px : desk.pictures[desk.shown]?.field;
   if (!found) return [];
   return [
     {
@@ -462,43 +371,49 @@ function foundField() {
 
 /** @returns {Shape[]} */
 function watchedZones() {
-  return (seen?.zones ?? []).map((/** @type {any} */ zone) =>
-    shapeOf({ ...zone, key: zone.id, view: slot, points: zone.polygon_px, line: null }),
+  return (desk.seen?.zones ?? []).map((/** @type {any} */ zone) =>
+    shapeOf({ ...zone, key: zone.id, view: desk.slot, points: zone.polygon_px, line: null }),
   );
 }
 
 function showBoard() {
-  const bitmap = shown === "live" ? liveBitmap : (pictures[shown]?.bitmap ?? null);
-  board.mayEdit = shown !== "live" || tab === "field";
-  board.showPicture(bitmap);
-  const zones = shown === "live" ? watchedZones() : zonesOf(shown).map(shapeOf);
-  if (tab === "field") board.showShapes(fieldShapes(), [], [...zones, ...foundField()]);
-  else if (tab === "scale") board.showShapes(rulerShapes(), [], zones);
-  else if (shown === "live") board.showShapes([], [], [...zones, ...foundField()]);
-  else board.showShapes(zones, marks(shown), foundField());
+  const bitmap = desk.shown === "live" ? desk.liveBitmap : (desk.pictures[desk.shown]?.bitmap ?? null);
+  desk.board.mayEdit = desk.shown !== "live" || desk.tab === "field";
+  desk.board.showPicture(bitmap);
+  const zones = desk.shown === "live" ? watchedZones() : zonesOf(desk.shown).map(shapeOf);
+  if (desk.tab === "field") desk.board.showShapes(fieldShapes(), [], [...zones, ...foundField()]);
+  else if (desk.tab === "scale") desk.board.showShapes(rulerShapes(), [], zones);
+  else if (desk.shown === "live") desk.board.showShapes([], [], [...zones, ...foundField()]);
+  else desk.board.showShapes(zones, marks(desk.shown), foundField());
 }
 
 /** @param {View} view */
 function marks(view) {
   const own = new Set(zonesOf(view).map((zone) => zone.id));
-  return faults.flatMap(({ at, zone, isError }) =>
+  return desk.faults.flatMap(({ at, zone, isError }) =>
     at !== null && zone !== null && own.has(zone) ? [{ at, isError }] : [],
   );
+}
+
+function showMeasures() {
+  showScale();
+  showField();
 }
 
 function refresh() {
   check();
   showBoard();
   for (const view of [...plans.VIEWS, /** @type {const} */ ("live")]) {
-    part(`view-${view}`).setAttribute("aria-pressed", String(view === shown));
+    part(`view-${view}`).setAttribute("aria-pressed", String(view === desk.shown));
   }
-  const frozen = shown === "live" ? undefined : pictures[shown];
+  const frozen = desk.shown === "live" ? undefined : desk.pictures[desk.shown];
+  const doubt = frozen?.isRecognised === false ? " · not recognised: freeze another" : "";
   const words = frozen
-    ? `${plans.VIEW_WORDS[frozen.view]} picture of ${frozen.t_s.toFixed(1)} s${frozen.isRecognised ? "" : " · not recognised: freeze another"}`
+    ? `${plans.VIEW_WORDS[frozen.view]} picture of ${frozen.t_s.toFixed(1)} s${doubt}`
     : "No picture frozen yet";
-  put("picture-words", shown === "live" ? "Live: freeze it to draw" : words);
-  button("undo").disabled = !history.canUndo;
-  button("redo").disabled = !history.canRedo;
+  put("picture-words", desk.shown === "live" ? "Live: freeze it to draw" : words);
+  button("undo").disabled = !desk.history.canUndo;
+  button("redo").disabled = !desk.history.canRedo;
   showTemplates();
   showZones();
   showStrip();
@@ -508,7 +423,7 @@ function refresh() {
 }
 
 function check() {
-  const { present } = history;
+  const { present } = desk.history;
   const [width, height] = present.picture_px ?? [0, 0];
   const found = width === 0 ? [] : faultsOf(plans.planZones(present, mmPerPxOf), width, height, fieldOfView);
   const cut = plans.cutZones(present, mmPerPxOf).map(({ id, at }) => {
@@ -519,9 +434,9 @@ function check() {
       at,
     };
   });
-  faults = [...found, ...cut];
+  desk.faults = [...found, ...cut];
   part("faults").replaceChildren(
-    ...faults.map((fault) => {
+    ...desk.faults.map((fault) => {
       const line = element("li", fault.text);
       line.dataset.error = String(fault.isError);
       return line;
@@ -531,12 +446,12 @@ function check() {
 
 /** @param {string | null} view @returns {Point[] | null} */
 function fieldOfView(view) {
-  return pictures[/** @type {View} */ (view)]?.field?.polygon ?? null;
+  return desk.pictures[/** @type {View} */ (view)]?.field?.polygon ?? null;
 }
 
 function showZones() {
-  const zones = shown === "live" ? [] : zonesOf(shown);
-  const stamp = JSON.stringify([shown, zones.map((zone) => zone.key)]);
+  const zones = desk.shown === "live" ? [] : zonesOf(desk.shown);
+  const stamp = JSON.stringify([desk.shown, zones.map((zone) => zone.key)]);
   if (stamp !== listed) {
     listed = stamp;
     part("zones").replaceChildren(...(zones.length ? zones.map(zoneLine) : [none("Nothing is drawn on this view.")]));
@@ -544,7 +459,7 @@ function showZones() {
   for (const zone of zones) {
     const line = part("zones").querySelector(`[data-key="${zone.key}"]`);
     if (!(line instanceof HTMLElement)) continue;
-    line.dataset.chosen = String(zone.key === board.selection.key);
+    line.dataset.chosen = String(zone.key === desk.board.selection.key);
     line.dataset.kind = zone.kind;
     const [name, kind] = [line.querySelector("input"), line.querySelector("select")];
     if (name !== null && document.activeElement !== name) name.value = zone.id;
@@ -559,15 +474,15 @@ function zoneLine({ key, id, kind }) {
   const mark = element("button", "◎");
   mark.setAttribute("aria-label", `Choose ${id}`);
   mark.addEventListener("click", () => {
-    board.select(key);
-    board.canvas.focus();
+    desk.board.select(key);
+    desk.board.canvas.focus();
   });
   const name = document.createElement("input");
   name.value = id;
   name.maxLength = 64;
   name.setAttribute("aria-label", "Name");
   name.addEventListener("input", () => change(key, (zone) => ({ ...zone, id: name.value }), `name ${key}`));
-  name.addEventListener("focus", () => board.select(key));
+  name.addEventListener("focus", () => desk.board.select(key));
   const kinds = document.createElement("select");
   kinds.setAttribute("aria-label", "Kind");
   kinds.append(...Object.entries(plans.KINDS).map(([value, words]) => new Option(words, value)));
@@ -588,7 +503,7 @@ function chosen(selection) {
 }
 
 function chosenZone() {
-  return history.present.zones.find((zone) => zone.key === board.selection.key) ?? null;
+  return desk.history.present.zones.find((zone) => zone.key === desk.board.selection.key) ?? null;
 }
 
 function showStrip() {
@@ -606,372 +521,37 @@ function changeStrip(by, step = null) {
 }
 
 function showTemplates() {
-  if (templatesOf === shown) return;
-  templatesOf = shown;
-  const own = TEMPLATES.filter((template) => template.view === shown);
+  if (templatesOf === desk.shown) return;
+  templatesOf = desk.shown;
+  const own = TEMPLATES.filter((template) => template.view === desk.shown);
   choice("template").replaceChildren(...own.map((template, i) => new Option(template.name, String(i))));
   button("put-template").disabled = own.length === 0;
-}
-
-// Scale
-
-/** Millimetres a pixel by the needles on the screen, and how many widths stand behind it. */
-function byNeedle() {
-  if (widths.length === 0) return null;
-  const sorted = [...widths].sort((a, b) => a - b);
-  return (history.present.needle_mm ?? USUAL_NEEDLE_MM) / sorted[sorted.length >> 1];
-}
-
-/** @param {number} value */
-function scaleWords(value) {
-  return `${value.toFixed(4)} mm a pixel`;
-}
-
-function showMeasures() {
-  const { present } = history;
-  const needle = byNeedle();
-  const header = heard?.health?.source_mm_per_px ?? null;
-  const scale = seen?.scale ?? null;
-  const sources = {
-    plan: "the plan",
-    needle: "a needle's width",
-    header: "the source's header",
-    assumed: "a guess: the field's usual size",
-  };
-  definitions("scale-words", [
-    [
-      "In use",
-      scale === null
-        ? "nothing yet"
-        : `${scaleWords(scale.mm_per_px)} from ${sources[/** @type {keyof typeof sources} */ (scale.source)]}`,
-    ],
-    ["This plan", present.mm_per_px === null ? "none of its own" : scaleWords(present.mm_per_px)],
-    ["By the needle", needle === null ? "no needle on the screen" : scaleWords(needle)],
-  ]);
-  const differs = present.mm_per_px !== null && needle !== null ? present.mm_per_px / needle - 1 : 0;
-  const by = `${Math.abs(100 * differs).toFixed(0)} % ${differs > 0 ? "more" : "less"}`;
-  put(
-    "scale-warning",
-    Math.abs(differs) > SCALES_DIFFER
-      ? `The plan's scale is ${by} than the needle's width says. Is the gauge right, is the distance at the needle's depth?`
-      : "",
-  );
-  put(
-    "header-words",
-    header === null
-      ? "This source states none."
-      : `${scaleWords(header)}: true where its header was calibrated, or at the detector: things at the patient's depth are then 20 to 40 % smaller.`,
-  );
-  button("use-header").disabled = header === null;
-  const ruler = present.ruler;
-  button("use-ruler").disabled = ruler?.mm == null;
-  if (ruler === null)
-    put(
-      "ruler-words",
-      "Draw a line on something of known length, such as a ruler or a marker ball at the needle's depth.",
-    );
-  else {
-    const far = distance(ruler.corners[0], ruler.corners[1]);
-    const error = (100 * HAND_PX) / far;
-    put(
-      "ruler-words",
-      `${far.toFixed(1)} pixels${ruler.mm === null ? ": say how many mm they are." : ` = ${scaleWords(ruler.mm / far)}, to ±${error.toFixed(error < 1 ? 1 : 0)} % by the hand, and only at its own depth: 10 cm nearer to the tube, things are shown about a tenth larger.`}`,
-    );
-  }
-  setUnlessTyping("ruler-mm", ruler?.mm == null ? "" : String(ruler.mm));
-  choice("gauge").value = present.needle_mm === null ? "" : String(present.needle_mm);
-  const found = shown === "live" ? seen?.field_px : (pictures[shown]?.field ?? seen?.field_px);
-  const pinned = heard?.health?.pinned ?? [];
-  definitions("field-words", [
-    ["Outline", `${found?.kind ?? "not found"}${pinned.includes("outline") ? ", corrected" : ", as found"}`],
-    [
-      "Bones are shown",
-      `${seen?.field_px == null ? "?" : seen.field_px.bone_dark ? "dark" : "bright"}${pinned.includes("polarity") ? ", corrected" : ", as found"}`,
-    ],
-  ]);
-  button("field-use").disabled = present.field === null;
-}
-
-/** @param {number | null} mm_per_px */
-function takeScale(mm_per_px) {
-  commit({ ...history.present, mm_per_px: mm_per_px === null ? null : Number(mm_per_px.toPrecision(5)) });
-}
-
-function drawRuler() {
-  const view = drawable();
-  if (view === null) return;
-  board.draw({
-    isLine: true,
-    least: 2,
-    most: 2,
-    colour: "#ffffff",
-    done: (corners) => {
-      commit({ ...history.present, ruler: { view, corners, mm: history.present.ruler?.mm ?? null } });
-      part("ruler-mm").focus();
-    },
-  });
-  board.canvas.focus();
-}
-
-// X-ray field
-
-function editField() {
-  const found = shown === "live" ? seen?.field_px : pictures[shown]?.field;
-  if (!found) return say("No X-ray field has been found yet.", true);
-  commit({ ...history.present, field: plans.fieldOf(found) });
-  board.select(FIELD);
-}
-
-function drawField() {
-  if (shown === "live" && liveBitmap === null) return;
-  board.draw({
-    isLine: false,
-    least: 3,
-    most: 64,
-    colour: "#e8eef4",
-    // A field has no dents: what is drawn with one is taken without.
-    done: (corners) => commit({ ...history.present, field: { isCircle: false, corners: hull(corners) } }),
-  });
-  board.canvas.focus();
-}
-
-/**
- * Correct the field; what is not named stays as it is.
- * @param {{outline?: Point[] | null, boneDark?: boolean | null}} by @param {string} words
- */
-async function pinField(by, words) {
-  const pinned = heard?.health?.pinned ?? [];
-  const field = seen?.field_px;
-  const outline = by.outline !== undefined ? by.outline : pinned.includes("outline") ? field?.polygon : null;
-  const boneDark = by.boneDark !== undefined ? by.boneDark : pinned.includes("polarity") ? field?.bone_dark : null;
-  await server.pinField(heard?.case ?? "", outline ?? null, boneDark ?? null);
-  say(words);
-}
-
-async function flip() {
-  const now = seen?.field_px?.bone_dark;
-  if (now === undefined) return say("No X-ray field has been found yet.", true);
-  const other = shown === "live" ? slot : shown;
-  const lost = plans.VIEWS.filter((view) => view !== other && zonesOf(view).length).map(
-    (view) => plans.VIEW_WORDS[view],
-  );
-  const words = lost.length ? ` The zones of the ${lost.join(" and ")} view must then be laid on a new picture.` : "";
-  if (await asks(`Show bones ${now ? "bright" : "dark"} from now on? New references are taken.${words}`)) {
-    await pinField({ boneDark: !now }, "The polarity is turned. Freeze a new picture before you use a plan.");
-  }
-}
-
-// Limits
-
-function fillLimits() {
-  part("limits").replaceChildren(
-    ...limits.map((limit) => {
-      const box = element("div", "");
-      box.className = "limit";
-      const label = document.createElement("label");
-      const input = document.createElement("input");
-      Object.assign(input, {
-        type: "number",
-        id: `limit-${limit.name}`,
-        min: String(limit.least),
-        max: String(limit.most),
-        step: "any",
-        placeholder: String(limit.default),
-      });
-      input.addEventListener("input", () => setLimit(limit, input));
-      label.append(
-        element("span", `${limit.name.replaceAll("_", " ").replace(/ (mm2|mm per s|mm|s)$/, "")}`),
-        input,
-        element("span", limit.unit),
-      );
-      const about = element("p", `${limit.about}; ${limit.least} to ${limit.most}, usually ${limit.default}`);
-      about.className = "small";
-      box.append(label, about);
-      return box;
-    }),
-  );
-}
-
-/** @param {server.Limit} limit @param {HTMLInputElement} input */
-function setLimit(limit, input) {
-  if (!input.validity.valid) return say(`${limit.name}: expected ${limit.least} to ${limit.most} ${limit.unit}.`, true);
-  say("");
-  const others = Object.entries(history.present.limits).filter(([name]) => name !== limit.name);
-  const own = input.value === "" ? others : [...others, [limit.name, Number(input.value)]];
-  commit({ ...history.present, limits: Object.fromEntries(own) }, `limit ${limit.name}`);
-}
-
-function showLimits() {
-  for (const { name } of limits) setUnlessTyping(`limit-${name}`, String(history.present.limits[name] ?? ""));
-}
-
-// Plans
-
-async function listPlans() {
-  const kept = await server.plans();
-  button("copy-last").disabled = !kept.some((plan) => plan.trouble === null);
-  // The same list again must not move under a finger.
-  const stamp = JSON.stringify(kept);
-  if (part("plans").dataset.stamp === stamp) return;
-  part("plans").dataset.stamp = stamp;
-  part("plans").replaceChildren(...(kept.length ? kept.map(planLine) : [none("None yet.")]));
-}
-
-/** @param {server.KeptPlan} kept */
-function planLine(kept) {
-  const line = document.createElement("li");
-  const words =
-    kept.trouble ??
-    `${new Date(kept.saved_at).toLocaleString()} · ${kept.zones} zones${kept.views.length ? ` · ${kept.views.map((view) => (view === "ap" ? "AP" : view)).join(", ")}` : ""}`;
-  const small = element("span", words);
-  small.className = "small";
-  line.append(element("strong", kept.name), small);
-  if (kept.trouble === null) {
-    for (const [text, act] of /** @type {const} */ ([
-      ["Load", load],
-      ["Copy zones", copy],
-    ])) {
-      const press = element("button", text);
-      press.setAttribute("aria-label", `${text} of ${kept.name}`);
-      press.addEventListener("click", () => void told(async () => act(await server.plan(kept.name), kept.name)));
-      line.append(press);
-    }
-  }
-  return line;
-}
-
-/**
- * The size of the pictures that are drawn on here.
- * @returns {[number, number] | null}
- */
-function size() {
-  const bitmap = pictures.ap?.bitmap ?? pictures.lateral?.bitmap ?? liveBitmap;
-  return bitmap === null ? null : [bitmap.width, bitmap.height];
-}
-
-/** @param {import("./setup_plan.js").Plan} plan @param {string} name */
-function load(plan, name) {
-  commit(plans.setupOf(plan, size(), slot));
-  say(`“${name}” is loaded; its zones lie as on the pictures that it was drawn on: look at each.`);
-}
-
-/** @param {import("./setup_plan.js").Plan} plan @param {string} name */
-function copy(plan, name) {
-  const zones = plans.zonesOf(plan, size(), slot);
-  if (!zones.length) return say(`“${name}” has no zones.`, true);
-  const views = new Set(zones.map((zone) => zone.view));
-  commit({ ...history.present, zones: [...history.present.zones.filter((zone) => !views.has(zone.view)), ...zones] });
-  say(`${zones.length} zones of “${name}” are laid as they were: move each to where it belongs.`);
-}
-
-/** @param {File} file */
-async function loadFile(file) {
-  let plan;
-  try {
-    plan = JSON.parse(await file.text());
-  } catch {
-    throw new Error(`“${file.name}” is not JSON; expected a plan.json.`);
-  }
-  // A plan is written by many hands: the server says whether this is one.
-  load(await server.checked(plan), file.name);
-}
-
-/** The plan as it stands, or an error that says what is wrong with it. */
-function soundPlan() {
-  const wrong = faults.find((fault) => fault.isError);
-  if (wrong !== undefined) throw new Error(`Not yet: ${wrong.text}`);
-  const plan = plans.planOf(history.present, pictures, mmPerPxOf);
-  const named = new Set(plan.views?.map(({ view }) => view));
-  const bare = plans.VIEWS.find((view) => zonesOf(view).length && !named.has(view));
-  if (bare !== undefined)
-    throw new Error(`The ${plans.VIEW_WORDS[bare]} zones are drawn on no picture: freeze one of that view.`);
-  if (plan.picture_px === undefined) throw new Error("Freeze a picture first: a plan belongs to pictures of one size.");
-  return plan;
-}
-
-async function save() {
-  const name = field("plan-name").value.trim();
-  if (name === "" || !field("plan-name").validity.valid)
-    throw new Error("Give the plan a name of letters, digits, - and _.");
-  const plan = soundPlan();
-  try {
-    await server.save(name, plan, false);
-  } catch (error) {
-    if (!(error instanceof server.Refusal) || error.status !== 409) throw error;
-    if (!(await asks(`${error.message.replace(";", ".").split(".")[0]}. Replace it?`))) return;
-    await server.save(name, plan, true);
-  }
-  say(`Saved as “${name}”.`);
-  await listPlans();
-}
-
-function download() {
-  const text = `${JSON.stringify(soundPlan(), null, 1)}\n`;
-  const anchor = document.createElement("a");
-  anchor.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
-  anchor.download = `${field("plan-name").value.trim() || "plan"}.json`;
-  anchor.click();
-  setTimeout(() => URL.revokeObjectURL(anchor.href), 1000);
-}
-
-async function use() {
-  const { present } = history;
-  const { phases: _, ...plan } = soundPlan();
-  const frozen = plans.VIEWS.flatMap((view) => pictures[view] ?? []);
-  const bare = plans.VIEWS.find((view) => zonesOf(view).length && pictures[view] === undefined);
-  if (bare !== undefined)
-    throw new Error(`The ${plans.VIEW_WORDS[bare]} zones are drawn on no picture of this case: freeze one.`);
-  const strange = frozen.find((picture) => !picture.isRecognised);
-  if (strange !== undefined)
-    throw new Error(`The anatomy on the ${plans.VIEW_WORDS[strange.view]} picture was not recognised: freeze another.`);
-  if (frozen.some((picture) => picture.case !== heard?.case))
-    throw new Error("A new case has begun since these pictures were taken: freeze pictures of this one.");
-  const drawnOn = frozen.map(({ view, pulse }) => ({ view, pulse }));
-  const { version } = await server.use(heard.case, plan, drawnOn);
-  used = { setup: present, version };
-  say(`In use from now on: plan ${version}.`);
-  showUse();
-}
-
-function showUse() {
-  const version = heard?.health?.plan ?? null;
-  const isMine = used !== null && used.version === version;
-  const words =
-    version === null
-      ? "In use: what the service was started with."
-      : isMine && used?.setup === history.present
-        ? `In use: plan ${version}, as drawn here.`
-        : `In use: plan ${version}; what is drawn here is not in use yet.`;
-  put("in-use", words);
 }
 
 // Choices and presses
 
 function fillChoices() {
   choice("new-kind").append(...Object.entries(plans.KINDS).map(([value, words]) => new Option(words, value)));
-  choice("gauge").append(
-    new Option("not said: 11 G, 3.05 mm", ""),
-    ...Object.entries(GAUGES).map(([name, mm]) => new Option(`${name}, ${mm} mm`, String(mm))),
-  );
+  fillGauges();
 }
 
 function listen() {
   const presses = {
     freeze: () => told(() => freeze("newest")),
-    "zoom-out": () => board.zoom(0.8),
-    "zoom-in": () => board.zoom(1.25),
-    "zoom-fit": () => board.fit(),
+    "zoom-out": () => desk.board.zoom(0.8),
+    "zoom-in": () => desk.board.zoom(1.25),
+    "zoom-fit": () => desk.board.fit(),
     "draw-polygon": () => drawZone(false),
     "draw-line": () => drawZone(true),
     "put-template": putTemplate,
     undo,
     redo,
     snap: toggleSnap,
-    "remove-corner": () => board.removeChosen(),
+    "remove-corner": () => desk.board.removeChosen(),
     "strip-side": () => changeStrip({ side: chosenZone()?.line?.side === "left" ? "right" : "left" }),
     "draw-ruler": drawRuler,
     "use-ruler": takeRuler,
-    "use-header": () => takeScale(heard?.health?.source_mm_per_px ?? null),
+    "use-header": () => takeScale(desk.heard?.health?.source_mm_per_px ?? null),
     "no-scale": () => takeScale(null),
     "field-edit": editField,
     "field-draw": drawField,
@@ -998,13 +578,13 @@ function listen() {
     );
   }
   field("ruler-mm").addEventListener("input", () => {
-    const { present } = history;
+    const { present } = desk.history;
     const mm = field("ruler-mm").valueAsNumber;
     if (present.ruler !== null) commit({ ...present, ruler: { ...present.ruler, mm: mm > 0 ? mm : null } }, "ruler mm");
   });
   choice("gauge").addEventListener("change", () => {
     const value = choice("gauge").value;
-    commit({ ...history.present, needle_mm: value === "" ? null : Number(value) });
+    commit({ ...desk.history.present, needle_mm: value === "" ? null : Number(value) });
   });
   part("save-form").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -1027,10 +607,10 @@ function listen() {
 
 /** @param {View | "live"} view */
 function show(view) {
-  board.cancel();
-  shown = view;
-  if (view !== "live") slot = view;
-  board.select(null);
+  desk.board.cancel();
+  desk.shown = view;
+  if (view !== "live") desk.slot = view;
+  desk.board.select(null);
   refresh();
 }
 
@@ -1049,46 +629,21 @@ function listenTab(one) {
 
 /** @param {HTMLElement} chosenTab */
 function openTab(chosenTab) {
-  tab = chosenTab.id.replace("tab-", "");
+  desk.tab = chosenTab.id.replace("tab-", "");
   for (const one of document.querySelectorAll('[role="tab"]')) {
     const isOpen = one === chosenTab;
     one.setAttribute("aria-selected", String(isOpen));
     one.setAttribute("tabindex", isOpen ? "0" : "-1");
     part(one.getAttribute("aria-controls") ?? "").hidden = !isOpen;
   }
-  board.cancel();
-  board.select(null);
-  if (tab === "plans") void told(listPlans);
-  if (tab === "source") void told(() => listSources(room));
+  desk.board.cancel();
+  desk.board.select(null);
+  if (desk.tab === "plans") void told(listPlans);
+  if (desk.tab === "source") void told(() => listSources(room));
   refresh();
 }
 
 function toggleSnap() {
-  board.snaps = !board.snaps;
-  part("snap").setAttribute("aria-pressed", String(board.snaps));
-}
-
-function takeRuler() {
-  const ruler = history.present.ruler;
-  if (ruler?.mm) takeScale(ruler.mm / distance(ruler.corners[0], ruler.corners[1]));
-}
-
-async function useField() {
-  if (history.present.field === null) return;
-  await pinField(
-    { outline: plans.fieldOutline(history.present.field) },
-    "The X-ray field is what you drew, until you let it be found again.",
-  );
-}
-
-async function copyLast() {
-  const last = (await server.plans()).find((kept) => kept.trouble === null);
-  if (last === undefined) throw new Error("No plan has been saved yet.");
-  copy(await server.plan(last.name), last.name);
-}
-
-/** @param {string} words @param {boolean} [refused] */
-function say(words, refused = false) {
-  put("answer", words);
-  part("answer").dataset.refused = String(refused);
+  desk.board.snaps = !desk.board.snaps;
+  part("snap").setAttribute("aria-pressed", String(desk.board.snaps));
 }
