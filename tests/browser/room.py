@@ -107,6 +107,7 @@ class Scene:
     heartbeat: bool = True
     sounding: Priority | None = None
     paused_s: float = 0.0
+    plan: str | None = None
     pixels: np.ndarray = field(default_factory=lambda: np.full((480, 512), 96, np.uint8))
 
 
@@ -166,6 +167,7 @@ class FakeService:
                 findings_t_s=frame * FRAME_S,
                 alerts=active,
                 audio=AudioBody(sounding=scene.sounding, paused_s=scene.paused_s),
+                plan=scene.plan,
             )
             if scene.alerts != told and scene.heartbeat:
                 changes = [alert_message(alert) for alert in scene.alerts if alert not in told]
@@ -175,7 +177,7 @@ class FakeService:
                 beat_s = time.monotonic()
                 self._publisher.tell_health("case", health)
             if scene.pictures:
-                findings = replace(scene.findings, frame=frame, t_s=frame * FRAME_S)
+                findings = replace(scene.findings, frame=frame, pulse=frame, t_s=frame * FRAME_S)
                 pixels = cv2.add(scene.pixels, noise.integers(0, 30, scene.pixels.shape, np.uint8))
                 jpeg = cv2.imencode(".jpg", pixels)[1].tobytes()
                 strokes = strokes_json(draw(findings, scene.alerts))

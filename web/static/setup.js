@@ -39,7 +39,7 @@ const HINT =
   "Drag corners and areas · tap an edge for a new corner · keys: N next zone, . next corner, arrows 1 px, Shift 10 · I insert · Del delete · Ctrl+Z";
 const link = new Link(
   (message) => {
-    desk.heard = message;
+    hear(message);
     if (message.picture) void showLive(message);
     showBanner();
   },
@@ -72,10 +72,16 @@ async function looks() {
   }
 }
 
+/** Until the service has said how it is, or seems to have nothing to say. */
+async function heardOf() {
+  for (let i = 0; i < 60 && desk.heard?.health == null; i++) await new Promise((resolve) => setTimeout(resolve, 50));
+}
+
 /** What the service has seen of each view so far, with the zones that are watched there, is where drawing begins. */
 async function begin() {
   await told(async () => {
     fillLimits(await server.limits());
+    await heardOf();
     const stored = await server.storedViews();
     for (const view of plans.VIEWS) {
       const last = stored.find((one) => one.view === view);
@@ -104,6 +110,16 @@ async function showLive(message) {
     if (before !== desk.liveBitmap) before?.close();
   } finally {
     link.acknowledge();
+  }
+}
+
+/** @param {import("./link.js").LiveMessage} message */
+function hear(message) {
+  const isFirst = desk.heard?.health == null;
+  desk.heard = message;
+  const health = message.health;
+  if (health !== null && (isFirst || health.plan !== desk.plan.version)) {
+    desk.plan = { version: health.plan ?? null, since: isFirst ? -1 : health.pulses };
   }
 }
 
@@ -142,6 +158,7 @@ async function freeze(which) {
     bitmap,
     motion: found.registration ?? { shift_px: [0, 0], rotation_deg: 0 },
     isRecognised: found.registration?.ok ?? false,
+    plan: header.pulse > desk.plan.since ? desk.plan.version : `before pulse ${desk.plan.since}`,
     scale: found.scale,
     field: found.field_px,
   };
@@ -173,8 +190,10 @@ function putAway(now, size) {
  */
 function carryOver(view, before, now) {
   if (before === undefined || !zonesOf(view).length) return;
-  const known = before.case === now.case && before.viewId === now.viewId && before.isRecognised && now.isRecognised;
-  if (!known) {
+  const isSameView =
+    before.case === now.case && before.viewId === now.viewId && before.isRecognised && now.isRecognised;
+  // Motion counts from the picture that the plan in use was drawn on.
+  if (!isSameView || before.plan !== now.plan) {
     say(
       `The ${plans.VIEW_WORDS[view]} zones lie as on the picture before, which cannot be compared with this one: look at each.`,
       true,

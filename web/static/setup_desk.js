@@ -12,9 +12,9 @@ const USUAL_FIELD_MM = 160;
 /**
  * `shown`: what the board shows. `slot`: the view of pictures whose view nobody knows. `heard`: the newest words from the
  * server. `seen`: the findings of the newest picture. `widths`: of needles lately, in pixels. `faults`: of what is drawn.
- * `board` and `refresh`, which shows everything anew, are there once the page is.
+ * `plan`: the version that is in use, and the last pulse before it was. `board` and `refresh`, which shows everything anew, are there once the page is.
  * @type {{history: History<Setup>, pictures: import("./setup_plan.js").Pictures, shown: View | "live", slot: View, tab: string,
- *         heard: any, seen: any, liveBitmap: ImageBitmap | null, widths: number[],
+ *         heard: any, seen: any, plan: {version: string | null, since: number}, liveBitmap: ImageBitmap | null, widths: number[],
  *         faults: import("./setup_checks.js").Fault[], board: import("./setup_board.js").Board, refresh: () => void}}
  */
 export const desk = {
@@ -25,6 +25,7 @@ export const desk = {
   tab: "zones",
   heard: null,
   seen: null,
+  plan: { version: null, since: -1 },
   liveBitmap: null,
   widths: [],
   faults: [],

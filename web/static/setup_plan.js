@@ -23,8 +23,8 @@ import { band, boxOf, clipped, ellipse, shifted } from "./setup_geometry.js";
  *            views?: {view: View, reference_s: number}[], picture_px?: [number, number] | null, limits?: Record<string, number> | null}} Plan
  */
 /**
- * A picture that stands still to be drawn on.
- * @typedef {{case: string, pulse: number, t_s: number, view: View, viewId: number, bitmap: ImageBitmap, motion: Motion, isRecognised: boolean,
+ * A picture that stands still to be drawn on. `motion`: since the picture that the `plan` in use was drawn on.
+ * @typedef {{case: string, pulse: number, t_s: number, view: View, viewId: number, bitmap: ImageBitmap, motion: Motion, plan: string | null, isRecognised: boolean,
  *            scale: {mm_per_px: number, source: string} | null, field: {kind: string, polygon: Point[], bone_dark: boolean} | null}} Frozen
  */
 /** @typedef {Partial<Record<View, Frozen>>} Pictures */

@@ -141,6 +141,9 @@ export async function use() {
   const drawnOn = frozen.map(({ view, pulse }) => ({ view, pulse }));
   const { version } = await server.use(desk.heard.case, plan, drawnOn);
   used = { setup: present, version };
+  // Motion counts from these pictures from now on.
+  for (const picture of frozen)
+    Object.assign(picture, { plan: version, motion: { shift_px: [0, 0], rotation_deg: 0 } });
   say(`In use from now on: plan ${version}.`);
   showUse();
 }
