@@ -95,7 +95,9 @@ def press(page: Chrome, part: str) -> None:
 
 
 def names(page: Chrome) -> list[str]:
-    return [str(field.get_attribute("value")) for field in page.find_elements(By.CSS_SELECTOR, "#zones input")]
+    # At once: the list may be made anew between two questions.
+    script = "return [...document.querySelectorAll('#zones input')].map((field) => field.value);"
+    return [str(name) for name in page.execute_script(script)]
 
 
 def row(page: Chrome, name: str) -> Any:
