@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from drivers.frame import SourceInfo
 from guidance.casebook.plans import state_folder, write_whole
-
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+from guidance.drawing import is_convex
+from guidance.plan import Finite
 
 
 class FieldPin(BaseModel):
@@ -39,17 +40,7 @@ class FieldPins:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._pins: dict[str, FieldPin] = {}
-        if path is None:
-            return
-        try:
-            self._pins = _PINS.validate_json(path.read_bytes())
-        except FileNotFoundError:
-            pass
-        except (OSError, ValidationError) as error:
-            raise FieldPinsError(
-                f"{path}: not a file of corrected x-ray fields; mend it or take it away ({_first_line(error)})"
-            ) from error
+        self._pins = self._kept()
 
     def of(self, info: SourceInfo) -> FieldPin:
         """What is corrected for this source; nothing for most."""
@@ -57,23 +48,44 @@ class FieldPins:
 
     def keep(self, info: SourceInfo, pin: FieldPin) -> None:
         """Remember a correction, or that there is none. Raises FieldPinsError where only this process will."""
-        self._pins.pop(_key(info), None)
-        if not pin.is_automatic:
-            self._pins[_key(info)] = pin
+        self._pins = _with(self._pins, info, pin)
         if self._path is None:
             return
+        # Another service of this machine may have corrected its own source meanwhile.
+        kept = _with(self._kept(), info, pin)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self._path, _PINS.dump_json(self._pins, indent=1).decode() + "\n")
+            write_whole(self._path, _PINS.dump_json(kept, indent=1).decode() + "\n")
         except OSError as error:
             raise FieldPinsError(
                 f"done for now, but not remembered for the next time: {self._path}: {error.strerror}"
             ) from error
 
+    def _kept(self) -> dict[str, FieldPin]:
+        if self._path is None:
+            return {}
+        try:
+            pins = _PINS.validate_json(self._path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValidationError) as error:
+            raise FieldPinsError(
+                f"{self._path}: not a file of corrected x-ray fields; mend it or take it away ({_first_line(error)})"
+            ) from error
+        for source, pin in pins.items():
+            if pin.polygon_px is not None and not is_convex(np.array(pin.polygon_px)):
+                raise FieldPinsError(f"{self._path}: {source}: polygon_px has a dent; expected a convex outline")
+        return pins
+
 
 def default_path() -> Path:
     """Where corrections are kept unless told otherwise."""
     return state_folder() / "fields.json"
+
+
+def _with(pins: dict[str, FieldPin], info: SourceInfo, pin: FieldPin) -> dict[str, FieldPin]:
+    others = {source: other for source, other in pins.items() if source != _key(info)}
+    return others if pin.is_automatic else others | {_key(info): pin}
 
 
 def _key(info: SourceInfo) -> str:

@@ -55,7 +55,7 @@ from guidance.records import (
 )
 from guidance.safety.alarms import NoSuchAlertError, Watch, carried_over
 from guidance.safety.equipment import Equipment, equipment_conditions
-from guidance.service.capture import PATIENCE_S, TICK_S, Capture, Captured, Case, Slot
+from guidance.service.capture import PATIENCE_S, TICK_S, Capture, Captured, Case, NotChosenError, Slot
 from guidance.service.recording import Recording
 from guidance.settings import Settings
 from guidance.vision.pipeline import NothingSeenError
@@ -346,7 +346,7 @@ class Analysis:
         unkept: str | None = None
         try:
             self._do(order)
-        except (NoSuchAlertError, NothingSeenError, PlanError) as error:
+        except (NoSuchAlertError, NothingSeenError, NotChosenError, PlanError) as error:
             return str(error)
         except FieldPinsError as error:
             unkept = str(error)
@@ -386,7 +386,7 @@ class Analysis:
                 self._use_plan(use)
             case ChooseSource(source=spec, confirmed=confirmed):
                 if not confirmed and self._is_live():
-                    raise PlanError("a live case would end; expected the order to be confirmed")
+                    raise NotChosenError("a live case would end; expected the order to be confirmed")
                 self._capture.choose(spec)
             case PinField(polygon_px=polygon, bone_dark=bone_dark):
                 self._pin_field(FieldPin(polygon_px=polygon, bone_dark=bone_dark))

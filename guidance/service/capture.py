@@ -42,6 +42,10 @@ class Choice:
     plan_of: Callable[[FrameSource], CasePlan]
 
 
+class NotChosenError(ValueError):
+    """Another source is not chosen. One line."""
+
+
 Choose = Callable[[str], Choice]
 """What a path or URL names. Nothing is opened yet."""
 
@@ -167,9 +171,9 @@ class Capture:
                     self._stopping.wait(TICK_S)
 
     def choose(self, spec: str) -> None:
-        """Play this source next, and let go of the present one. May be called from any thread. Raises PlanError."""
+        """Play this source next, let go of the present one. May be called from any thread. Raises NotChosenError."""
         if self._choose is None:
-            raise PlanError("this service was started for one source; expected one that may choose")
+            raise NotChosenError("this service was started for one source; expected one that may choose")
         self._next = self._choose(spec)
         if self._live is not None:
             self._live.stop()

@@ -111,6 +111,7 @@ class Scene:
     """What every order is answered with; None where it is obeyed."""
     noisy: bool = True
     source: str = "fake source"
+    plan: str | None = None
     pixels: np.ndarray = field(default_factory=lambda: np.full((480, 512), 96, np.uint8))
 
 
@@ -172,6 +173,7 @@ class FakeService:
                 findings_t_s=frame * self._frame_s,
                 alerts=active,
                 audio=AudioBody(sounding=scene.sounding, paused_s=scene.paused_s),
+                plan=scene.plan,
             )
             if scene.alerts != told and scene.heartbeat:
                 changes = [alert_message(alert) for alert in scene.alerts if alert not in told]
@@ -182,7 +184,7 @@ class FakeService:
                 self._publisher.tell_health(self.case, health)
             if scene.pictures:
                 t_s = scene.findings.t_s or frame * self._frame_s
-                findings = replace(scene.findings, frame=frame, t_s=t_s, latency_ms=8.0)
+                findings = replace(scene.findings, frame=frame, pulse=frame, t_s=t_s, latency_ms=8.0)
                 self._publisher.tell_findings(self.case, findings_message(findings))
                 pixels = scene.pixels
                 if scene.noisy:

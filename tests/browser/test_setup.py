@@ -15,10 +15,10 @@ from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from guidance.bus.messages import ChooseSource, DrawnOn, PinField, UsePlan
+from guidance.bus.messages import ChooseSource, PinField, UsePlan
 from guidance.casebook.plans import PlansFolder
 from guidance.plan import load_plan
-from guidance.records import View
+from guidance.records import Registration, View
 from tests.browser.room import FINDINGS, Dashboard, FakeService, Scene
 
 pytestmark = pytest.mark.browser
@@ -95,7 +95,9 @@ def press(page: Chrome, part: str) -> None:
 
 
 def names(page: Chrome) -> list[str]:
-    return [str(field.get_attribute("value")) for field in page.find_elements(By.CSS_SELECTOR, "#zones input")]
+    # At once: the list may be made anew between two questions.
+    script = "return [...document.querySelectorAll('#zones input')].map((field) => field.value);"
+    return [str(name) for name in page.execute_script(script)]
 
 
 def row(page: Chrome, name: str) -> Any:
@@ -174,7 +176,9 @@ def test_what_is_watched_on_the_frozen_picture_is_where_drawing_begins(page: Chr
     assert names(page) == ["foramen_S1L", "canal", "ala_L"]
     command = ordered(page, service)
     assert isinstance(command, UsePlan)
-    assert command.drawn_on == [DrawnOn(view=View.AP, pulse=0)]
+    (drawn_on,) = command.drawn_on
+    assert drawn_on.view is View.AP
+    assert drawn_on.pulse > 0
     assert command.plan.picture_px == (WIDTH_PX, HEIGHT_PX)
     assert service.orders[-1].case == "case"
     assert [message for message in page.get_log("browser") if message["source"] != "network"] == []
@@ -381,15 +385,15 @@ def test_a_distance_that_is_drawn_and_said_makes_the_scale(page: Chrome, service
     press(page, "draw-ruler")
     click(page, (200, 240), (300, 240))
     page.find_element(By.ID, "ruler-mm").send_keys("50")
-    wait_until(page, lambda: "0.50" in text(page, "ruler-words"))
-    assert "±" in text(page, "ruler-words")
+    wait_until(page, lambda: "mm a pixel, to ±1" in text(page, "ruler-words"))
     press(page, "use-ruler")
-    # The scene's needle of 3.05 mm is 7 pixels wide: 0.436 mm a pixel.
-    wait_until(page, lambda: "15 % more" in text(page, "scale-warning") or text(page, "scale-warning") == "")
     command = ordered(page, service)
     assert command.plan.mm_per_px == pytest.approx(0.5, abs=0.006)
+    # The scene's needle is 7 pixels wide: of 11 G, which is 3.05 mm, the plan's scale is 15 % too large at most.
+    wait_until(page, lambda: "0.4357" in text(page, "scale-words"))
+    assert text(page, "scale-warning") == ""
     Select(page.find_element(By.ID, "gauge")).select_by_visible_text("13 G, 2.41 mm")
-    wait_until(page, lambda: "% more than the needle" in text(page, "scale-warning"))
+    wait_until(page, lambda: "45 % more than the needle" in text(page, "scale-warning"))
     assert ordered(page, service).plan.needle_diameter_mm == 2.41
 
 
@@ -488,3 +492,51 @@ def test_pictures_of_another_size_begin_with_nothing_and_undo_brings_it_back(
     assert "put away" in text(page, "answer")
     press(page, "undo")
     assert len(names(page)) == 4
+
+
+def moved(x: float, y: float, plan: str | None = None) -> Scene:
+    """The scene with its anatomy so far from where it was on the picture that the plan in use is drawn on."""
+    return Scene(findings=replace(FINDINGS, registration=Registration((x, y), 0.0, 0.97, ok=True)), plan=plan)
+
+
+def freeze_again(page: Chrome, shift_px: tuple[float, float]) -> None:
+    script = """
+    const { picture } = await import("./setup_server.js");
+    return (await picture("newest")).header.findings.registration.shift_px;
+    """
+    wait_until(page, lambda: page.execute_async_script(RUN % script) == list(shift_px))
+    press(page, "freeze")
+
+
+def test_what_is_drawn_goes_with_the_anatomy_to_the_next_picture(page: Chrome, service: FakeService) -> None:
+    draw(page, SQUARE)
+    service.scene = moved(12, -7)
+    freeze_again(page, (12, -7))
+    there = [(x + 12, y - 7) for x, y in SQUARE]
+    wait_until(page, lambda: same(polygons(page, service)["forbidden"], there))
+    # Undone is what was drawn, not where it lies.
+    keys(page, Keys.CONTROL, "z")
+    assert "forbidden" not in names(page)
+    keys(page, Keys.CONTROL + Keys.SHIFT, "z")
+    assert same(polygons(page, service)["forbidden"], there)
+
+
+def test_after_a_plan_is_used_motion_counts_from_its_picture(page: Chrome, service: FakeService) -> None:
+    service.scene = moved(12, -7)
+    freeze_again(page, (12, -7))
+    draw(page, SQUARE)
+    command = ordered(page, service)
+    wait_until(page, lambda: "In use from now on" in text(page, "answer"))
+    service.scene = moved(3, 1, plan=command.plan.version)
+    wait_until(page, lambda: "as drawn here" in text(page, "in-use"))
+    freeze_again(page, (3, 1))
+    wait_until(page, lambda: same(polygons(page, service)["forbidden"], [(x + 3, y + 1) for x, y in SQUARE]))
+
+
+def test_pictures_whose_motion_counts_from_different_plans_are_not_compared(page: Chrome, service: FakeService) -> None:
+    draw(page, SQUARE)
+    service.scene = moved(12, -7, plan="somebody else's")
+    wait_until(page, lambda: "somebody else's" in text(page, "in-use"))
+    freeze_again(page, (12, -7))
+    wait_until(page, lambda: "look at each" in text(page, "answer"))
+    assert same(polygons(page, service)["forbidden"], SQUARE)

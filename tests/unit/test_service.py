@@ -57,7 +57,7 @@ from guidance.bus.publisher import BusError, Publisher
 from guidance.bus.subscriber import Subscriber
 from guidance.casebook import alarm_log
 from guidance.casebook.alarm_log import AlarmLog, Event, read_log
-from guidance.casebook.field_pins import FieldPinsError
+from guidance.casebook.field_pins import FieldPin, FieldPins, FieldPinsError
 from guidance.plan import PlanFile, ZoneEntry
 from guidance.records import (
     Alert,
@@ -928,6 +928,20 @@ def test_a_file_of_corrected_fields_that_is_none_is_told_at_the_start(tmp_path: 
     file.write_text("[]")
     with pytest.raises(FieldPinsError, match=r"fields\.json: not a file of corrected x-ray fields"):
         with_log(None, fields=file)
+    file.write_text('{"grabber 64x64": {"polygon_px": [[2, 2], [40, 2], [10, 10], [2, 30]]}}')
+    with pytest.raises(FieldPinsError, match="grabber 64x64: polygon_px has a dent"):
+        with_log(None, fields=file)
+
+
+def test_two_services_of_one_machine_remember_each_others_corrections(tmp_path: Path) -> None:
+    a, b = (SourceInfo(name, 48, 32, 8, live=True) for name in "ab")
+    file = tmp_path / "fields.json"
+    first, second = FieldPins(file), FieldPins(file)
+    first.keep(a, FieldPin(bone_dark=True))
+    second.keep(b, FieldPin(bone_dark=False))
+    assert (FieldPins(file).of(a).bone_dark, FieldPins(file).of(b).bone_dark) == (True, False)
+    second.keep(b, FieldPin())
+    assert FieldPins(file).of(b).is_automatic
 
 
 def with_choice(live: bool, chosen: Callable[[str], Choice], plan: CasePlan | None = None) -> Service:

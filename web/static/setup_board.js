@@ -80,7 +80,11 @@ export class Board {
    * @param {ImageBitmap | null} bitmap
    */
   showPicture(bitmap) {
-    const same = bitmap !== null && this.bitmap !== null && bitmap.width === this.bitmap.width && bitmap.height === this.bitmap.height;
+    const same =
+      bitmap !== null &&
+      this.bitmap !== null &&
+      bitmap.width === this.bitmap.width &&
+      bitmap.height === this.bitmap.height;
     this.bitmap = bitmap;
     if (!same) this.fit();
     this.redraw();
@@ -93,7 +97,8 @@ export class Board {
     this.marks = marks;
     const chosen = this.chosen();
     if (chosen === null) this.selection = { key: null, corner: null };
-    else if (this.selection.corner !== null && this.selection.corner >= chosen.corners.length) this.selection.corner = null;
+    else if (this.selection.corner !== null && this.selection.corner >= chosen.corners.length)
+      this.selection.corner = null;
     this.redraw();
   }
 
@@ -157,7 +162,11 @@ export class Board {
     const before = this.view.zoom;
     const zoom = Math.min(LONGEST_ZOOM, Math.max(0.1, before * by));
     const share = zoom / before;
-    this.view = { left: about[0] - (about[0] - this.view.left) * share, top: about[1] - (about[1] - this.view.top) * share, zoom };
+    this.view = {
+      left: about[0] - (about[0] - this.view.left) * share,
+      top: about[1] - (about[1] - this.view.top) * share,
+      zoom,
+    };
     this.isFitted = false;
     this.redraw();
   }
@@ -270,7 +279,10 @@ export class Board {
     const before = this.pointers.get(id)?.at;
     if (other === undefined || before === undefined) return;
     this.moved = true;
-    this.zoom(distance(at, other) / Math.max(1, distance(before, other)), [(at[0] + other[0]) / 2, (at[1] + other[1]) / 2]);
+    this.zoom(distance(at, other) / Math.max(1, distance(before, other)), [
+      (at[0] + other[0]) / 2,
+      (at[1] + other[1]) / 2,
+    ]);
     this.pan((at[0] - before[0]) / 2, (at[1] - before[1]) / 2);
   }
 
@@ -313,7 +325,9 @@ export class Board {
       }
     }
     const place = this.toPicture(at);
-    const under = order.find((shape) => (shape.outline.length > 2 ? holds(shape.outline, place) : this.nearestEdge(shape, at, reach) !== null));
+    const under = order.find((shape) =>
+      shape.outline.length > 2 ? holds(shape.outline, place) : this.nearestEdge(shape, at, reach) !== null,
+    );
     if (under === undefined) return null;
     this.select(under.key);
     const from = place;
@@ -329,10 +343,16 @@ export class Board {
     return (/** @type {Point} */ now, /** @type {PointerEvent} */ event) => {
       const shape = this.shapes.find((one) => one.key === key);
       if (shape === undefined) return;
-      const before = shape.corners[corner - 1] ?? (shape.isLine ? shape.corners[corner + 1] : shape.corners[shape.corners.length - 1]);
+      const before =
+        shape.corners[corner - 1] ??
+        (shape.isLine ? shape.corners[corner + 1] : shape.corners[shape.corners.length - 1]);
       const at = this.snapped(this.toPicture(now), event.shiftKey, key, before);
       this.loupeAt = at;
-      this.hooks.edit(key, shape.corners.map((old, i) => (i === corner ? at : old)), step);
+      this.hooks.edit(
+        key,
+        shape.corners.map((old, i) => (i === corner ? at : old)),
+        step,
+      );
     };
   }
 
@@ -367,7 +387,9 @@ export class Board {
     const count = this.drawn.length;
     const end = isLine ? "double-click or Enter ends it" : "the first corner or Enter closes it";
     const how = count < least || most === least ? "" : ` · ${end}`;
-    this.hooks.say(`${count === 0 ? "Tap the first" : "Tap the next"} corner${how} · Backspace takes one back · Esc gives up`);
+    this.hooks.say(
+      `${count === 0 ? "Tap the first" : "Tap the next"} corner${how} · Backspace takes one back · Esc gives up`,
+    );
   }
 
   /**
@@ -388,7 +410,9 @@ export class Board {
     const corners = others.flatMap((shape) => shape.outline);
     const corner = nearestOf(corners, inside, reach);
     if (corner !== null) return corner;
-    const edges = others.flatMap(({ outline }) => outline.map((a, i) => nearestOn(inside, a, outline[(i + 1) % outline.length])));
+    const edges = others.flatMap(({ outline }) =>
+      outline.map((a, i) => nearestOn(inside, a, outline[(i + 1) % outline.length])),
+    );
     return nearestOf(edges, inside, reach) ?? inside;
   }
 
@@ -523,7 +547,11 @@ export class Board {
       this.hooks.remove(shape.key);
     } else if (shape.isFlexible && shape.corners.length > least) {
       this.select(shape.key, corner === 0 ? 0 : corner - 1);
-      this.hooks.edit(shape.key, shape.corners.filter((_, i) => i !== corner), `delete ${performance.now()}`);
+      this.hooks.edit(
+        shape.key,
+        shape.corners.filter((_, i) => i !== corner),
+        `delete ${performance.now()}`,
+      );
     } else this.hooks.say(`It needs ${least} corners; press Esc and then Delete to remove all of it.`);
   }
 
@@ -580,11 +608,25 @@ export class Board {
       pen.fillStyle = shape.colour;
       pen.fill(path);
       pen.globalAlpha = 1;
-      stroke(pen, path, shape.colour, this.unit * (isChosen ? 3 : 2), shape.dash.map((length) => this.unit * length));
+      stroke(
+        pen,
+        path,
+        shape.colour,
+        this.unit * (isChosen ? 3 : 2),
+        shape.dash.map((length) => this.unit * length),
+      );
     }
-    if (shape.isLine) stroke(pen, pathOf(shape.corners.map(to), false), shape.colour, this.unit * (isChosen ? 3 : 2), []);
+    if (shape.isLine)
+      stroke(pen, pathOf(shape.corners.map(to), false), shape.colour, this.unit * (isChosen ? 3 : 2), []);
     if (!isChosen || !this.mayEdit) return;
-    for (const [i, corner] of shape.corners.entries()) paintHandle(pen, to(corner), shape.colour, this.unit * (i === this.selection.corner ? 7 : 5), i === this.selection.corner);
+    for (const [i, corner] of shape.corners.entries())
+      paintHandle(
+        pen,
+        to(corner),
+        shape.colour,
+        this.unit * (i === this.selection.corner ? 7 : 5),
+        i === this.selection.corner,
+      );
   }
 
   /** @param {CanvasRenderingContext2D} pen @param {(at: Point) => Point} to */
@@ -592,7 +634,8 @@ export class Board {
     if (this.drawing === null) return;
     const corners = [...this.drawn, ...(this.cursor === null ? [] : [this.cursor])];
     if (corners.length > 1) stroke(pen, pathOf(corners.map(to), false), this.drawing.colour, 2 * this.unit, []);
-    for (const [i, corner] of this.drawn.entries()) paintHandle(pen, to(corner), this.drawing.colour, this.unit * (i === 0 ? 7 : 5), i === 0);
+    for (const [i, corner] of this.drawn.entries())
+      paintHandle(pen, to(corner), this.drawing.colour, this.unit * (i === 0 ? 7 : 5), i === 0);
     if (this.cursor !== null) paintCross(pen, to(this.cursor), this.unit);
   }
 
@@ -622,7 +665,10 @@ export class Board {
     const { clientWidth: width, clientHeight: height } = this.canvas;
     const radius = LOUPE_PX * this.unit;
     /** @type {Point} */
-    const centre = [x < width / 2 ? width - radius - 12 : radius + 12, y < height / 2 ? height - radius - 12 : radius + 12];
+    const centre = [
+      x < width / 2 ? width - radius - 12 : radius + 12,
+      y < height / 2 ? height - radius - 12 : radius + 12,
+    ];
     const zoom = this.view.zoom * LOUPE_ZOOM;
     pen.save();
     pen.beginPath();
@@ -699,7 +745,12 @@ function paintHandle(pen, [x, y], colour, radius, isChosen) {
 /** @param {CanvasRenderingContext2D} pen @param {Point} at @param {number} unit */
 function paintCross(pen, [x, y], unit) {
   const path = new Path2D();
-  for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+  for (const [dx, dy] of [
+    [1, 0],
+    [-1, 0],
+    [0, 1],
+    [0, -1],
+  ]) {
     path.moveTo(x + 4 * unit * dx, y + 4 * unit * dy);
     path.lineTo(x + 16 * unit * dx, y + 16 * unit * dy);
   }

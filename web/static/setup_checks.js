@@ -80,7 +80,9 @@ function overlaps(zones) {
       if (target.kind !== "target" || forbidden.kind !== "forbidden" || a.view !== b.view) continue;
       const at = overlapOf(a.polygon_px, b.polygon_px);
       if (at === null) continue;
-      found.push(warning(`Target “${target.id}” overlaps forbidden “${forbidden.id}”: cement there alarms.`, target.id, at));
+      found.push(
+        warning(`Target “${target.id}” overlaps forbidden “${forbidden.id}”: cement there alarms.`, target.id, at),
+      );
     }
   }
   return found;

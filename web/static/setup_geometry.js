@@ -110,7 +110,12 @@ function beside(line, by) {
  */
 export function clipped(polygon, width, height) {
   let kept = polygon;
-  for (const [axis, sign, bound] of [[0, 1, 0], [0, -1, 1 - width], [1, 1, 0], [1, -1, 1 - height]]) {
+  for (const [axis, sign, bound] of [
+    [0, 1, 0],
+    [0, -1, 1 - width],
+    [1, 1, 0],
+    [1, -1, 1 - height],
+  ]) {
     const depth = kept.map((point) => sign * point[axis] - bound);
     if (depth.every((inside) => inside >= 0)) continue;
     kept = kept.flatMap((a, i) => {

@@ -23,8 +23,8 @@ import { band, boxOf, clipped, ellipse, shifted } from "./setup_geometry.js";
  *            views?: {view: View, reference_s: number}[], picture_px?: [number, number] | null, limits?: Record<string, number> | null}} Plan
  */
 /**
- * A picture that stands still to be drawn on.
- * @typedef {{case: string, pulse: number, t_s: number, view: View, viewId: number, bitmap: ImageBitmap, motion: Motion, isRecognised: boolean,
+ * A picture that stands still to be drawn on. `motion`: since the picture that the `plan` in use was drawn on.
+ * @typedef {{case: string, pulse: number, t_s: number, view: View, viewId: number, bitmap: ImageBitmap, motion: Motion, plan: string | null, isRecognised: boolean,
  *            scale: {mm_per_px: number, source: string} | null, field: {kind: string, polygon: Point[], bone_dark: boolean} | null}} Frozen
  */
 /** @typedef {Partial<Record<View, Frozen>>} Pictures */
@@ -76,7 +76,13 @@ export function fieldOf(found) {
   if (found.kind !== "circle") return { isCircle: false, corners: found.polygon };
   const { low, high } = boxOf(found.polygon);
   const [x, y] = [(low[0] + high[0]) / 2, (low[1] + high[1]) / 2];
-  return { isCircle: true, corners: [[x, y], [high[0], y]] };
+  return {
+    isCircle: true,
+    corners: [
+      [x, y],
+      [high[0], y],
+    ],
+  };
 }
 
 /**
@@ -97,7 +103,12 @@ export function planZones(setup, mmPerPxOf) {
   return setup.zones.map((zone) => {
     const outline = outlineOf(zone, mmPerPxOf(zone.view));
     const inside = setup.picture_px === null ? outline : clipped(outline, ...setup.picture_px);
-    return { id: zone.id, kind: zone.kind, polygon_px: inside.map(([x, y]) => [rounded(x), rounded(y)]), view: zone.view };
+    return {
+      id: zone.id,
+      kind: zone.kind,
+      polygon_px: inside.map(([x, y]) => [rounded(x), rounded(y)]),
+      view: zone.view,
+    };
   });
 }
 
@@ -168,7 +179,9 @@ export function setupOf(plan, picture_px, otherwise) {
     needle_mm: plan.needle_diameter_mm ?? null,
     limits: plan.limits ?? {},
     phases: plan.phases ?? [],
-    references: Object.fromEntries([...single, ...(plan.views ?? [])].map(({ view, reference_s }) => [view, reference_s])),
+    references: Object.fromEntries(
+      [...single, ...(plan.views ?? [])].map(({ view, reference_s }) => [view, reference_s]),
+    ),
     picture_px: picture_px ?? plan.picture_px ?? null,
   };
 }
@@ -180,7 +193,11 @@ export function zoneMoved(zone, move) {
 
 /** @param {import("./setup_templates.js").TemplateZone} zone @param {View} view @param {Point} middle @param {number} mmPerPx @returns {Zone} */
 export function zoneOfTemplate(zone, view, middle, mmPerPx) {
-  const points = shifted(zone.points_mm.map(([x, y]) => [x / mmPerPx, y / mmPerPx]), middle[0], middle[1]);
+  const points = shifted(
+    zone.points_mm.map(([x, y]) => [x / mmPerPx, y / mmPerPx]),
+    middle[0],
+    middle[1],
+  );
   const spine = zone.line === undefined ? null : { ...zone.line, points };
   return { key: newKey(), id: zone.id, kind: zone.kind, view, points: spine ? [] : points, line: spine };
 }

@@ -87,7 +87,9 @@ export async function save(name, kept, replace) {
 
 /** @param {string} ofCase @param {Plan} used @param {{view: View, pulse: number}[]} drawn_on @returns {Promise<{version: string}>} */
 export async function use(ofCase, used, drawn_on) {
-  return (await asked("setup/use", said("POST", { case: ofCase, order: { kind: "plan", plan: used, drawn_on } }))).json();
+  return (
+    await asked("setup/use", said("POST", { case: ofCase, order: { kind: "plan", plan: used, drawn_on } }))
+  ).json();
 }
 
 /** @param {string} ofCase @param {import("./setup_geometry.js").Point[] | null} polygon_px @param {boolean | null} bone_dark */

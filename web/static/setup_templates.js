@@ -39,22 +39,70 @@ export const TEMPLATES = [
   {
     name: "Sacral canal",
     view: "ap",
-    zones: [{ id: "canal", kind: "caution", points_mm: [[-14.5, -28], [14.5, -28], [12, 0], [9, 28], [-9, 28], [-12, 0]] }],
+    zones: [
+      {
+        id: "canal",
+        kind: "caution",
+        points_mm: [
+          [-14.5, -28],
+          [14.5, -28],
+          [12, 0],
+          [9, 28],
+          [-9, 28],
+          [-12, 0],
+        ],
+      },
+    ],
   },
   {
     name: "Sacral body S1",
     view: "ap",
-    zones: [{ id: "target_S1", kind: "target", points_mm: [[-25, -14], [25, -14], [19, 14], [-19, 14]] }],
+    zones: [
+      {
+        id: "target_S1",
+        kind: "target",
+        points_mm: [
+          [-25, -14],
+          [25, -14],
+          [19, 14],
+          [-19, 14],
+        ],
+      },
+    ],
   },
   {
     name: "Sacral body S1",
     view: "lateral",
-    zones: [{ id: "body_S1", kind: "body", points_mm: [[-16.5, -15], [16.5, -15], [12, 15], [-12, 15]] }],
+    zones: [
+      {
+        id: "body_S1",
+        kind: "body",
+        points_mm: [
+          [-16.5, -15],
+          [16.5, -15],
+          [12, 15],
+          [-12, 15],
+        ],
+      },
+    ],
   },
   {
     name: "Sacral canal",
     view: "lateral",
-    zones: [{ id: "canal", kind: "forbidden", points_mm: [[-7, -30], [7, -30], [6, 0], [4.5, 30], [-4.5, 30], [-6, 0]] }],
+    zones: [
+      {
+        id: "canal",
+        kind: "forbidden",
+        points_mm: [
+          [-7, -30],
+          [7, -30],
+          [6, 0],
+          [4.5, 30],
+          [-4.5, 30],
+          [-6, 0],
+        ],
+      },
+    ],
   },
   {
     name: "Anterior cortex",
@@ -63,7 +111,12 @@ export const TEMPLATES = [
       {
         id: "anterior",
         kind: "forbidden",
-        points_mm: [[0, -30], [2, -10], [2, 10], [-2, 30]],
+        points_mm: [
+          [0, -30],
+          [2, -10],
+          [2, 10],
+          [-2, 30],
+        ],
         line: { side: "right", near_mm: 1.5, far_mm: 20 },
       },
     ],
