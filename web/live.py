@@ -123,8 +123,7 @@ class Board:
         """One message to a viewer, as the page reads it. However many read it, it is written once."""
         if self._words is None:
             self._words = self._written()
-        ages = json.dumps(self._ages(), separators=(",", ":")).encode()
-        parts, jpeg = [self._words[:-1], b",", ages[1:-1]], b""
+        parts, jpeg = [self._words[:-1], b",", self._ages()], b""
         if with_picture and self.picture is not None:
             parts += [b',"age_ms":%.1f' % (1000 * self.picture_age_s()), b',"picture":', self._picture_json]
             jpeg = self.picture.jpeg
@@ -144,23 +143,19 @@ class Board:
         }
         return json.dumps(status, separators=(",", ":")).encode()
 
-    def _ages(self) -> dict[str, Any]:
-        """What is older with each message that tells of it."""
-        return {"newest": self._newest_json(), "other": self._other_json()}
+    def _ages(self) -> bytes:
+        """What is older with each message that tells of it, as a part of its JSON.
 
-    def _newest_json(self) -> dict[str, Any] | None:
-        """The newest frame that was analysed, and how long ago it was captured: the pulse that it shows is no older."""
-        if self._newest is None or self._newest.body.latency_ms is None:
-            return None
-        age_ms = _age_ms(self._newest.sent_s) + self._newest.body.latency_ms
-        return {"pulse": self._newest.body.pulse, "age_ms": round(age_ms, 1)}
-
-    def _other_json(self) -> dict[str, Any] | None:
-        """Which picture ``other_view`` has, and how old it is: enough to know when to ask for it."""
-        other = self.views.other
-        if other is None:
-            return None
-        return {"frame": other.header.frame, "age_ms": _age_ms(other.header.captured_s)}
+        ``newest``: the newest frame that was analysed, and how long ago it was captured: the pulse that it shows is no
+        older. ``other``: which picture ``other_view`` has, enough to know when to ask for it.
+        """
+        newest, other = b"null", b"null"
+        if self._newest is not None and self._newest.body.latency_ms is not None:
+            age_ms = _age_ms(self._newest.sent_s) + self._newest.body.latency_ms
+            newest = b'{"pulse":%d,"age_ms":%.1f}' % (self._newest.body.pulse, age_ms)
+        if (stored := self.views.other) is not None:
+            other = b'{"frame":%d,"age_ms":%.1f}' % (stored.header.frame, _age_ms(stored.header.captured_s))
+        return b'"newest":%b,"other":%b' % (newest, other)
 
     def other_view(self) -> bytes | None:
         """The stored picture of the view that is not on the screen, as a message has one; None where there is none."""
@@ -189,7 +184,7 @@ def packed(header: bytes, jpeg: bytes) -> bytes:
 
 def _age_ms(since_s: float) -> float:
     # All processes of one machine share this clock.
-    return round(1000 * (time.monotonic() - since_s), 1)
+    return 1000 * (time.monotonic() - since_s)
 
 
 class Orders(Protocol):
