@@ -68,7 +68,7 @@ def test_a_plan_that_is_drawn_raises_the_alert_live_and_in_a_replay_of_its_file(
         chrome.find_element(By.ID, "use").click()
         wait.until(lambda _: "In use from now on" in text(chrome, "answer"))
         wait.until(lambda _: "as drawn here" in text(chrome, "in-use"))
-        wait.until(lambda _: text(chrome, "banner-text").startswith("Cement in forbidden"))
+        wait.until(lambda _: text(chrome, "banner-text").startswith("Cement in zone 1"))
         chrome.find_element(By.ID, "tab-plans").click()
         chrome.find_element(By.ID, "plan-name").send_keys("drawn", Keys.ENTER)
         wait.until(lambda _: "Saved as “drawn”" in text(chrome, "answer"))
@@ -79,5 +79,5 @@ def test_a_plan_that_is_drawn_raises_the_alert_live_and_in_a_replay_of_its_file(
         replay(source, source.info, plan, Settings(), tmp_path / "out")
     alerts = [json.loads(line) for line in (tmp_path / "out" / "alerts.jsonl").read_text().splitlines()]
     leak = next(alert for alert in alerts if alert["kind"] == "cement_in_zone")
-    assert leak["zone"] == "forbidden"
+    assert leak["zone"] == "zone_1"
     assert leak["t_s"] == pytest.approx(LEAK_S, abs=0.5)

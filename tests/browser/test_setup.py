@@ -187,8 +187,8 @@ def test_what_is_watched_on_the_frozen_picture_is_where_drawing_begins(page: Chr
 def test_an_area_is_drawn_corner_by_corner_and_closed_on_the_first(page: Chrome, service: FakeService) -> None:
     press(page, "draw-polygon")
     click(page, *SQUARE, SQUARE[0])
-    assert names(page)[-1] == "forbidden"
-    rename(page, "forbidden", "canal_S2")
+    assert names(page)[-1] == "zone_1"
+    rename(page, "zone_1", "canal_S2")
     assert same(polygons(page, service)["canal_S2"], SQUARE)
 
 
@@ -197,29 +197,29 @@ def test_corners_are_dragged_put_in_and_taken_out_and_the_whole_is_moved(page: C
     drag(page, SQUARE[1], (380, 310))
     drag(page, (330, 380), (330, 400))  # an edge gets a corner
     moved = [SQUARE[0], (380.0, 310.0), SQUARE[2], (330.0, 400.0), SQUARE[3]]
-    assert same(polygons(page, service)["forbidden"], moved, 1.5)
+    assert same(polygons(page, service)["zone_1"], moved, 1.5)
     keys(page, Keys.DELETE)
-    assert same(polygons(page, service)["forbidden"], moved[:3] + moved[4:], 1.5)
+    assert same(polygons(page, service)["zone_1"], moved[:3] + moved[4:], 1.5)
     drag(page, (330, 350), (350, 370))
     whole = [(x + 20, y + 20) for x, y in moved[:3] + moved[4:]]
-    assert same(polygons(page, service)["forbidden"], whole, 2.5)
+    assert same(polygons(page, service)["zone_1"], whole, 2.5)
 
 
 def test_every_step_is_undone_and_done_again(page: Chrome, service: FakeService) -> None:
     draw(page, SQUARE)
     drag(page, SQUARE[1], (380, 310))
     keys(page, Keys.CONTROL, "z")
-    assert same(polygons(page, service)["forbidden"], SQUARE)
+    assert same(polygons(page, service)["zone_1"], SQUARE)
     keys(page, Keys.CONTROL, "z")
-    assert "forbidden" not in names(page)
+    assert "zone_1" not in names(page)
     keys(page, Keys.CONTROL + Keys.SHIFT, "z")
     keys(page, Keys.CONTROL + Keys.SHIFT, "z")
-    assert same(polygons(page, service)["forbidden"], [SQUARE[0], (380.0, 310.0), *SQUARE[2:]])
+    assert same(polygons(page, service)["zone_1"], [SQUARE[0], (380.0, 310.0), *SQUARE[2:]])
     assert page.find_element(By.ID, "redo").get_attribute("disabled") is not None
     for _ in range(30):
         if page.find_element(By.ID, "undo").get_attribute("disabled") is None:
             press(page, "undo")
-    assert "forbidden" not in names(page)
+    assert "zone_1" not in names(page)
 
 
 def test_a_zone_is_drawn_and_shaped_by_keys_alone(page: Chrome, service: FakeService) -> None:
@@ -230,15 +230,15 @@ def test_a_zone_is_drawn_and_shaped_by_keys_alone(page: Chrome, service: FakeSer
         " ", Keys.SHIFT, Keys.ARROW_RIGHT * 4, Keys.NULL, " ", Keys.SHIFT, Keys.ARROW_DOWN * 4, Keys.NULL, " "
     )
     here.send_keys(Keys.ENTER)
-    drawn = polygons(page, service)["forbidden"]
+    drawn = polygons(page, service)["zone_1"]
     (x, y) = drawn[0]
     first, second = round(x), round(y)
     assert same(drawn, [(x, y), (first + 40, second), (first + 40, second + 40)])
     page.find_element(By.ID, "board").send_keys(".", ".", Keys.ARROW_LEFT * 3, Keys.SHIFT, Keys.ARROW_UP)
-    shaped = polygons(page, service)["forbidden"]
+    shaped = polygons(page, service)["zone_1"]
     assert same(shaped, [drawn[0], (drawn[1][0] - 3, drawn[1][1] - 10), drawn[2]], 0.1)
     keys(page, "i")
-    assert len(polygons(page, service)["forbidden"]) == 4
+    assert len(polygons(page, service)["zone_1"]) == 4
     keys(page, Keys.ESCAPE)
     keys(page, "n", "n", Keys.DELETE)
     assert len(names(page)) == 3
@@ -255,18 +255,18 @@ def test_a_zone_is_drawn_by_a_finger(page: Chrome, service: FakeService) -> None
         # The corner is put where the finger leaves, which the magnifier shows.
         touch.pointer_action.move_to(board, *at_board(page, *corner)).pointer_up()
         touch.perform()
-    assert same(polygons(page, service)["forbidden"], SQUARE)
+    assert same(polygons(page, service)["zone_1"], SQUARE)
 
 
 def test_corners_snap_to_those_of_other_zones(page: Chrome, service: FakeService) -> None:
     draw(page, SQUARE)
     draw(page, [(363.0, 322.0), (420.0, 330.0), (363.0, 378.0)])
     drawn = polygons(page, service)
-    assert drawn["forbidden_2"][0] == drawn["forbidden"][1]
+    assert drawn["zone_2"][0] == drawn["zone_1"][1]
     press(page, "snap")
     draw(page, [(430.0, 333.0), (460.0, 333.0), (440.0, 360.0)])
     drag(page, (430, 333), (422, 332))
-    assert polygons(page, service)["forbidden_3"][0] != drawn["forbidden_2"][1]
+    assert polygons(page, service)["zone_3"][0] != drawn["zone_2"][1]
 
 
 def test_a_line_becomes_a_strip_beside_it_of_the_width_that_is_said(page: Chrome, service: FakeService) -> None:
@@ -278,10 +278,10 @@ def test_a_line_becomes_a_strip_beside_it_of_the_width_that_is_said(page: Chrome
         field.send_keys(Keys.CONTROL, "a")
         field.send_keys(mm)
     # 8 mm at the scene's 0.4 mm a pixel; down a picture, the left hand is on its right.
-    right = polygons(page, service)["forbidden"]
+    right = polygons(page, service)["zone_1"]
     assert same(right, [(320, 300), (320, 400), (340, 400), (340, 300)])
     press(page, "strip-side")
-    assert same(polygons(page, service)["forbidden"], [(320, 300), (320, 400), (300, 400), (300, 300)])
+    assert same(polygons(page, service)["zone_1"], [(320, 300), (320, 400), (300, 400), (300, 300)])
 
 
 def test_a_template_has_the_size_that_the_scale_makes_of_it(page: Chrome, service: FakeService) -> None:
@@ -300,10 +300,10 @@ def test_what_is_drawn_wrong_is_told_at_once_and_is_not_used(page: Chrome, servi
     press(page, "draw-polygon")
     click(page, SQUARE[0], SQUARE[2], SQUARE[1], SQUARE[3])
     keys(page, Keys.ENTER)
-    assert "“forbidden” crosses itself" in text(page, "faults")
+    assert "“zone_1” crosses itself" in text(page, "faults")
     press(page, "use")
     wait_until(page, lambda: "crosses itself" in text(page, "answer"))
-    rename(page, "forbidden", "canal")
+    rename(page, "zone_1", "canal")
     assert "“canal” names 2 zones" in text(page, "faults")
     assert service.orders == []
 
@@ -332,20 +332,20 @@ def test_a_plan_is_saved_loaded_and_is_the_contracts_file(
     press(page, "save")
     wait_until(page, lambda: "Saved as “first”" in text(page, "answer"))
     plan = load_plan(plans.folder / "first.json")
-    assert [zone.id for zone in plan.zones] == ["foramen_S1L", "canal", "ala_L", "forbidden"]
+    assert [zone.id for zone in plan.zones] == ["foramen_S1L", "canal", "ala_L", "zone_1"]
     assert plan.views[0].view is View.AP
     press(page, "save")
     wait_until(page, lambda: page.find_element(By.ID, "question").is_displayed())
     press(page, "question-no")
     press(page, "tab-zones")
-    row(page, "forbidden").find_elements(By.TAG_NAME, "button")[-1].click()
+    row(page, "zone_1").find_elements(By.TAG_NAME, "button")[-1].click()
     assert len(names(page)) == 3
     press(page, "tab-plans")
     page.find_element(By.CSS_SELECTOR, '[aria-label="Load of first"]').click()
     wait_until(page, lambda: "is loaded" in text(page, "answer"))
     press(page, "tab-zones")
-    assert names(page) == ["foramen_S1L", "canal", "ala_L", "forbidden"]
-    assert same(polygons(page, service)["forbidden"], SQUARE)
+    assert names(page) == ["foramen_S1L", "canal", "ala_L", "zone_1"]
+    assert same(polygons(page, service)["zone_1"], SQUARE)
 
 
 def test_the_last_cases_zones_are_copied_and_nothing_else_of_it(
@@ -462,7 +462,7 @@ def test_a_plan_is_downloaded_as_it_would_be_saved(page: Chrome, service: FakeSe
     press(page, "download")
     file = tmp_path / "mine.json"
     wait_until(page, file.exists)
-    assert [zone.id for zone in load_plan(file).zones] == ["foramen_S1L", "canal", "ala_L", "forbidden"]
+    assert [zone.id for zone in load_plan(file).zones] == ["foramen_S1L", "canal", "ala_L", "zone_1"]
 
 
 def test_a_zone_that_reaches_beyond_the_picture_is_cut_at_its_border_and_it_is_said(
@@ -473,8 +473,8 @@ def test_a_zone_that_reaches_beyond_the_picture_is_cut_at_its_border_and_it_is_s
     click(page, (40, 440), (140, 440))
     keys(page, Keys.ENTER)
     press(page, "strip-side")
-    wait_until(page, lambda: "“forbidden_2” is cut at the picture's border" in text(page, "faults"))
-    ys = [y for _, y in polygons(page, service)["forbidden_2"]]
+    wait_until(page, lambda: "“zone_2” is cut at the picture's border" in text(page, "faults"))
+    ys = [y for _, y in polygons(page, service)["zone_2"]]
     assert max(ys) == HEIGHT_PX - 1
 
 
@@ -513,12 +513,12 @@ def test_what_is_drawn_goes_with_the_anatomy_to_the_next_picture(page: Chrome, s
     service.scene = moved(12, -7)
     freeze_again(page, (12, -7))
     there = [(x + 12, y - 7) for x, y in SQUARE]
-    wait_until(page, lambda: same(polygons(page, service)["forbidden"], there))
+    wait_until(page, lambda: same(polygons(page, service)["zone_1"], there))
     # Undone is what was drawn, not where it lies.
     keys(page, Keys.CONTROL, "z")
-    assert "forbidden" not in names(page)
+    assert "zone_1" not in names(page)
     keys(page, Keys.CONTROL + Keys.SHIFT, "z")
-    assert same(polygons(page, service)["forbidden"], there)
+    assert same(polygons(page, service)["zone_1"], there)
 
 
 def test_after_a_plan_is_used_motion_counts_from_its_picture(page: Chrome, service: FakeService) -> None:
@@ -530,7 +530,7 @@ def test_after_a_plan_is_used_motion_counts_from_its_picture(page: Chrome, servi
     service.scene = moved(3, 1, plan=command.plan.version)
     wait_until(page, lambda: "as drawn here" in text(page, "in-use"))
     freeze_again(page, (3, 1))
-    wait_until(page, lambda: same(polygons(page, service)["forbidden"], [(x + 3, y + 1) for x, y in SQUARE]))
+    wait_until(page, lambda: same(polygons(page, service)["zone_1"], [(x + 3, y + 1) for x, y in SQUARE]))
 
 
 def test_pictures_whose_motion_counts_from_different_plans_are_not_compared(page: Chrome, service: FakeService) -> None:
@@ -539,4 +539,4 @@ def test_pictures_whose_motion_counts_from_different_plans_are_not_compared(page
     wait_until(page, lambda: "somebody else's" in text(page, "in-use"))
     freeze_again(page, (12, -7))
     wait_until(page, lambda: "look at each" in text(page, "answer"))
-    assert same(polygons(page, service)["forbidden"], SQUARE)
+    assert same(polygons(page, service)["zone_1"], SQUARE)

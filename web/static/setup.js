@@ -279,7 +279,8 @@ function drawZone(isLine) {
     colour: colourOf(kind),
     done: (points) => {
       const line = isLine ? /** @type {const} */ ({ points, side: "left", ...STRIP }) : null;
-      add([{ key: plans.newKey(), id: kind, kind, view, points: isLine ? [] : points, line }]);
+      const id = plans.nextName(desk.history.present);
+      add([{ key: plans.newKey(), id, kind, view, points: isLine ? [] : points, line }]);
     },
   });
   desk.board.canvas.focus();

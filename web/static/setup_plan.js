@@ -86,6 +86,15 @@ export function fieldOf(found) {
 }
 
 /**
+ * A name for a zone that nobody has named yet; alerts say it, so it must not read like a kind.
+ * @param {Setup} setup
+ */
+export function nextName(setup) {
+  const taken = new Set(setup.zones.map((zone) => zone.id));
+  for (let number = 1; ; number++) if (!taken.has(`zone_${number}`)) return `zone_${number}`;
+}
+
+/**
  * A name like the wanted one that no zone has yet.
  * @param {Setup} setup @param {string} wanted
  */
