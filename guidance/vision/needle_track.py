@@ -25,7 +25,8 @@ PULSES_TO_TELL, PULSES_TO_TELL_COVERED, PULSES_TO_TELL_UNLIKELY = 2, 3, 5
 """In a row. Noise makes a bone's edge look like a needle on single pulses; a needle is one on all of them."""
 LIKELY_COVERED = 0.9
 FIRST_LOOK_S = 0.5
-"""A straight shaft of steel from outside the field that ends in dense bone when watching begins is a needle at work."""
+"""A straight shaft of steel from outside the field that ends in dense bone or cement when its view first is watched is a
+needle at work."""
 USUAL_DIAMETER_PX = 12.0
 """The unit of all gates where a diameter could not be measured."""
 TIP_GATE_DIAMETERS = 3.0
@@ -167,7 +168,6 @@ class NeedleTracker:
         self._now: _ViewMemory | None = None
         self._is_placed = True
         self._next_id = 1
-        self._began_s = 0.0
         self._shown: set[int] = set()
         """The needles that were on the screen when a known view last was."""
         self._of_one_view: set[int] = set()
@@ -190,11 +190,9 @@ class NeedleTracker:
 
         The sightings of the first pulse ever are told at once; a later needle is told on its second pulse, or on its
         fifth where it or the view is doubtful, unless it is certain. A covered tip is told, on its third pulse, only
-        where it may have been there from the beginning.
+        where it may have been there since its view first was.
         """
         is_first = self._now is None
-        if is_first:
-            self._began_s = t_s
         view, carried = self._enter(view_id, t_s, motion)
         own_ids = {track.id for track in view.tracks if track not in carried}
         sightings = tuple(_with_its_tip(sighting, view, motion, t_s) for sighting in sightings)
@@ -206,7 +204,7 @@ class NeedleTracker:
             if track is not None:
                 _take_in(track, sighting, tip, back, t_s, is_injecting)
                 track.view_clock_s = view.clock_s
-            elif not sighting.tip_covered or self._may_have_been_there(sighting, t_s):
+            elif not sighting.tip_covered or self._may_have_been_there(sighting, view):
                 track = _Track(tip, back, sighting.diameter_px, sighting.confidence, t_s, view.clock_s)
                 track.is_covered = track.tip_hidden = sighting.tip_covered
                 view.tracks.append(track)
@@ -245,9 +243,9 @@ class NeedleTracker:
         self._now, view.updated_at_s, view.motion = view, t_s, motion
         return view, carried
 
-    def _may_have_been_there(self, sighting: NeedleSighting, t_s: float) -> bool:
-        """Whether a shaft that ends in something dark was there when watching began: nobody could see it come."""
-        return t_s - self._began_s <= FIRST_LOOK_S and sighting.confidence >= LIKELY_COVERED
+    def _may_have_been_there(self, sighting: NeedleSighting, view: _ViewMemory) -> bool:
+        """Whether a shaft that ends in something dark was there when its view first was: nobody could see it come."""
+        return self._is_placed and view.clock_s <= FIRST_LOOK_S and sighting.confidence >= LIKELY_COVERED
 
     def _is_sure(self, track: _Track, is_first: bool) -> bool:
         if track.is_covered:

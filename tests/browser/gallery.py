@@ -80,6 +80,17 @@ def press(*keys: str) -> Callable[[Room], None]:
     return lambda room: ActionChains(room.page).send_keys(*keys).perform()
 
 
+def touch(*names: str) -> Callable[[Room], None]:
+    """Press buttons by their ids, one after the other."""
+
+    def act(room: Room) -> None:
+        for name in names:
+            room.page.find_element(By.ID, name).click()
+            time.sleep(SETTLE_S)
+
+    return act
+
+
 def _needle(room: Room) -> None:
     room.play(room.leak, first(room.leak, lambda moment: bool(moment.findings.needles) and moment.findings.t_s > 6.4))
 
@@ -164,6 +175,14 @@ STATES = (
     State("no_new_picture", _leak, lambda room: setattr(room.service.scene, "pictures", False) or time.sleep(1.2)),
     State("analysis_lost", _leak, _wait_for_silence),
     State("server_lost", _leak, lambda room: room.dashboard.kill()),
+    State("setup", _needle, touch("freeze"), path="setup.html"),
+    State("setup_template", _needle, touch("freeze", "put-template"), path="setup.html"),
+    State("setup_scale", _needle, touch("freeze", "tab-scale", "draw-ruler"), path="setup.html"),
+    State("setup_field", _needle, touch("freeze", "tab-field"), path="setup.html"),
+    State("setup_limits", _needle, touch("freeze", "tab-limits"), path="setup.html"),
+    State("setup_plans", _needle, touch("freeze", "tab-plans"), path="setup.html"),
+    State("setup_source", _needle, touch("freeze", "tab-source"), path="setup.html"),
+    State("log_in", _needle, path="login.html"),
 )
 """A page of one's own: a line here, with its ``path``."""
 

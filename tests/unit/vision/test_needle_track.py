@@ -44,6 +44,14 @@ def test_a_needle_whose_tip_lies_in_dense_bone_when_watching_begins_is_told_on_i
     assert (bare.id, bare.tip_hidden) == (1, False)
 
 
+def test_so_is_one_whose_tip_lies_in_cement_when_the_other_view_is_first_seen() -> None:
+    tracker = NeedleTracker()
+    tracker.update((), 0.0, STILL, 0)
+    at_work = replace(covered(100, 100), confidence=0.95)
+    told = [tracker.update((at_work,), 5.0 + 0.13 * pulse, STILL, 1) for pulse in range(3)]
+    assert [len(needles) for needles in told] == [0, 0, 1]
+
+
 @pytest.mark.parametrize(("begins_s", "confidence"), [(0.0, 0.8), (2.0, 0.95)])
 def test_a_shaft_that_ends_in_something_dark_is_no_needle_where_it_is_doubtful_or_comes_later(
     begins_s: float, confidence: float
