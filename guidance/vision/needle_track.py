@@ -25,8 +25,8 @@ PULSES_TO_TELL, PULSES_TO_TELL_COVERED, PULSES_TO_TELL_UNLIKELY = 2, 3, 5
 """In a row. Noise makes a bone's edge look like a needle on single pulses; a needle is one on all of them."""
 LIKELY_COVERED = 0.9
 FIRST_LOOK_S = 0.5
-"""A straight shaft of steel from outside the field that ends in dense bone or cement when its view first is watched is a
-needle at work."""
+"""A straight shaft of steel from outside the field that ends in dense bone or cement when its view is first watched is
+a needle at work."""
 USUAL_DIAMETER_PX = 12.0
 """The unit of all gates where a diameter could not be measured."""
 TIP_GATE_DIAMETERS = 3.0
