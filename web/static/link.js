@@ -32,6 +32,8 @@ export class Link {
     this.socket = null;
     this.open();
     setInterval(() => this.dropIfSilent(), 250);
+    // A page that is left may be kept by the browser, asleep: it must not hold a line that it does not answer on.
+    window.addEventListener("pagehide", () => this.socket?.close());
   }
 
   /** Milliseconds since the server was last heard; infinite while there is no line. */
