@@ -182,7 +182,6 @@ STATES = (
     State("setup_limits", _needle, touch("freeze", "tab-limits"), path="setup.html"),
     State("setup_plans", _needle, touch("freeze", "tab-plans"), path="setup.html"),
     State("setup_source", _needle, touch("freeze", "tab-source"), path="setup.html"),
-    State("log_in", _needle, path="login.html"),
 )
 """A page of one's own: a line here, with its ``path``."""
 

@@ -13,6 +13,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from guidance.accounts import Role, add_account, add_token, remove_account
 from guidance.bus.messages import Acknowledge
 from tests.browser.room import CEMENT_IN_FORAMEN, Dashboard, FakeService
+from tests.browser.test_accessibility import serious_findings
 
 pytestmark = pytest.mark.browser
 
@@ -125,6 +126,16 @@ def test_a_wall_screen_logs_in_by_its_token_with_the_keyboard(page: Chrome, ward
     wait_for(page, "account", "wall sees only")
     wait_for(page, "state", "LIVE")
     assert ward.token not in page.current_url
+
+
+def test_nothing_serious_keeps_anyone_from_logging_in_nor_from_seeing_that_they_did(page: Chrome):
+    assert not serious_findings(page)
+    log_in(page, "nurse", "a wrong password")
+    wait_for(page, "said", "Wrong")
+    assert not serious_findings(page)
+    log_in(page, "nurse")
+    wait_for(page, "account", "nurse sees only")
+    assert not serious_findings(page)
 
 
 def test_a_viewer_sees_the_alert_and_cannot_acknowledge_it(page: Chrome, service: FakeService):

@@ -14,6 +14,15 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 PICTURE_PX = 256
 
 
+def serious_findings(page: Chrome) -> list[str]:
+    """What axe-core finds on the page as it stands that keeps people from using it."""
+    return [
+        f"{one['id']}: {one['help']} {[node['target'] for node in one['nodes']]}"
+        for one in Axe().run(page)["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
 @pytest.fixture
 def room(chrome: Chrome, service: FakeService, dashboard: Dashboard) -> Iterator[Room]:
     yield Room(service, dashboard, chrome, PICTURE_PX)
@@ -23,10 +32,4 @@ def room(chrome: Chrome, service: FakeService, dashboard: Dashboard) -> Iterator
 @pytest.mark.parametrize("state", STATES, ids=[state.name for state in STATES])
 def test_nothing_serious_keeps_anyone_from_using_the_page(room: Room, state: State):
     with shown(state, room) as page:
-        found = Axe().run(page)["violations"]
-    serious = [
-        f"{one['id']}: {one['help']} {[node['target'] for node in one['nodes']]}"
-        for one in found
-        if one["impact"] in ("serious", "critical")
-    ]
-    assert not serious
+        assert not serious_findings(page)
