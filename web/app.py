@@ -13,7 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from guidance.accounts import KnownAccounts, Role
 from guidance.bus.commands import AsyncCommander
 from guidance.bus.keys import ClientKeys
-from guidance.bus.messages import Endpoints
+from guidance.bus.messages import EarlyPicture, Endpoints
 from guidance.bus.subscriber import AsyncSubscriber
 from guidance.overlay import look_json
 from web import monitoring
@@ -146,9 +146,12 @@ async def _hear_messages(subscriber: AsyncSubscriber, board: Board, monitoring: 
 
 
 async def _hear_pictures(subscriber: AsyncSubscriber, board: Board, pictures: Pictures) -> None:
-    async for picture in subscriber.newest_frames():
-        board.hear_picture(picture)
-        pictures.hear(picture)
+    async for picture in subscriber.newest_pictures():
+        if isinstance(picture, EarlyPicture):
+            board.hear_early(picture)
+        else:
+            board.hear_picture(picture)
+            pictures.hear(picture)
 
 
 async def _keep(audit: Audit) -> None:

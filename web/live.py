@@ -23,11 +23,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from guidance.bus.messages import (
     FRAME_TOPIC,
     AlertEnvelope,
+    EarlyPicture,
     FindingsEnvelope,
     FrameMessage,
     Message,
     SnapshotEnvelope,
 )
+from guidance.bus.publisher import is_loopback
 from guidance.bus.subscriber import Reception
 from guidance.wire import AlertMessage
 from web.remembered import CementTrends, StoredViews
@@ -40,6 +42,10 @@ PATIENCE_S = 10.0
 by itself if it can."""
 
 TRY_AGAIN_LATER = 1013
+
+LOCAL_PER_S = 30.0
+"""Pages on the service's own machine draw on the processors that the analysis needs: together they get so many pictures
+a second."""
 
 CHANGES_KEPT = 20
 
@@ -73,6 +79,8 @@ class Board:
         self.trends = CementTrends()
         self._case: str | None = None
         self._picture_json = b"null"
+        self.early: EarlyPicture | None = None
+        """The newest frame, looked at or not."""
         self._words: bytes | None = None
         """All but the picture and what ages, as it was told last; None where there is news."""
         self._newest: FindingsEnvelope | None = None
@@ -83,7 +91,7 @@ class Board:
             self._case = self.reception.case
             self.changes.clear()
             self.picture, self._picture_json = None, b"null"
-            self._newest = None
+            self._newest = self.early = None
             self.views.forget()
             self.trends.forget()
         if isinstance(message, AlertEnvelope) and message.case == self._case:
@@ -112,21 +120,40 @@ class Board:
         shown = {"frame", "t_s", "state", "findings", "strokes"}
         self._picture_json = header.model_dump_json(include=shown).encode()
         self.views.note(picture)
-        self.wake()
+        self._wake_for_pictures()
+
+    def hear_early(self, picture: EarlyPicture) -> None:
+        """Show the pixels of a frame, if it is of the present case, under what was seen last."""
+        if picture.header.case != self._case:
+            return
+        self.early = picture
+        self._wake_for_pictures()
+
+    def _wake_for_pictures(self) -> None:
+        for viewer in self.viewers:
+            viewer.wake(words=False)
 
     def wake(self) -> None:
         self._words = None
         for viewer in self.viewers:
             viewer.wake()
 
-    def message(self, with_picture: bool) -> bytes:
-        """One message to a viewer, as the page reads it. However many read it, it is written once."""
+    def message(self, with_picture: bool, early: EarlyPicture | None = None) -> bytes:
+        """One message to a viewer, as the page reads it. However many read it, what does not age is written once.
+
+        ``with_picture``: tell what was seen last. ``early``: a frame whose pixels this viewer has not got yet. Pixels
+        of an older one are not told again: the drawing alone follows them.
+        """
         if self._words is None:
             self._words = self._written()
         parts, jpeg = [self._words[:-1], b",", self._ages()], b""
+        if early is not None:
+            parts.append(b',"captured_ms":%.1f' % _age_ms(early.header.captured_s))
+            jpeg = early.jpeg
         if with_picture and self.picture is not None:
             parts += [b',"age_ms":%.1f' % (1000 * self.picture_age_s()), b',"picture":', self._picture_json]
-            jpeg = self.picture.jpeg
+            if self.early is None or self.early.header.captured_s < self.picture.header.captured_s:
+                jpeg = self.picture.jpeg
         return packed(b"".join([*parts, b"}"]), jpeg)
 
     def _written(self) -> bytes:
@@ -219,12 +246,18 @@ class Viewer:
         self._board = board
         self._orders = orders
         self._news = asyncio.Event()
-        self._drawing: tuple[FrameMessage, float] | None = None
+        self._has_words = True
+        self._drawing: tuple[float, float] | None = None
         """The picture that it has not drawn yet, and when it was sent."""
+        self._early: EarlyPicture | None = None
+        self.is_local = websocket.client is not None and is_loopback(websocket.client.host)
+        self._sent_s = float("-inf")
         self._last: tuple[FrameMessage | None, int] = (None, board.pictures)
         """The last picture that it got, and the how-manieth."""
 
-    def wake(self) -> None:
+    def wake(self, words: bool = True) -> None:
+        """There is news: a picture, and where ``words`` more than that."""
+        self._has_words = self._has_words or words
         self._news.set()
 
     async def serve(self) -> None:
@@ -265,11 +298,11 @@ class Viewer:
     def _note_drawn(self) -> None:
         if self._drawing is None:
             return
-        picture, _ = self._drawing
+        captured_s, _ = self._drawing
         self._drawing = None
         self._board.tally.drawn += 1
-        self._board.tally.drawn_s(time.monotonic() - picture.header.captured_s)
-        self.wake()
+        self._board.tally.drawn_s(time.monotonic() - captured_s)
+        self.wake(words=False)
 
     async def _tell(self) -> None:
         """Until it has left, or is cut off."""
@@ -283,24 +316,40 @@ class Viewer:
                         await self._websocket.close(TRY_AGAIN_LATER, f"no picture drawn for {PATIENCE_S:g} s")
                 return
             try:
+                taken = self._take_picture()
+                if not self._has_words and taken == (False, None):
+                    continue
+                self._has_words = False
                 async with asyncio.timeout(PATIENCE_S):
-                    await self._websocket.send_bytes(self._board.message(with_picture=self._take_picture()))
+                    await self._websocket.send_bytes(self._board.message(*taken))
             except WebSocketDisconnect:
                 return
             except TimeoutError:
                 self._note_cut("has taken nothing")
                 return
 
-    def _take_picture(self) -> bool:
-        """Whether the next message has a picture: a new one, once the last one was drawn."""
-        picture = self._board.picture
+    def _take_picture(self) -> tuple[bool, EarlyPicture | None]:
+        """Whether the next message tells what was seen, and the pixels that come with it: once the last was drawn."""
+        picture, early = self._board.picture, self._board.early
         before, number = self._last
-        if picture is None or picture is before or self._drawing is not None:
-            return False
-        self._board.tally.missed += max(0, self._board.pictures - number - 1)
-        self._last = (picture, self._board.pictures)
-        self._drawing = (picture, time.monotonic())
-        return True
+        is_seen = picture is not None and picture is not before
+        early = None if early is self._early else early
+        if self._drawing is not None or not (is_seen or early is not None) or self._is_too_soon():
+            return False, None
+        if is_seen:
+            self._board.tally.missed += max(0, self._board.pictures - number - 1)
+            self._last = (picture, self._board.pictures)
+        self._early = self._board.early
+        newest = picture if early is None else early
+        assert newest is not None
+        self._sent_s = time.monotonic()
+        self._drawing = (newest.header.captured_s, self._sent_s)
+        return is_seen, early
+
+    def _is_too_soon(self) -> bool:
+        """Whether the others on this machine have their turn first."""
+        beside = sum(viewer.is_local for viewer in self._board.viewers) if self.is_local else 1
+        return beside > 1 and time.monotonic() - self._sent_s < beside / LOCAL_PER_S
 
     def _note_cut(self, why: str) -> None:
         self._board.tally.cut += 1

@@ -3,7 +3,8 @@
 The service has four sockets, on ports that follow each other:
 
     messages    PUB      [topic, JSON envelope]       findings, alerts, health
-    frames      PUB      [b"frame", JSON header, JPEG], apart, so that no alert ever waits behind a picture
+    frames      PUB      [b"frame", JSON header, JPEG], apart, so that no alert ever waits behind a picture;
+                         [b"picture", JSON header, JPEG] of the same frames before they are looked at
     snapshots   ROUTER   [JSON call] -> [JSON envelope] the whole present state; subscribers also give their names here
     commands    ROUTER   [JSON order] -> [JSON answer]  from those alone whose key is known
 
@@ -41,6 +42,7 @@ LONGEST_CALL_BYTES = 64 * 1024
 """No call or order is longer: a zone of a thousand corners takes half of it."""
 
 FRAME_TOPIC = b"frame"
+EARLY_TOPIC = b"picture"
 
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
@@ -236,6 +238,24 @@ class FrameMessage:
     """
 
     header: FrameHeader
+    jpeg: bytes
+
+
+class EarlyHeader(_Envelope):
+    """Of a picture that nobody has looked at yet. ``captured_s``: as a frame's."""
+
+    captured_s: Seconds
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyPicture:
+    """A frame as it came, told at once: what is seen on it follows as a ``FrameMessage``.
+
+    ``jpeg``: gray, full size. Told only where it differs from the one before, and never of a frame that the source
+    itself knows to be damaged.
+    """
+
+    header: EarlyHeader
     jpeg: bytes
 
 
@@ -480,6 +500,21 @@ def read_frame(parts: list[bytes]) -> FrameMessage:
         return FrameMessage(FrameHeader.model_validate_json(parts[1]), parts[2])
     except ValidationError as error:
         raise MessageError(f"picture's header: {_complaint(error)}") from error
+
+
+def early_parts(picture: EarlyPicture) -> list[bytes]:
+    """The early picture as the bus's parts."""
+    return [EARLY_TOPIC, picture.header.to_bytes(), picture.jpeg]
+
+
+def read_early(parts: list[bytes]) -> EarlyPicture:
+    """The early picture in the bus's parts. Raises MessageError."""
+    if len(parts) != 3 or parts[0] != EARLY_TOPIC:
+        raise MessageError(f"early picture of {len(parts)} parts; expected {EARLY_TOPIC!r}, a header and a JPEG")
+    try:
+        return EarlyPicture(EarlyHeader.model_validate_json(parts[1]), parts[2])
+    except ValidationError as error:
+        raise MessageError(f"early picture's header: {_complaint(error)}") from error
 
 
 def _complaint(error: ValidationError) -> str:

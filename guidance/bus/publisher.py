@@ -8,6 +8,7 @@ A socket belongs to one thread at a time: make it anywhere, hand it over before 
 """
 
 import ipaddress
+import threading
 import time
 import uuid
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ import zmq
 from guidance.bus.keys import ServiceKeys
 from guidance.bus.messages import (
     AlertEnvelope,
+    EarlyHeader,
+    EarlyPicture,
     FindingsEnvelope,
     FrameHeader,
     FrameMessage,
@@ -28,6 +31,7 @@ from guidance.bus.messages import (
     SnapshotBody,
     SnapshotEnvelope,
     Topic,
+    early_parts,
     frame_parts,
     message_parts,
 )
@@ -191,7 +195,7 @@ class Publisher(Bound):
 
 
 class FramePublisher(Bound):
-    """Tells pictures, on a socket of their own."""
+    """Tells pictures, on a socket of their own. Two threads may: one before a frame is looked at, one after."""
 
     def __init__(
         self,
@@ -204,7 +208,9 @@ class FramePublisher(Bound):
     ) -> None:
         super().__init__(context, host, port, kept, keys)
         self._session = session or uuid.uuid4().hex
-        self._sequence = 0
+        self._sequence = self._early = 0
+        # A socket may go from thread to thread where a lock stands between.
+        self._turn = threading.Lock()
 
     def _prepare(self) -> None:
         self.socket.setsockopt(zmq.SNDBUF, FRAME_BUFFER_BYTES)
@@ -235,7 +241,17 @@ class FramePublisher(Bound):
             alerts=list(active),
         )
         self._sequence += 1
-        self.socket.send_multipart(frame_parts(FrameMessage(header, jpeg)))
+        with self._turn:
+            self.socket.send_multipart(frame_parts(FrameMessage(header, jpeg)))
+
+    def tell_early(self, case: str, captured_s: float, jpeg: bytes) -> None:
+        """A picture that nobody has looked at yet."""
+        header = EarlyHeader(
+            session=self._session, sequence=self._early, case=case, sent_s=time.monotonic(), captured_s=captured_s
+        )
+        self._early += 1
+        with self._turn:
+            self.socket.send_multipart(early_parts(EarlyPicture(header, jpeg)))
 
 
 def port_in_use(host: str, port: int, option: str) -> BusError:

@@ -23,11 +23,13 @@ import zmq.asyncio
 from guidance.bus.keys import ClientKeys
 from guidance.bus.messages import (
     DEAF_AFTER_S,
+    EARLY_TOPIC,
     FRAME_TOPIC,
     REPORT_S,
     AlertEnvelope,
     AudioBody,
     Call,
+    EarlyPicture,
     EndpointError,
     Endpoints,
     FindingsEnvelope,
@@ -38,6 +40,7 @@ from guidance.bus.messages import (
     MessageError,
     SnapshotEnvelope,
     Topic,
+    read_early,
     read_frame,
     read_message,
     read_snapshot,
@@ -148,6 +151,15 @@ class Reception:
             return None
         self._expect(topic, frame.header.sequence, heard=True)
         return frame
+
+    def take_early(self, parts: list[bytes]) -> EarlyPicture | None:
+        """The early picture; None where it is refused. None is missed: only the newest counts."""
+        try:
+            picture = read_early(parts)
+        except MessageError as error:
+            self._refuse(str(error))
+            return None
+        return None if picture.header.session in self._sessions_over else picture
 
     def note(self, message: Message) -> Message | None:
         """A message of the schema, once it is part of the state; None where it was heard before."""
@@ -391,6 +403,23 @@ class AsyncSubscriber(_Client[zmq.asyncio.Socket]):
             told = await self.receive(ASK_AGAIN_S)
             if told is not None:
                 yield told
+
+    async def newest_pictures(self) -> AsyncIterator[FrameMessage | EarlyPicture]:
+        """Pictures before and after they were looked at, of each kind always the newest there is."""
+        if self._frames is None:
+            raise BusError("this reader hears no pictures; expected pictures=True and an endpoint for frames")
+        self._frames.setsockopt(zmq.SUBSCRIBE, EARLY_TOPIC)
+        while True:
+            parts = await self._frames.recv_multipart()
+            newest = {parts[0]: parts}
+            while await self._frames.poll(0):
+                parts = await self._frames.recv_multipart()
+                newest[parts[0]] = parts
+            for topic, parts in newest.items():
+                early = topic == EARLY_TOPIC
+                picture = self.reception.take_early(parts) if early else self.reception.take_frame(parts)
+                if picture is not None:
+                    yield picture
 
     async def newest_frames(self) -> AsyncIterator[FrameMessage]:
         """Pictures, always the newest there is."""

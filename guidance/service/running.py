@@ -31,6 +31,7 @@ from guidance.records import CasePlan
 from guidance.service.analysis import Analysis, MakePipeline, Orders, Pictures, Shown, gray_jpeg
 from guidance.service.capture import TICK_S, Capture, Captured, Choose, OpenSource, Slot
 from guidance.service.dashboard import Dashboard
+from guidance.service.early import EarlyPictures
 from guidance.service.recording import Record, Recording
 from guidance.settings import Settings
 from guidance.vision.pipeline import Pipeline
@@ -108,7 +109,15 @@ class Service:
         self.failure: BaseException | None = None
         self._newest: Slot[Captured] = Slot()
         self._recording = None if record is None else Recording(record, self.stopping)
-        every = None if self._recording is None else self._recording.put
+        self._early: Slot[Captured] = Slot()
+        self._encoded: tuple[Frame, Future[bytes]] | None = None
+        self._encode_turn = threading.Lock()
+
+        def every(captured: Captured) -> None:
+            self._early.put(captured)
+            if self._recording is not None:
+                self._recording.put(captured)
+
         self._capture = Capture(open_source, loop, pace, self._newest, self.stopping, every, choose)
 
     def start(self) -> None:
@@ -162,13 +171,18 @@ class Service:
                 log = self._log
                 self._start_thread("log", self._until_stopped(lambda: log.sync(TICK_S)))
             self._start_thread("pictures", Pictures(shown, frames, self.stopping).run)
+            self._start_thread("early", EarlyPictures(self._early, self._encode, frames, self.stopping).run)
             self._start_thread("analysis", self._analysis.run)
             self._start_thread("capture", self._capture.run)
             self._start_thread("dashboard", self.dashboard.run)
             undo.pop_all()
 
     def _encode(self, frame: Frame) -> Future[bytes]:
-        return self._encoding.submit(gray_jpeg, frame)
+        """A frame's JPEG, made once for all who ask for it."""
+        with self._encode_turn:
+            if self._encoded is None or self._encoded[0] is not frame:
+                self._encoded = frame, self._encoding.submit(gray_jpeg, frame)
+            return self._encoded[1]
 
     def _open_bus(self, orders: Orders) -> tuple[Publisher, FramePublisher, Desk]:
         """The four sockets and who answers on them, as ``endpoints`` says."""

@@ -26,6 +26,10 @@
         alerts: value.alerts.length,
       };
     }
+    if (value?.captured_ms !== undefined) {
+      // Pixels that nobody has looked at yet: what stands over them was found before.
+      message = { ...message, came: performance.now(), age_ms: value.captured_ms, analysed_ms: 0 };
+    }
     return value;
   };
 

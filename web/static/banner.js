@@ -10,6 +10,7 @@ export class Banner {
   /** @param {any} look /styles.json */
   constructor(look) {
     this.look = look;
+    this.still = matchMedia("(prefers-reduced-motion: reduce)");
     /** @type {any} */
     this.told = null;
     this.toldAt = -Infinity;
@@ -28,6 +29,7 @@ export class Banner {
     const banner = part("banner");
     mark(banner, "data-priority", priority);
     banner.classList.toggle("flash", lost !== null || waiting.length > 0);
+    this.flash(priority);
     // The picture's frame says it too, to whoever looks at nothing else.
     mark(part("stage"), "data-priority", banner.classList.contains("flash") ? priority : "none");
     put(part("banner-marks"), priority === "none" ? "" : this.look.alarms[priority].marks);
@@ -36,6 +38,17 @@ export class Banner {
     const words = lost !== null || stated === null ? "" : `${this.look.alarms[stated.priority].marks} acknowledged: ${stated.text}`;
     put(part("banner-stated"), words);
     mark(part("banner-stated"), "data-priority", stated?.priority ?? "none");
+  }
+
+  /**
+   * Show the half of the flash that it is time for. An animation of the browser's own would have it draw the page 60
+   * times a second, which costs as much as the picture.
+   * @param {string} priority
+   */
+  flash(priority) {
+    const hz = part("banner").classList.contains("flash") && !this.still.matches ? (this.look.alarms[priority]?.flash_hz ?? 0) : 0;
+    const dark = hz > 0 && Math.floor(2 * hz * (performance.now() / 1000)) % 2 === 1;
+    for (const name of ["banner", "stage"]) part(name).classList.toggle("dark", dark);
   }
 
   /**

@@ -5,7 +5,7 @@ import { LOGGED_OUT } from "./account.js";
 /**
  * @typedef {{deaf: boolean, lost: number, case: string | null, health: any, audio: any, alerts: any[], changes: any[],
  *            newest: {pulse: number, age_ms: number} | null, other: {frame: number, age_ms: number} | null,
- *            age_ms?: number, picture?: any, jpeg: Uint8Array}} LiveMessage
+ *            age_ms?: number, captured_ms?: number, picture?: any, jpeg: Uint8Array}} LiveMessage
  */
 
 const FIRST_WAIT_MS = 250;

@@ -22,7 +22,6 @@ const look = await lookOfThings();
 for (const [priority, alarm] of Object.entries(look.alarms)) {
   document.body.style.setProperty(`--${priority}-colour`, alarm.colour);
   document.body.style.setProperty(`--${priority}-ink`, alarm.ink);
-  if (alarm.flash_hz > 0) document.body.style.setProperty(`--${priority}-period`, `${1 / alarm.flash_hz}s`);
 }
 
 const stage = new Stage(part("stage"), canvas("picture"), canvas("overlay"), look);
@@ -75,7 +74,7 @@ function take(/** @type {LiveMessage} */ message) {
   heard = message;
   if (message.newest !== null) freshness.vouch(message.newest.pulse, performance.now() - message.newest.age_ms);
   otherView.hear(message.other);
-  if (message.picture) {
+  if (message.picture || message.jpeg.length) {
     if (waiting !== null) link.acknowledge();
     waiting = { message, capturedAt: performance.now() - (message.age_ms ?? 0) };
     if (!drawing) void drawWaiting();
@@ -90,8 +89,13 @@ async function drawWaiting() {
       const { message, capturedAt } = waiting;
       waiting = null;
       try {
-        if (shown === null) wordsAt = -Infinity;
         const pixels = message.jpeg.length ? await createImageBitmap(new Blob([message.jpeg], { type: "image/jpeg" })) : null;
+        if (!message.picture) {
+          // Not looked at yet: its pixels stand under what was seen last.
+          stage.show(pixels, stage.strokes, stage.fieldPolygon);
+          continue;
+        }
+        if (shown === null) wordsAt = -Infinity;
         shown = message.picture;
         // The panel takes the room that the picture leaves.
         document.body.style.setProperty("--aspect", stage.aspect.toFixed(3));

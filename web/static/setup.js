@@ -39,7 +39,7 @@ const HINT =
   "Drag corners and areas · tap an edge for a new corner · keys: N next zone, . next corner, arrows 1 px, Shift 10 · I insert · Del delete · Ctrl+Z";
 const link = new Link((message) => {
   hear(message);
-  if (message.picture) void showLive(message);
+  if (message.picture || message.jpeg.length) void showLive(message);
   showBanner();
 });
 link.answered = (/** @type {string | null} */ error) => {
@@ -98,10 +98,7 @@ async function begin() {
 /** @param {import("./link.js").LiveMessage} message */
 async function showLive(message) {
   try {
-    desk.seen = message.picture.findings;
-    for (const needle of desk.seen.needles)
-      if (!needle.predicted && needle.diameter_px) desk.widths.push(needle.diameter_px);
-    desk.widths.splice(0, desk.widths.length - WIDTHS_KEPT);
+    if (message.picture) note(message.picture.findings);
     const before = desk.liveBitmap;
     if (message.jpeg.length)
       desk.liveBitmap = await createImageBitmap(new Blob([message.jpeg], { type: "image/jpeg" }));
@@ -111,6 +108,14 @@ async function showLive(message) {
   } finally {
     link.acknowledge();
   }
+}
+
+/** @param {any} findings */
+function note(findings) {
+  desk.seen = findings;
+  for (const needle of findings.needles)
+    if (!needle.predicted && needle.diameter_px) desk.widths.push(needle.diameter_px);
+  desk.widths.splice(0, desk.widths.length - WIDTHS_KEPT);
 }
 
 /** @param {import("./link.js").LiveMessage} message */

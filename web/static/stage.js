@@ -31,7 +31,7 @@ export class Stage {
   }
 
   /**
-   * Show a picture with its strokes; both change together, so they always belong to each other.
+   * Show a picture with the strokes of the newest pulse that was looked at.
    * @param {ImageBitmap | null} bitmap null where the pixels are still the last ones
    * @param {Stroke[]} strokes
    * @param {number[][] | null} fieldPolygon

@@ -16,4 +16,4 @@ def test_every_schema_names_its_version() -> None:
     for name, text in schemas().items():
         assert f"urn:fluoroguide:bus:1:{name.removesuffix('.json')}" in text
         assert '"schema"' in text
-    assert len(MODELS) == 8
+    assert len(MODELS) == 9

@@ -10,6 +10,7 @@ import pytest
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 import web.live
+from guidance.bus.messages import EarlyHeader, EarlyPicture
 from tests.unit.web.test_live import RAISED, Bus, picture, unpacked
 from web.live import Viewer
 
@@ -247,7 +248,78 @@ def test_what_many_viewers_are_told_is_written_once(monkeypatch: pytest.MonkeyPa
         written = []
         write = json.dumps
         monkeypatch.setattr(json, "dumps", lambda *given, **how: written.append(1) or write(*given, **how))
+        screens.bus.heartbeat([])
+        await settled()
+        assert len(written) == 1
+        # A picture is news of its own.
         await screens.show(1)
         assert len(written) == 1
+
+    looking(scene)
+
+
+def early(captured_s: float, case: str = "a") -> EarlyPicture:
+    header = EarlyHeader(session="s", sequence=0, case=case, sent_s=captured_s, captured_s=captured_s)
+    return EarlyPicture(header, b"early %.0f" % captured_s)
+
+
+def pixels_of(line: Line) -> list[bytes]:
+    return [unpacked(message)[1] for message in line.sent if isinstance(message, bytes) and unpacked(message)[1]]
+
+
+def test_pixels_are_shown_before_they_are_looked_at_and_what_was_seen_follows_without_them():
+    async def scene(screens: Screens) -> None:
+        line = await screens.open()
+        screens.bus.board.hear_early(early(time.monotonic()))
+        await settled()
+        assert (len(pixels_of(line)), line.frames) == (1, [])
+        line.say("ack")
+        await settled()
+        # The picture in the test was captured long before.
+        await screens.show(1)
+        assert (len(pixels_of(line)), line.frames) == (1, [1])
+
+    looking(scene)
+
+
+def test_a_viewer_that_comes_late_gets_the_newest_pixels_with_what_was_seen_last():
+    async def scene(screens: Screens) -> None:
+        await screens.show(1)
+        newest = early(time.monotonic())
+        screens.bus.board.hear_early(newest)
+        line = await screens.open()
+        assert (pixels_of(line), line.frames) == ([newest.jpeg], [1])
+
+    looking(scene)
+
+
+def test_pixels_of_another_case_are_not_shown():
+    async def scene(screens: Screens) -> None:
+        line = await screens.open()
+        screens.bus.board.hear_early(early(time.monotonic(), case="before"))
+        await settled()
+        assert not pixels_of(line)
+        screens.bus.board.hear_early(early(time.monotonic()))
+        screens.bus.heartbeat([], case="b")
+        assert screens.bus.board.early is None
+
+    looking(scene)
+
+
+def test_pages_on_the_services_own_machine_share_what_it_can_draw(monkeypatch: pytest.MonkeyPatch):
+    async def scene(screens: Screens) -> None:
+        lines = [await screens.open() for _ in range(3)]
+        for viewer in screens.bus.board.viewers:
+            viewer.is_local = True
+        clock = [100.0]
+        monkeypatch.setattr(web.live.time, "monotonic", lambda: clock[0])
+        for number in range(1, 10):
+            clock[0] += 1 / 30
+            await screens.show(number)
+            for line in lines:
+                line.say("ack")
+            await settled()
+        # Nine thirtieths of a second, of which each may have every third picture.
+        assert [len(line.frames) for line in lines] == [3, 3, 3]
 
     looking(scene)
