@@ -5,6 +5,7 @@ capture ──newest frame──> analysis ──findings, alerts, heartbeat─�
    │                          │ │ └──newest result──> pictures ──JPEG and overlay──> bus
    │                          │ └──orders── desk <──calls, orders── whoever listens or commands
    │                          └──each change──> alarm log, which a thread of its own syncs
+   ├──newest frame──> early ──JPEG──> bus, before it is looked at
    └──every frame──> recording ──> a recorder, where there is one
 dashboard: a process of its own, one more reader of the bus; restarted when it dies.
 
