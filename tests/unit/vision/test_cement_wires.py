@@ -172,7 +172,7 @@ class DrawnChange:
 def test_a_wire_is_followed_though_the_scale_flickers_with_a_needles_width() -> None:
     watch, nothing = WireWatch(), np.zeros(DrawnChange.shape, np.uint8)
     for work_mm in (0.5, 0.5, 0.52, 0.49, 0.5):
-        seen = watch.seen(DrawnChange(), nothing, nothing, work_mm)
+        seen = watch.seen(DrawnChange(), nothing, nothing, cv2.bitwise_not(nothing), work_mm)
         assert seen is not None
         assert seen.shape == DrawnChange.shape
         assert seen.any()
