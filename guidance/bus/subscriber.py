@@ -406,32 +406,37 @@ class AsyncSubscriber(_Client[zmq.asyncio.Socket]):
 
     async def newest_pictures(self) -> AsyncIterator[FrameMessage | EarlyPicture]:
         """Pictures before and after they were looked at, of each kind always the newest there is."""
-        if self._frames is None:
-            raise BusError("this reader hears no pictures; expected pictures=True and an endpoint for frames")
-        self._frames.setsockopt(zmq.SUBSCRIBE, EARLY_TOPIC)
-        while True:
-            parts = await self._frames.recv_multipart()
-            newest = {parts[0]: parts}
-            while await self._frames.poll(0):
-                parts = await self._frames.recv_multipart()
-                newest[parts[0]] = parts
-            for topic, parts in newest.items():
-                early = topic == EARLY_TOPIC
-                picture = self.reception.take_early(parts) if early else self.reception.take_frame(parts)
-                if picture is not None:
-                    yield picture
+        self._picture_socket.setsockopt(zmq.SUBSCRIBE, EARLY_TOPIC)
+        async for parts in self._newest_parts():
+            is_early = parts[0] == EARLY_TOPIC
+            picture = self.reception.take_early(parts) if is_early else self.reception.take_frame(parts)
+            if picture is not None:
+                yield picture
 
     async def newest_frames(self) -> AsyncIterator[FrameMessage]:
-        """Pictures, always the newest there is."""
-        if self._frames is None:
-            raise BusError("this reader hears no pictures; expected pictures=True and an endpoint for frames")
-        while True:
-            parts = await self._frames.recv_multipart()
-            while await self._frames.poll(0):
-                parts = await self._frames.recv_multipart()
+        """Pictures with what was seen on them, always the newest there is."""
+        async for parts in self._newest_parts():
             frame = self.reception.take_frame(parts)
             if frame is not None:
                 yield frame
+
+    @property
+    def _picture_socket(self) -> zmq.asyncio.Socket:
+        if self._frames is None:
+            raise BusError("this reader hears no pictures; expected pictures=True and an endpoint for frames")
+        return self._frames
+
+    async def _newest_parts(self) -> AsyncIterator[list[bytes]]:
+        """Of all that lies in the socket the newest of each topic, and what was before it not."""
+        socket = self._picture_socket
+        while True:
+            parts = await socket.recv_multipart()
+            newest = {parts[0]: parts}
+            while await socket.poll(0):
+                parts = await socket.recv_multipart()
+                newest[parts[0]] = parts
+            for parts in newest.values():
+                yield parts
 
 
 def _connected(
