@@ -285,7 +285,7 @@ def _present_source(request: Request, folders: SetupFolders) -> str | None:
     return folders.source if health is None or health.source_spec is None else health.source_spec
 
 
-async def _order(request: Request, case: str, command: UsePlan | PinField | ChooseSource) -> None:
+async def _order(request: Request, case: str, command: UsePlan | PinField | ChooseSource | NextPatient) -> None:
     board: Board = request.app.state.board
     desk: OrderDesk = request.app.state.orders
     who = identify_of(request)()
