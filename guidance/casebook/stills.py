@@ -1,0 +1,130 @@
+"""Single pictures of a case with what was told of them, drawn as the room saw it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.frame import Frame, FrameSource, Pixels
+from guidance.casebook.replay import OutputError
+from guidance.casebook.results import SAME_TIME_S, Results, ResultsError
+from guidance.overlay import draw, paint
+from guidance.records import Alert, AlertState, FieldKind, FieldOutline, Findings
+from guidance.vision.field import find_text
+
+Bgr = NDArray[np.uint8]
+
+
+class Pictures(Protocol):
+    """Where the pictures of a case are found by their time."""
+
+    def at(self, times_s: Sequence[float]) -> Iterator[Frame]:
+        """The last frame at or before each time; times rise, seconds from the first frame."""
+
+
+class SourcePictures:
+    """The pictures of an opened recording, read through once from its start."""
+
+    def __init__(self, source: FrameSource) -> None:
+        self._source = source
+
+    def at(self, times_s: Sequence[float]) -> Iterator[Frame]:
+        """The last frame at or before each time. SourceError where the recording breaks off passes through."""
+        wanted = iter(times_s)
+        t_s = next(wanted, None)
+        first_s: float | None = None
+        last: Frame | None = None
+        for frame in self._source:
+            first_s = frame.t_s if first_s is None else first_s
+            while last is not None and t_s is not None and frame.t_s - first_s > t_s + SAME_TIME_S:
+                yield last
+                t_s = next(wanted, None)
+            if t_s is None:
+                return
+            last = frame
+        while last is not None and t_s is not None:
+            yield last
+            t_s = next(wanted, None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moment:
+    """A frame, what was found on it, and the alerts that were active."""
+
+    frame: Frame
+    findings: Findings
+    alerts: tuple[Alert, ...]
+
+
+def raised_times(results: Results) -> list[float]:
+    """When alerts were raised, each time once."""
+    return sorted({change.t_s for change in results.alerts if change.state is AlertState.RAISED})
+
+
+def moments(pictures: Pictures, results: Results, times_s: Iterable[float]) -> Iterator[Moment]:
+    """What was shown at each time, in their order: the newest findings with the very picture that they are of.
+
+    Raises ResultsError for a time outside of the case.
+    """
+    times = sorted(times_s)
+    *told, last = results.findings_at([*times, inf])
+    known = [findings for findings in told if findings is not None]
+    if last is None or len(known) < len(times) or (times and times[-1] > last.t_s + SAME_TIME_S):
+        asked = ", ".join(f"{t_s:g}" for t_s in times)
+        end = "which is empty" if last is None else f"which ends at {last.t_s:g} s"
+        raise ResultsError(f"{asked} s: expected times within the case, {end}")
+    frames = pictures.at([findings.t_s for findings in known])
+    for findings, t_s, frame in zip(known, times, frames, strict=True):
+        yield Moment(frame, findings, results.active_at(t_s))
+
+
+def paint_moment(moment: Moment, with_patient: bool = False) -> Bgr:
+    """The annotated picture as ``overlay.paint`` draws it, (height, width, 3) BGR.
+
+    Unless ``with_patient``, what may name the patient is blacked out of the picture: see ``without_text``.
+    """
+    frame, findings = moment.frame, moment.findings
+    pixels = frame.pixels if with_patient else without_text(frame.pixels, frame.bits, findings.field)
+    return paint(pixels, draw(findings, moment.alerts), findings, moment.alerts, frame.bits)
+
+
+def without_text(pixels: Pixels, bits: int, field: FieldOutline | None) -> Pixels:
+    """The picture with all that lies outside of the x-ray field, and the text found inside of it, in black.
+
+    Names and numbers stand beside the field on nearly every machine. Misses what ``find_text`` misses: soft or
+    half-transparent letters inside the field.
+    """
+    inside = np.full(pixels.shape, 255, np.uint8)
+    if field is not None and field.kind is not FieldKind.FULL:
+        inside[:] = 0
+        cv2.fillPoly(inside, [np.round(field.polygon_px).astype(np.int32)], 255)
+    grey = pixels.astype(np.uint8) if bits == 8 else (pixels >> (bits - 8)).astype(np.uint8)
+    for x0, y0, x1, y1 in find_text(grey, inside):
+        inside[y0:y1, x0:x1] = 0
+    shown: Pixels = pixels.copy()
+    shown[inside == 0] = 0
+    return shown
+
+
+def write_stills(
+    pictures: Pictures, results: Results, times_s: Iterable[float], out: Path, with_patient: bool = False
+) -> list[Path]:
+    """``SECONDS.png`` for each time; the files. Raises OutputError and ResultsError."""
+    written: list[Path] = []
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for moment in moments(pictures, results, times_s):
+            path = out / f"{moment.findings.t_s:010.3f}s.png"
+            _, png = cv2.imencode(".png", paint_moment(moment, with_patient))
+            path.write_bytes(png.tobytes())
+            written.append(path)
+    except OSError as error:
+        raise OutputError(
+            f"{error.filename or out}: cannot be written ({error.strerror}); expected a writable folder"
+        ) from error
+    return written
