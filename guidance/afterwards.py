@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,11 +11,13 @@ from tempfile import TemporaryDirectory
 
 from tqdm import tqdm
 
-from guidance.casebook.case_report import Recording, as_document, make_report
+from drivers.archived import CASE
+from guidance.casebook.archive import ArchivedCase
+from guidance.casebook.case_report import Recording, as_document, make_report, recording_of
 from guidance.casebook.document import Document, as_html
 from guidance.casebook.replay import OutputError, replay
-from guidance.casebook.results import Results, ResultsError
-from guidance.casebook.stills import Pictures, SourcePictures, raised_times, write_stills
+from guidance.casebook.results import FINDINGS, Results, ResultsError
+from guidance.casebook.stills import ArchivedCasePictures, Pictures, SourcePictures, raised_times, write_stills
 from guidance.opening import open_spec, plan_for
 from guidance.settings import Settings, load_settings
 
@@ -135,19 +137,36 @@ class _OpenedCase:
 @contextmanager
 def _opened(options: argparse.Namespace) -> Iterator[_OpenedCase]:
     """The case that a command names, with the results of it that were named, or else of an analysis now."""
-    with open_spec(options.case) as source, TemporaryDirectory(prefix="fluoroguide-") as aside:
-        folder = options.results
+    with ExitStack() as closing:
+        folder = _results_of(options)
         if folder is None:
-            folder = Path(aside)
-            plan = plan_for(source, options.case, options.plan)
-            with tqdm(total=source.info.frame_count, unit=" frames", disable=None, desc="analysing") as bar:
-                replay(source, source.info, plan, Settings(), folder, progress=lambda findings: bar.update())
+            folder = Path(closing.enter_context(TemporaryDirectory(prefix="fluoroguide-")))
+            _analyse(options.case, options.plan, folder)
         elif options.plan is not None:
-            raise ResultsError("--plan: expected only without --results, where the case is analysed now")
+            raise ResultsError("--plan: expected only where the case is analysed now, not with results")
+        results = Results(folder)
+        if (Path(options.case) / CASE).is_file():
+            case = closing.enter_context(ArchivedCase(Path(options.case)))
+            yield _OpenedCase(recording_of(case), results, ArchivedCasePictures(case))
+            return
+        source = closing.enter_context(open_spec(options.case))
         info = source.info
         recording = Recording(Path(options.case).name, options.case, info.width_px, info.height_px, info.bits)
-        with open_spec(options.case) as again:
-            yield _OpenedCase(recording, Results(folder), SourcePictures(again))
+        yield _OpenedCase(recording, results, SourcePictures(source))
+
+
+def _results_of(options: argparse.Namespace) -> Path | None:
+    """The folder of results that was named, or the recorded case's own where it has any."""
+    named: Path | None = options.results
+    own = Path(options.case) / FINDINGS
+    return own.parent if named is None and own.is_file() and own.stat().st_size > 0 else named
+
+
+def _analyse(spec: str, plan: Path | None, out: Path) -> None:
+    with open_spec(spec) as source:
+        info = source.info
+        with tqdm(total=info.frame_count, unit=" frames", disable=None, desc="analysing") as bar:
+            replay(source, info, plan_for(source, spec, plan), Settings(), out, progress=lambda findings: bar.update())
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -22,6 +22,7 @@ from guidance.bus.keys import KeysError, client_keys, make_keys
 from guidance.bus.publisher import BusError
 from guidance.casebook import field_pins, plans
 from guidance.casebook.alarm_log import AlarmLogError, default_path
+from guidance.casebook.archive import ArchiveError
 from guidance.casebook.case import CaseError
 from guidance.casebook.replay import OutputError, replay
 from guidance.casebook.results import ResultsError
@@ -46,6 +47,7 @@ UNUSABLE = (
     ScenarioError,
     field_pins.FieldPinsError,
     ResultsError,
+    ArchiveError,
 )
 """What is wrong with the input or the usage, each told in one line; anything else is a bug and shows its trace."""
 

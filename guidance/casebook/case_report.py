@@ -1,13 +1,18 @@
 """The report of one case: what was seen and told of it, as one record that HTML and PDF are both made of."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import guidance
+from drivers.frame import FrameFlag
+from guidance.casebook.archive import ArchivedCase
 from guidance.casebook.document import Block, Document, Facts, Heading, Paragraph, Picture, Table, picture_of
-from guidance.casebook.results import Results
+from guidance.casebook.recorder import PATIENT
+from guidance.casebook.results import Results, ResultsError
 from guidance.casebook.stills import Moment, Pictures, moments, paint_moment, raised_times
 from guidance.overlay import VIEW_LIMITS
 from guidance.overlay.look import NOTHING_ACTIVE, SCALE_ASSUMED, STATE_WORDS, ZONES_NOT_WATCHED
@@ -29,7 +34,8 @@ VIEW_WORDS = {View.AP: "AP", View.LATERAL: "lateral", None: "unknown"}
 class Recording:
     """What is known of the recording itself. ``missing``: what it lacks or where it is damaged, in words.
 
-    ``patient``: names with their values, only where a report may show them.
+    ``frames``: all that were recorded, None where nothing but the findings counts them. ``patient``: names with their
+    values, only where a report may show them.
     """
 
     name: str
@@ -39,6 +45,7 @@ class Recording:
     bits: int
     began: str | None = None
     recorded_by: str | None = None
+    frames: int | None = None
     missing: tuple[str, ...] = ()
     patient: tuple[tuple[str, str], ...] | None = None
 
@@ -110,6 +117,34 @@ class CaseReport:
     pictures: tuple[Picture, ...] = ()
 
 
+def recording_of(case: ArchivedCase) -> Recording:
+    """What a recorded case tells of itself. Raises ResultsError where its patient's data cannot be read."""
+    header = case.header
+    return Recording(
+        name=case.id,
+        source=header.source,
+        width_px=header.width_px,
+        height_px=header.height_px,
+        bits=header.bits,
+        began=f"{header.began:%d %B %Y, %H:%M} {header.began.tzname() or ''}".rstrip(),
+        recorded_by=header.software,
+        frames=len(case),
+        missing=tuple(f"{words}." for words in case.missing),
+        patient=_patient_of(case.folder / PATIENT),
+    )
+
+
+def _patient_of(path: Path) -> tuple[tuple[str, str], ...] | None:
+    if not path.is_file():
+        return None
+    try:
+        rows = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"{path}: {error}; expected the patient's data") from error
+    known = {key: value for key, value in rows.items() if value not in (None, "") and key != "schema"}
+    return tuple((key.replace("_", " ").capitalize(), str(value)) for key, value in known.items())
+
+
 def make_report(results: Results, recording: Recording, pictures: Pictures, with_patient: bool = False) -> CaseReport:
     """The report of what ``results`` tell of a recording. Raises ResultsError and SourceError.
 
@@ -152,7 +187,7 @@ def as_document(report: CaseReport) -> Document:
     began = "" if recording.began is None else f"{recording.began} · "
     return Document(
         title=f"Case {recording.name}",
-        subtitle=f"{began}{_seconds(report.duration_s)} · {report.frames} frames · {report.pulses} x-ray pulses",
+        subtitle=f"{began}{_seconds(report.duration_s)} · {report.pulses} x-ray pulses",
         software=f"fluoroguide {guidance.__version__}",
         blocks=(
             *_patient(report),
@@ -306,6 +341,8 @@ def _by_id(changes: Iterable[AlertMessage]) -> Iterable[list[AlertMessage]]:
 def _alert_picture(alerts: Sequence[AlertFact], t_s: float, moment: Moment, with_patient: bool) -> Picture:
     raised = [alert.raised for alert in alerts if alert.raised.t_s == t_s]
     told = [f"{alert.text} (alert {alert.id}, {alert.priority.value} priority)" for alert in raised]
+    if moment.frame.flags is not FrameFlag.NONE:
+        told.append("the recording is damaged here, and the picture is not what was seen")
     return picture_of(paint_moment(moment, with_patient), f"{_seconds(t_s)}: {'; '.join(told)}")
 
 
@@ -321,6 +358,7 @@ def _recording(report: CaseReport) -> list[Block]:
     facts = [
         ("Source", recording.source or UNKNOWN),
         ("Picture", f"{recording.width_px} × {recording.height_px}, {recording.bits} bits"),
+        ("Frames", f"{report.frames} analysed" + ("" if recording.frames is None else f" of {recording.frames}")),
         ("States", states or UNKNOWN),
         ("Scale", scale),
         ("Analysed by", report.analysed_by),

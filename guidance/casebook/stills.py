@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.frame import Frame, FrameSource, Pixels
+from guidance.casebook.archive import ArchivedCase
 from guidance.casebook.replay import OutputError
 from guidance.casebook.results import SAME_TIME_S, Results, ResultsError
 from guidance.overlay import draw, paint
@@ -50,6 +51,18 @@ class SourcePictures:
         while last is not None and t_s is not None:
             yield last
             t_s = next(wanted, None)
+
+
+class ArchivedCasePictures:
+    """The pictures of a recorded case, each found at once."""
+
+    def __init__(self, case: ArchivedCase) -> None:
+        self._case = case
+
+    def at(self, times_s: Sequence[float]) -> Iterator[Frame]:
+        """The last frame at or before each time; its flags say where it is not what was recorded."""
+        for t_s in times_s:
+            yield self._case.frame(self._case.number_at(t_s + SAME_TIME_S))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import signal
-import tempfile
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,7 @@ from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -317,12 +317,12 @@ def analyse_case(task: Task) -> Outcome:
     """Replay one case into a new folder of its own, here and now. What cannot be read is told in the outcome."""
     if software() != task.software:
         return Outcome(task.case, None, f"{os.uname().nodename}: another version of fluoroguide; expected the same")
+    # With the process's number, so that one can tell who is at it; two attempts at one case never meet.
+    folder = task.attempts / f"{os.getpid()}-{uuid4().hex}"
     try:
-        # With the process's number, so that one can tell who is at it.
-        folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=task.attempts))
+        folder.mkdir()
     except OSError as error:
         return Outcome(task.case, None, f"{task.attempts}: {error.strerror}; expected a folder that all workers share")
-    folder.chmod(0o755)
     try:
         with open_spec(task.case.spec) as source:
             plan = plan_for(source, task.case.spec, task.plan)
