@@ -391,7 +391,7 @@ def on_cluster(tasks: Sequence[Task], address: str) -> Iterator[Outcome]:
         ) from error
     with client:
         futures = dict(zip(client.map(analyse_case, tasks, pure=False), tasks, strict=True))
-        for future in as_completed(futures):
+        for future in as_completed(futures, loop=client.loop):
             task = futures.pop(future)
             try:
                 yield future.result()
