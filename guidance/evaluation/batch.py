@@ -9,13 +9,14 @@ process, is told in its line and stops no other.
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import shutil
 import signal
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -377,12 +378,15 @@ def on_cluster(tasks: Sequence[Task], address: str) -> Iterator[Outcome]:
     """The same from the workers of a Dask cluster, which must reach recordings and OUT under the same paths.
 
     A worker that is lost loses nothing: the scheduler gives its tasks to another. Raises BatchError where no scheduler
-    answers at ``address``.
+    answers at ``address``, or none any longer: the batch goes on from there when it is begun again.
     """
     try:
         from distributed import Client, KilledWorker, as_completed
     except ImportError as error:
         raise BatchError("--scheduler: Dask is missing; expected `pip install 'fluoroguide[cluster]'`") from error
+    # What goes wrong is told here, in one line.
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         client = Client(address, timeout="10s", set_as_default=False)
     except (OSError, ValueError) as error:
@@ -395,6 +399,10 @@ def on_cluster(tasks: Sequence[Task], address: str) -> Iterator[Outcome]:
             task = futures.pop(future)
             try:
                 yield future.result()
+            except CancelledError as error:
+                raise BatchError(
+                    f"{address}: the scheduler is gone; expected it to last: begin the batch again"
+                ) from error
             except KilledWorker:
                 yield Outcome(task.case, None, f"{task.case.spec}: every worker that analysed it was killed")
             except Exception as error:  # noqa: BLE001 - as with processes
