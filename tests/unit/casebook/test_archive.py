@@ -16,7 +16,7 @@ from drivers.sources import open_source
 from guidance.casebook.archive import Archive, ArchivedCase, ArchiveError, CaseState
 from guidance.casebook.recorder import CaseRecorder, edit_header
 from guidance.records import FrameState, Phase
-from tests.unit.casebook.recorded import HEIGHT_PX, break_off, frames, info, record
+from tests.unit.casebook.recorded import HEIGHT_PX, frames, info, record
 
 
 def same(a: Frame, b: Frame) -> bool:
@@ -110,7 +110,7 @@ def test_an_index_line_that_is_lost_leaves_every_other_frame_at_its_number(tmp_p
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.6, 0.999])
 def test_files_cut_off_as_power_loss_leaves_them_open_up_to_the_cut(tmp_path: Path, share: float) -> None:
     recorded = frames(12, repeats=1)
-    break_off(record(tmp_path / "case", recorded, close=False))
+    record(tmp_path / "case", recorded, close=False).break_off()
     for name in ("video.mkv", "frames.jsonl", "findings.jsonl", "timeline.jsonl", "alerts.jsonl"):
         path = tmp_path / "case" / name
         os.truncate(path, int(path.stat().st_size * share))
