@@ -356,7 +356,7 @@ def _recording(report: CaseReport) -> list[Block]:
     states = ", ".join(f"{state.value.replace('_', ' ')} {_seconds(s)}" for state, s in report.states_s.items())
     scale = "unknown" if report.scale is None else f"{report.scale[0]:.3f} mm/px from {report.scale[1].value}"
     facts = [
-        ("Source", recording.source or UNKNOWN),
+        *([("Source", recording.source)] if recording.source else []),
         ("Picture", f"{recording.width_px} × {recording.height_px}, {recording.bits} bits"),
         ("Frames", f"{report.frames} analysed" + ("" if recording.frames is None else f" of {recording.frames}")),
         ("States", states or UNKNOWN),

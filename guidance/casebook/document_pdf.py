@@ -28,8 +28,8 @@ PADDING = 6
 """Points that ReportLab leaves free inside of the margins."""
 
 WIDTH = A4[0] - 2 * MARGIN - 2 * PADDING
-LARGEST_PICTURE = 118 * mm
-"""Two pictures with their captions fit on a page."""
+LARGEST_PICTURE = 112 * mm
+"""Two pictures with captions of two lines fit on a page."""
 
 INK, QUIET, LINE, MARKED = (colors.HexColor(colour) for colour in ("#16202a", "#4a5866", "#c9d2da", "#fdeceb"))
 BODY = ParagraphStyle("body", fontName=REGULAR, fontSize=8.5, leading=12, textColor=INK, spaceAfter=3)
