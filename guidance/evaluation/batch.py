@@ -31,11 +31,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 import drivers
 import guidance
+from drivers.archived import CASE, INDEX
 from drivers.dicom import is_dicom, is_run
 from drivers.errors import SourceError
 from drivers.images import IMAGE_SUFFIXES
 from drivers.recording import natural_key
-from guidance.casebook.case import CaseError
+from guidance.casebook.case import FRAMES, VIDEO, CaseError
 from guidance.casebook.replay import OutputError, replay
 from guidance.casebook.results import ALERTS, FINDINGS, SUMMARY
 from guidance.opening import open_spec, plan_file, plan_for
@@ -156,7 +157,7 @@ def _recordings(folder: Path) -> Iterator[Path]:
 
 def _is_recording(folder: Path) -> bool:
     files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
-    if {"case.json", "video.mkv", "frames.npz"} & {path.name for path in files}:
+    if {CASE, VIDEO, FRAMES} & {path.name for path in files}:
         return True
     if any(path.suffix.lower() in IMAGE_SUFFIXES for path in files):
         return True
@@ -210,6 +211,8 @@ def _run(
     for _ in notes:
         progress(None)
     waiting = [Task(case, plan, settings, attempts, software()) for case in cases if case.name not in notes]
+    # The largest first, so that none of them is begun when all others are done.
+    waiting.sort(key=lambda task: -sum(file.stat().st_size for file in _recording_files(task.case.spec)))
     for outcome in work(waiting):
         note = _take_in(outcome, out, made_of[outcome.case.name])
         notes[note.case] = note
@@ -290,13 +293,15 @@ def _made_of(case: CaseToDo, settings: Settings, plan: Path | None) -> MadeOf:
 
 def _recording_digest(spec: str) -> str:
     """Stands for a recording's files by their names, sizes and times; what is noted beside them does not count."""
+    files = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in _recording_files(spec)]
+    return hashlib.sha256(json.dumps([files or spec]).encode()).hexdigest()[:12]
+
+
+def _recording_files(spec: str) -> list[Path]:
+    """The files that are read of a recording; none of a simulated one."""
     path = Path(spec)
-    files = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
-    read = [
-        file for file in files if file.is_file() and (file.suffix not in NO_RECORDINGS or file.name == "frames.jsonl")
-    ]
-    words = json.dumps([spec if not files else "", *((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in read)])
-    return hashlib.sha256(words.encode()).hexdigest()[:12]
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return [file for file in files if file.is_file() and (file.suffix not in NO_RECORDINGS or file.name == INDEX)]
 
 
 @cache

@@ -7,7 +7,6 @@ difference is passed over.
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,9 @@ from guidance.evaluation.score import match_points
 Row = Mapping[str, Any]
 
 SIDES = ("first", "second")
+
+LEFT_OUT = frozenset({"frame", "latency_ms"})
+"""How many frames were looked at before and how long it took: of a room's analysis never what a replay says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class Comparison:
 
 
 def compare(first: Path, second: Path) -> Comparison:
-    """Two folders of a replay each, or of a batch, case by case. Raises ResultsError where one holds no results."""
+    """Two outputs of replay or batch, or archives, case by case. Raises ResultsError where one has no results."""
     folders = [_results_in(root) for root in (first, second)]
     software: list[set[str]] = [set(), set()]
     cases = []
@@ -113,12 +115,12 @@ def _results_in(root: Path) -> dict[str, Path]:
 def compare_case(name: str, first: Results, second: Results) -> CaseComparison:
     """All that differs in one case."""
     frames = _Frames()
-    for a, b in zip_longest(first.rows(), second.rows()):
+    for a, b in _side_by_side(first.rows(), second.rows()):
         frames.note(a, b)
     alerts = tuple(_alert_changes(alert_facts(first.alerts), alert_facts(second.alerts)))
     if not alerts and first.alerts != second.alerts:
         frames.of("alerts, other").note(0.0, None)
-    if _figures(first) != _figures(second):
+    if first.summary is not None and second.summary is not None and _figures(first.summary) != _figures(second.summary):
         frames.of("summary").note(0.0, None)
     for side, results in zip(SIDES, (first, second), strict=True):
         for words in results.damage:
@@ -126,9 +128,24 @@ def compare_case(name: str, first: Results, second: Results) -> CaseComparison:
     return CaseComparison(name, alerts=alerts, differences=tuple(frames.differences.values()))
 
 
-def _figures(results: Results) -> dict[str, Any]:
+def _side_by_side(first: Iterator[Row], second: Iterator[Row]) -> Iterator[tuple[Row | None, Row | None]]:
+    """The frames of both by their times; None where one has no frame of that time, as a live analysis skips some."""
+    a, b = next(first, None), next(second, None)
+    while a is not None or b is not None:
+        if b is None or (a is not None and a["t_s"] < b["t_s"]):
+            yield a, None
+            a = next(first, None)
+        elif a is None or b["t_s"] < a["t_s"]:
+            yield None, b
+            b = next(second, None)
+        else:
+            yield a, b
+            a, b = next(first, None), next(second, None)
+
+
+def _figures(summary: Row) -> dict[str, Any]:
     """The summary without the names of what was read and of what read it."""
-    return {key: value for key, value in (results.summary or {}).items() if key not in ("software", "source")}
+    return {key: value for key, value in summary.items() if key not in ("software", "source")}
 
 
 def _alert_changes(first: Iterable[AlertFact], second: Iterable[AlertFact]) -> Iterator[AlertChange]:
@@ -190,24 +207,25 @@ class _Frames:
         return self.differences.setdefault(what, Difference(what, unit))
 
     def note(self, a: Row | None, b: Row | None) -> None:
-        """One frame of each; None where one has come to its end."""
-        if a is None or b is None:
-            self.of("frames only in one").note((a or b or {}).get("t_s", 0.0), None)
-            return
-        if a == b:
+        """The same frame of each; None where one does not have it."""
+        for side, missing, other in ((SIDES[0], b, a), (SIDES[1], a, b)):
+            if missing is None and other is not None:
+                self.of(f"frames only in the {side}").note(other["t_s"], None)
+        if a is None or b is None or a == b:
             return
         t_s = a["t_s"]
         found = list(_differing(a, b))
         for what, unit, size in found:
             self.of(what, unit).note(t_s, size)
         if not found:
-            keys = [key for key in a.keys() | b.keys() if a.get(key) != b.get(key)]
-            self.of(f"other: {', '.join(sorted(keys))}").note(t_s, None)
+            keys = [key for key in a.keys() | b.keys() if a.get(key) != b.get(key) and key not in LEFT_OUT]
+            if keys:
+                self.of(f"other: {', '.join(sorted(keys))}").note(t_s, None)
 
 
 def _differing(a: Row, b: Row) -> Iterator[tuple[str, str, float | None]]:
     """What of two frames differs, its unit, and by how much."""
-    for key in ("t_s", "state", "phase", "view", "pulse", "scale"):
+    for key in ("state", "phase", "view", "pulse", "scale"):
         if a[key] != b[key]:
             yield key, "", None
     yield from _registrations(a["registration"], b["registration"])

@@ -157,7 +157,7 @@ def test_what_is_done_is_not_done_again_and_what_is_not_whole_is(
         notes.write('{"case": "cut sho')
     done_here.clear()
     main(["batch", str(archive), "--out", str(out)])
-    assert done_here == ["bad.mp4", "run2.mkv"]
+    assert sorted(done_here) == ["bad.mp4", "run2.mkv"]
     assert written(out) == first
 
 

@@ -119,8 +119,13 @@ def test_what_has_no_column_is_told_too(tmp_path: Path) -> None:
     assert differences(tmp_path, change) == {"other: needles": (1, None, 0.1)}
 
 
-def test_frames_that_only_one_has_are_told(tmp_path: Path) -> None:
-    assert differences(tmp_path, lambda rows: rows.__delitem__(slice(4, 6))) == {"frames only in one": (2, None, 0.4)}
+def test_frames_are_paired_by_their_times_and_those_that_only_one_has_are_told(tmp_path: Path) -> None:
+    def skip(rows: Rows) -> None:
+        del rows[1], rows[4]
+        for number, row in enumerate(rows):
+            row |= {"frame": number, "latency_ms": 31.0}
+
+    assert differences(tmp_path, skip) == {"frames only in the first": (2, None, 0.1)}
 
 
 def test_a_line_that_cannot_be_read_is_a_difference(tmp_path: Path) -> None:
