@@ -17,7 +17,14 @@ from guidance.casebook.case_report import Recording, as_document, make_report, r
 from guidance.casebook.document import Document, as_html
 from guidance.casebook.replay import OutputError, replay
 from guidance.casebook.results import FINDINGS, Results, ResultsError
-from guidance.casebook.stills import ArchivedCasePictures, Pictures, SourcePictures, raised_times, write_stills
+from guidance.casebook.stills import (
+    ArchivedCasePictures,
+    Pictures,
+    SourcePictures,
+    raised_times,
+    require_within,
+    write_stills,
+)
 from guidance.opening import open_spec, plan_for
 from guidance.settings import Settings, load_settings
 
@@ -104,6 +111,7 @@ def _compare(options: argparse.Namespace) -> int:
 def _stills(options: argparse.Namespace) -> int:
     with _opened(options) as case:
         times_s = raised_times(case.results) if options.at_s is None else options.at_s
+        require_within(case.results, options.at_s or ())
         for file in write_stills(case.pictures, case.results, times_s, options.out, options.with_patient):
             print(file)
         if not times_s:

@@ -155,7 +155,6 @@ def make_report(results: Results, recording: Recording, pictures: Pictures, with
         gathered.note(row)
     alerts = alert_facts(results.alerts)
     times_s = raised_times(results)[:MOST_PICTURES]
-    shown = zip(times_s, moments(pictures, results, times_s), strict=True)
     if not with_patient:
         # The path of an imported recording may well hold a name; a device's address does not.
         source = recording.source if "://" in recording.source else ""
@@ -177,7 +176,9 @@ def make_report(results: Results, recording: Recording, pictures: Pictures, with
         alerts=alerts,
         missing=(*recording.missing, *broken, *gathered.interruptions(), *results.damage),
         limits=gathered.limits(),
-        pictures=tuple(_alert_picture(alerts, t_s, moment, with_patient) for t_s, moment in shown),
+        pictures=tuple(
+            _alert_picture(alerts, t_s, moment, with_patient) for t_s, moment in moments(pictures, results, times_s)
+        ),
     )
 
 
@@ -435,7 +436,7 @@ def _alerts(report: CaseReport) -> list[Block]:
         return [Heading("Alerts"), Paragraph(f"{NOTHING_ACTIVE}.")]
     high = frozenset(i for i, alert in enumerate(report.alerts) if alert.raised.priority is Priority.HIGH)
     left_out = len({alert.raised.t_s for alert in report.alerts}) - len(report.pictures)
-    more = [Paragraph(f"{left_out} later moments with alerts are without a picture here.")] if left_out else []
+    more = [Paragraph(f"Moments with alerts that have no picture here: {left_out}.")] if left_out else []
     return [Heading("Alerts"), Table(head, rows, frozenset({2, 3, 4}), high), *report.pictures, *more]
 
 

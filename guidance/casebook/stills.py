@@ -79,21 +79,25 @@ def raised_times(results: Results) -> list[float]:
     return sorted({change.t_s for change in results.alerts if change.state is AlertState.RAISED})
 
 
-def moments(pictures: Pictures, results: Results, times_s: Iterable[float]) -> Iterator[Moment]:
-    """What was shown at each time, in their order: the newest findings with the very picture that they are of.
+def require_within(results: Results, times_s: Iterable[float]) -> None:
+    """Raise ResultsError for a time before the first or after the last of what was told."""
+    (last,) = results.findings_at([inf])
+    for t_s in times_s:
+        if last is None or not 0 <= t_s <= last.t_s + SAME_TIME_S:
+            end = "which is empty" if last is None else f"which ends at {last.t_s:g} s"
+            raise ResultsError(f"{t_s:g} s: expected a time within the case, {end}")
 
-    Raises ResultsError for a time outside of the case.
+
+def moments(pictures: Pictures, results: Results, times_s: Iterable[float]) -> Iterator[tuple[float, Moment]]:
+    """Each time, in their order, with what was shown then: the newest findings on the very picture that they are of.
+
+    A time before anything was told is passed over.
     """
     times = sorted(times_s)
-    *told, last = results.findings_at([*times, inf])
-    known = [findings for findings in told if findings is not None]
-    if last is None or len(known) < len(times) or (times and times[-1] > last.t_s + SAME_TIME_S):
-        asked = ", ".join(f"{t_s:g}" for t_s in times)
-        end = "which is empty" if last is None else f"which ends at {last.t_s:g} s"
-        raise ResultsError(f"{asked} s: expected times within the case, {end}")
-    frames = pictures.at([findings.t_s for findings in known])
-    for findings, t_s, frame in zip(known, times, frames, strict=True):
-        yield Moment(frame, findings, results.active_at(t_s))
+    told = [(t_s, findings) for t_s, findings in zip(times, results.findings_at(times), strict=True) if findings]
+    frames = pictures.at([findings.t_s for _, findings in told])
+    for (t_s, findings), frame in zip(told, frames, strict=True):
+        yield t_s, Moment(frame, findings, results.active_at(t_s))
 
 
 def paint_moment(moment: Moment, with_patient: bool = False) -> Bgr:
@@ -131,7 +135,7 @@ def write_stills(
     written: list[Path] = []
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for moment in moments(pictures, results, times_s):
+        for _, moment in moments(pictures, results, times_s):
             path = out / f"{moment.findings.t_s:010.3f}s.png"
             _, png = cv2.imencode(".png", paint_moment(moment, with_patient))
             path.write_bytes(png.tobytes())

@@ -21,7 +21,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import distributions
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ from guidance.phantom.scenario import ScenarioError
 from guidance.plan import PlanError
 from guidance.settings import Settings
 
-NOTES, ATTEMPTS = "batch.jsonl", ".attempts"
+NOTES, ATTEMPTS, LOCK = "batch.jsonl", ".attempts", ".lock"
 
 NO_RECORDINGS = frozenset({".json", ".jsonl", ".md", ".txt", ".html", ".csv", ".xml", ".pdf", ".log"})
 """What lies beside recordings and is passed over; everything else is tried."""
@@ -226,16 +226,13 @@ def _run(
 
 @contextmanager
 def _alone_in(out: Path) -> Iterator[None]:
-    folder = os.open(out, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(folder)
-        raise BatchError(f"{out}: another batch is writing to it; expected one at a time") from error
-    try:
+    # A file, for NFS locks no folder.
+    with (out / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BatchError(f"{out}: another batch is writing to it; expected one at a time") from error
         yield
-    finally:
-        os.close(folder)
 
 
 def read_notes(out: Path) -> dict[str, CaseNote]:
@@ -315,7 +312,8 @@ def software() -> str:
         root = Path(package.__path__[0])
         for file in sorted(root.rglob("*.py")):
             digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
-    digest.update(" ".join(f"{name} {version(name)}" for name in RESULT_DEPENDS_ON).encode())
+    installed = {one.name.lower(): one.version for one in distributions()}
+    digest.update(json.dumps([(name, installed.get(name)) for name in RESULT_DEPENDS_ON]).encode())
     return digest.hexdigest()[:12]
 
 

@@ -236,10 +236,20 @@ def test_a_picture_that_is_damaged_in_the_recording_is_marked(tmp_path: Path) ->
 def test_a_still_shows_the_findings_with_the_very_picture_that_they_are_of(tmp_path: Path) -> None:
     record(tmp_path / "case").close()
     with ArchivedCase(tmp_path / "case") as case:
-        (moment,) = moments(ArchivedCasePictures(case), Results(case.folder), [0.19])
+        ((_, moment),) = moments(ArchivedCasePictures(case), Results(case.folder), [0.19])
         assert moment.findings.frame == 5
         assert moment.frame.sequence == 105
         assert moment.frame.t_s == pytest.approx(moment.findings.t_s, abs=1e-6)
+
+
+def test_an_alert_before_anything_was_seen_is_told_without_a_picture_and_one_after_the_end_with_the_last(
+    tmp_path: Path,
+) -> None:
+    early, late = alert(0, 0.1), alert(9, 9.0)
+    report = report_of(told(tmp_path / "results", [at(0.2), at(0.4)], [early, late]))
+    assert [picture.caption[:5] for picture in report.pictures] == ["9.0 s"]
+    words = [block.words for block in as_document(report).blocks if isinstance(block, Paragraph)]
+    assert "Moments with alerts that have no picture here: 1." in words
 
 
 def test_stills_are_of_each_alert_or_of_the_times_that_are_asked_for(
@@ -252,7 +262,7 @@ def test_stills_are_of_each_alert_or_of_the_times_that_are_asked_for(
     assert sorted(file.name for file in (tmp_path / "b").iterdir()) == ["000000.000s.png", "000000.300s.png"]
     capsys.readouterr()
     assert main(["stills", str(tmp_path / "case"), "--out", str(tmp_path / "c"), "--at-s", "9"]) == 2
-    assert capsys.readouterr().err == "fluoroguide: 9 s: expected times within the case, which ends at 0.366667 s\n"
+    assert capsys.readouterr().err == "fluoroguide: 9 s: expected a time within the case, which ends at 0.366667 s\n"
 
 
 def test_a_report_of_another_kind_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
