@@ -91,7 +91,8 @@ def _batch(options: argparse.Namespace) -> int:
             bar.update()
 
         notes = batch.run_batch(cases, options.out, work, settings, plan, progress)
-    write_file(options.out / "batch.html", as_html(batch_document(notes)).encode())
+    known = tuple(batch.read_notes(options.out).values())
+    write_file(options.out / "batch.html", as_html(batch_document(known)).encode())
     print(batch_text(notes))
     return 1 if any(note.error is not None for note in notes) else 0
 

@@ -15,7 +15,7 @@ import shutil
 import signal
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -156,13 +156,23 @@ def _recordings(folder: Path) -> Iterator[Path]:
 
 
 def _is_recording(folder: Path) -> bool:
-    files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    try:
+        files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    except OSError:
+        return True  # a case that cannot be read, and says so when it is tried
     if {CASE, VIDEO, FRAMES} & {path.name for path in files}:
         return True
     if any(path.suffix.lower() in IMAGE_SUFFIXES for path in files):
         return True
-    slices = [path for path in files if is_dicom(path)]
+    slices = [path for path in files if _is_readable_dicom(path)]
     return len(slices) > 1 and not any(is_run(path) for path in slices)
+
+
+def _is_readable_dicom(path: Path) -> bool:
+    try:
+        return is_dicom(path)
+    except OSError:
+        return False
 
 
 def run_batch(
@@ -173,7 +183,7 @@ def run_batch(
     plan: Path | None = None,
     progress: Callable[[Outcome | None], None] = lambda outcome: None,
 ) -> list[CaseNote]:
-    """The notes on all cases in order, those that are done already taken over.
+    """The notes on these cases in order, those that are done already taken over. Notes on others in ``out`` stay.
 
     ``work`` does the others: ``on_processes`` or ``on_cluster``. ``progress`` is called once for each case, with None
     for one that was done before. Raises BatchError where ``out`` cannot be written, or another batch is writing to it.
@@ -181,17 +191,13 @@ def run_batch(
     try:
         out.mkdir(parents=True, exist_ok=True)
         with _alone_in(out):
-            notes = _run(cases, out.resolve(), work, settings, plan, progress)
-            rows = "".join(note.model_dump_json() + "\n" for note in notes)
-            (out / f"{NOTES}.new").write_text(rows, encoding="utf-8")
-            (out / f"{NOTES}.new").replace(out / NOTES)
+            return _run(cases, out.resolve(), work, settings, plan, progress)
     except OSError as error:
         if error.filename is None:
             raise
         raise BatchError(
             f"{error.filename}: cannot be written ({error.strerror}); expected a writable folder"
         ) from error
-    return notes
 
 
 def _run(
@@ -207,6 +213,7 @@ def _run(
     attempts.mkdir()
     made_of = {case.name: _made_of(case, settings, plan) for case in cases}
     before = read_notes(out)
+    _write_notes(out, before)  # without a last line cut short, which the next would be joined to
     notes = {case.name: before[case.name] for case in cases if _is_done(before.get(case.name), made_of, out)}
     for _ in notes:
         progress(None)
@@ -221,7 +228,9 @@ def _run(
         progress(outcome)
     # A worker that was given up may still be writing there.
     shutil.rmtree(attempts, ignore_errors=True)
-    return [notes[case.name] for case in cases]
+    in_order = {case.name: notes[case.name] for case in cases}
+    _write_notes(out, in_order | {name: note for name, note in before.items() if name not in in_order})
+    return list(in_order.values())
 
 
 @contextmanager
@@ -252,6 +261,12 @@ def read_notes(out: Path) -> dict[str, CaseNote]:
     return notes
 
 
+def _write_notes(out: Path, notes: Mapping[str, CaseNote]) -> None:
+    new = out / f"{NOTES}.new"
+    new.write_text("".join(note.model_dump_json() + "\n" for note in notes.values()), encoding="utf-8")
+    new.replace(out / NOTES)
+
+
 def _is_done(note: CaseNote | None, made_of: dict[str, MadeOf], out: Path) -> bool:
     if note is None or note.error is not None or note.made_of != made_of[note.case]:
         return False
@@ -279,10 +294,13 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 def _made_of(case: CaseToDo, settings: Settings, plan: Path | None) -> MadeOf:
     file = plan_file(case.spec, plan)
-    read = None if file is None or not file.is_file() else hashlib.sha256(file.read_bytes()).hexdigest()
+    try:
+        read = None if file is None else hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+    except OSError:
+        read = None  # the analysis will tell
     return MadeOf(
         software=software(),
-        plan=read and read[:12],
+        plan=read,
         settings=hashlib.sha256(settings.model_dump_json().encode()).hexdigest()[:12],
         recording=_recording_digest(case.spec),
     )
@@ -297,7 +315,10 @@ def _recording_digest(spec: str) -> str:
 def _recording_files(spec: str) -> list[Path]:
     """The files that are read of a recording; none of a simulated one."""
     path = Path(spec)
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    try:
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+    except OSError:
+        return []
     return [file for file in files if file.is_file() and (file.suffix not in NO_RECORDINGS or file.name == INDEX)]
 
 

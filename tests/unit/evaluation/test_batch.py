@@ -161,6 +161,20 @@ def test_what_is_done_is_not_done_again_and_what_is_not_whole_is(
     assert written(out) == first
 
 
+def test_another_folder_into_the_same_results_keeps_the_notes_on_the_first(
+    archive: Path, tmp_path: Path, done_here: list[str]
+) -> None:
+    out = tmp_path / "out"
+    main(["batch", str(archive), "--out", str(out)])
+    write_recording(tmp_path / "more" / "run3.mkv", 5)
+    assert main(["batch", str(tmp_path / "more"), "--out", str(out)]) == 0
+    assert list(read_notes(out)) == ["run3.mkv", "2026/case", "bad.mp4", "run2.mkv", "run10.mkv"]
+    assert "run10.mkv" in (out / "batch.html").read_text(encoding="utf-8")
+    done_here.clear()
+    main(["batch", str(archive), "--out", str(out)])
+    assert done_here == ["bad.mp4"]
+
+
 def test_another_plan_other_settings_another_version_or_recording_is_done_anew(
     archive: Path, tmp_path: Path, done_here: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
