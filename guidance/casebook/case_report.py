@@ -34,8 +34,8 @@ VIEW_WORDS = {View.AP: "AP", View.LATERAL: "lateral", None: "unknown"}
 class Recording:
     """What is known of the recording itself. ``missing``: what it lacks or where it is damaged, in words.
 
-    ``frames``: all that were recorded, None where nothing but the findings counts them. ``patient``: names with their
-    values, only where a report may show them.
+    ``frames``: as many were recorded; None where findings were told of each. ``patient``: names with their values, only
+    where a report may show them.
     """
 
     name: str
@@ -98,11 +98,14 @@ class AlertFact:
 
 @dataclass(frozen=True, slots=True)
 class CaseReport:
-    """All facts of a case's report. ``pictures``: one for each moment at which alerts were raised, the first ones."""
+    """All facts of a case's report. ``told``: how many times findings were, once for each frame that was looked at.
+
+    ``pictures``: one for each moment at which alerts were raised, the first ones.
+    """
 
     recording: Recording
     analysed_by: str
-    frames: int
+    told: int
     pulses: int
     duration_s: float
     states_s: Mapping[FrameState, float]
@@ -164,7 +167,7 @@ def make_report(results: Results, recording: Recording, pictures: Pictures, with
     return CaseReport(
         recording=recording,
         analysed_by=summary.get("software") or recording.recorded_by or "unknown",
-        frames=gathered.frames,
+        told=gathered.told,
         pulses=gathered.pulses,
         duration_s=gathered.last_s,
         states_s=gathered.states_s,
@@ -208,7 +211,7 @@ def as_document(report: CaseReport) -> Document:
 class _Gathered:
     """Goes through the findings once, line by line, and keeps what a report tells of them."""
 
-    frames: int = 0
+    told: int = 0
     pulses: int = 0
     last_s: float = 0.0
     unwatched_s: float = 0.0
@@ -224,7 +227,7 @@ class _Gathered:
     def note(self, row: dict[str, Any]) -> None:
         t_s, state = row["t_s"], FrameState(row["state"])
         self._note_time(t_s)
-        self.frames += 1
+        self.told += 1
         self.pulses = row["pulse"]
         _extend(self._states, t_s, (state.value,))
         if state is FrameState.LIVE:
@@ -359,7 +362,8 @@ def _recording(report: CaseReport) -> list[Block]:
     facts = [
         *([("Source", recording.source)] if recording.source else []),
         ("Picture", f"{recording.width_px} × {recording.height_px}, {recording.bits} bits"),
-        ("Frames", f"{report.frames} analysed" + ("" if recording.frames is None else f" of {recording.frames}")),
+        ("Frames", str(report.told if recording.frames is None else recording.frames)),
+        ("Findings", f"told {report.told} times"),
         ("States", states or UNKNOWN),
         ("Scale", scale),
         ("Analysed by", report.analysed_by),

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import guidance
+from drivers.archived import CASE
+from guidance.casebook.archive import read_header
 from guidance.casebook.case_report import AlertFact, alert_facts
 from guidance.casebook.document import Block, Document, Heading, Paragraph, Table
 from guidance.casebook.results import FINDINGS, Results, ResultsError
@@ -98,10 +100,17 @@ def compare(first: Path, second: Path) -> Comparison:
         pair = Results(folders[0][name]), Results(folders[1][name])
         for seen, results, notes in zip(software, pair, batches, strict=True):
             code = f", code {notes[name].made_of.software}" if name in notes else ""
-            seen.add(f"{(results.summary or {}).get('software', 'unknown')}{code}")
+            seen.add(f"{_software(results)}{code}")
         cases.append(compare_case(name, *pair))
     told = [" and ".join(sorted(seen)) or "unknown" for seen in software]
     return Comparison((told[0], told[1]), tuple(cases))
+
+
+def _software(results: Results) -> str:
+    """What analysed a case, by its summary or, in an archive, its header."""
+    if results.summary is not None:
+        return str(results.summary.get("software", "unknown"))
+    return read_header(results.folder).software if (results.folder / CASE).is_file() else "unknown"
 
 
 def _results_in(root: Path) -> dict[str, Path]:
