@@ -23,6 +23,7 @@ from guidance.casebook.stills import (
     SourcePictures,
     raised_times,
     require_within,
+    without_text,
     write_stills,
 )
 from guidance.opening import open_spec, plan_for
@@ -113,7 +114,8 @@ def _stills(options: argparse.Namespace) -> int:
     with _opened(options) as case:
         times_s = raised_times(case.results) if options.at_s is None else options.at_s
         require_within(case.results, options.at_s or ())
-        for file in write_stills(case.pictures, case.results, times_s, options.out, options.with_patient):
+        redact = None if options.with_patient else without_text
+        for file in write_stills(case.pictures, case.results, times_s, options.out, redact):
             print(file)
         if not times_s:
             print("no alert was raised; --at-s says when else", file=sys.stderr)

@@ -13,7 +13,7 @@ from guidance.casebook.archive import ArchivedCase
 from guidance.casebook.document import Block, Document, Facts, Heading, Paragraph, Picture, Table, picture_of
 from guidance.casebook.recorder import PATIENT
 from guidance.casebook.results import Results, ResultsError
-from guidance.casebook.stills import Moment, Pictures, moments, paint_moment, raised_times
+from guidance.casebook.stills import Moment, Pictures, Redact, moments, paint_moment, raised_times, without_text
 from guidance.overlay import VIEW_LIMITS
 from guidance.overlay.look import NOTHING_ACTIVE, SCALE_ASSUMED, STATE_WORDS, ZONES_NOT_WATCHED
 from guidance.records import AlertState, FrameState, Priority, ScaleSource, View
@@ -148,10 +148,16 @@ def _patient_of(path: Path) -> tuple[tuple[str, str], ...] | None:
     return tuple((key.replace("_", " ").capitalize(), str(value)) for key, value in known.items())
 
 
-def make_report(results: Results, recording: Recording, pictures: Pictures, with_patient: bool = False) -> CaseReport:
+def make_report(
+    results: Results,
+    recording: Recording,
+    pictures: Pictures,
+    with_patient: bool = False,
+    redact: Redact = without_text,
+) -> CaseReport:
     """The report of what ``results`` tell of a recording. Raises ResultsError and SourceError.
 
-    Without ``with_patient`` no patient's data are in it, and text is blacked out of its pictures.
+    Without ``with_patient`` no patient's data are in it, and ``redact`` goes over its pictures.
     """
     gathered = _Gathered()
     for row in results.rows():
@@ -180,7 +186,8 @@ def make_report(results: Results, recording: Recording, pictures: Pictures, with
         missing=(*recording.missing, *broken, *gathered.interruptions(), *results.damage),
         limits=gathered.limits(),
         pictures=tuple(
-            _alert_picture(alerts, t_s, moment, with_patient) for t_s, moment in moments(pictures, results, times_s)
+            _alert_picture(alerts, t_s, moment, None if with_patient else redact)
+            for t_s, moment in moments(pictures, results, times_s)
         ),
     )
 
@@ -342,12 +349,12 @@ def _by_id(changes: Iterable[AlertMessage]) -> Iterable[list[AlertMessage]]:
     return of.values()
 
 
-def _alert_picture(alerts: Sequence[AlertFact], t_s: float, moment: Moment, with_patient: bool) -> Picture:
+def _alert_picture(alerts: Sequence[AlertFact], t_s: float, moment: Moment, redact: Redact | None) -> Picture:
     raised = [alert.raised for alert in alerts if alert.raised.t_s == t_s]
     told = [f"{alert.text} (alert {alert.id}, {alert.priority.value} priority)" for alert in raised]
     if moment.frame.flags is not FrameFlag.NONE:
         told.append("the recording is damaged here, and the picture is not what was seen")
-    return picture_of(paint_moment(moment, with_patient), f"{_seconds(t_s)}: {'; '.join(told)}")
+    return picture_of(paint_moment(moment, redact), f"{_seconds(t_s)}: {'; '.join(told)}")
 
 
 def _patient(report: CaseReport) -> list[Block]:

@@ -1,6 +1,6 @@
 """Single pictures of a case with what was told of them, drawn as the room saw it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -15,10 +15,14 @@ from guidance.casebook.archive import ArchivedCase
 from guidance.casebook.replay import OutputError
 from guidance.casebook.results import SAME_TIME_S, Results, ResultsError
 from guidance.overlay import draw, paint
-from guidance.records import Alert, AlertState, FieldKind, FieldOutline, Findings
-from guidance.vision.field import find_text
+from guidance.records import Alert, AlertState, FieldKind, Findings
+from guidance.vision.field import eight_bit, find_text
 
 Bgr = NDArray[np.uint8]
+
+
+Redact = Callable[[Frame, Findings], Pixels]
+"""A frame's pixels without what may name the patient."""
 
 
 class Pictures(Protocol):
@@ -100,28 +104,28 @@ def moments(pictures: Pictures, results: Results, times_s: Iterable[float]) -> I
         yield t_s, Moment(frame, findings, results.active_at(t_s))
 
 
-def paint_moment(moment: Moment, with_patient: bool = False) -> Bgr:
+def paint_moment(moment: Moment, redact: Redact | None) -> Bgr:
     """The annotated picture as ``overlay.paint`` draws it, (height, width, 3) BGR.
 
-    Unless ``with_patient``, what may name the patient is blacked out of the picture: see ``without_text``.
+    ``redact``: takes away what may name the patient; None where that may be seen.
     """
     frame, findings = moment.frame, moment.findings
-    pixels = frame.pixels if with_patient else without_text(frame.pixels, frame.bits, findings.field)
+    pixels = frame.pixels if redact is None else redact(frame, findings)
     return paint(pixels, draw(findings, moment.alerts), findings, moment.alerts, frame.bits)
 
 
-def without_text(pixels: Pixels, bits: int, field: FieldOutline | None) -> Pixels:
+def without_text(frame: Frame, findings: Findings) -> Pixels:
     """The picture with all that lies outside of the x-ray field, and the text found inside of it, in black.
 
     Names and numbers stand beside the field on nearly every machine. Misses what ``find_text`` misses: soft or
     half-transparent letters inside the field.
     """
+    pixels, field = frame.pixels, findings.field
     inside = np.full(pixels.shape, 255, np.uint8)
     if field is not None and field.kind is not FieldKind.FULL:
         inside[:] = 0
         cv2.fillPoly(inside, [np.round(field.polygon_px).astype(np.int32)], 255)
-    grey = pixels.astype(np.uint8) if bits == 8 else (pixels >> (bits - 8)).astype(np.uint8)
-    for x0, y0, x1, y1 in find_text(grey, inside):
+    for x0, y0, x1, y1 in find_text(eight_bit(pixels, frame.bits), inside):
         inside[y0:y1, x0:x1] = 0
     shown: Pixels = pixels.copy()
     shown[inside == 0] = 0
@@ -129,7 +133,7 @@ def without_text(pixels: Pixels, bits: int, field: FieldOutline | None) -> Pixel
 
 
 def write_stills(
-    pictures: Pictures, results: Results, times_s: Iterable[float], out: Path, with_patient: bool = False
+    pictures: Pictures, results: Results, times_s: Iterable[float], out: Path, redact: Redact | None = without_text
 ) -> list[Path]:
     """``SECONDS.png`` for each time; the files. Raises OutputError and ResultsError."""
     written: list[Path] = []
@@ -137,7 +141,7 @@ def write_stills(
         out.mkdir(parents=True, exist_ok=True)
         for _, moment in moments(pictures, results, times_s):
             path = out / f"{moment.findings.t_s:010.3f}s.png"
-            _, png = cv2.imencode(".png", paint_moment(moment, with_patient))
+            _, png = cv2.imencode(".png", paint_moment(moment, redact))
             path.write_bytes(png.tobytes())
             written.append(path)
     except OSError as error:

@@ -238,6 +238,19 @@ def test_damaged_notes_are_refused_by_file_and_line(archive: Path, tmp_path: Pat
         run_batch(find_cases([str(archive)]), tmp_path, on_processes, Settings())
 
 
+def test_a_bug_in_one_case_is_told_with_its_trace_and_the_others_are_done(archive: Path, tmp_path: Path) -> None:
+    (tmp_path / ATTEMPTS).mkdir()
+    bad, good = (
+        Task(case, None, settings, tmp_path / ATTEMPTS, batch.software())
+        for case, settings in zip(find_cases([str(archive)])[2:], (None, Settings()), strict=True)
+    )
+    outcomes = {outcome.case.name: outcome for outcome in on_processes([bad, good])}
+    assert outcomes["run10.mkv"].error is None
+    assert outcomes["run2.mkv"].error is not None
+    assert "run2.mkv: a fault of the software: AttributeError: 'NoneType'" in outcomes["run2.mkv"].error
+    assert "in analyse_case" in (outcomes["run2.mkv"].trace or "")
+
+
 def test_a_case_that_kills_its_process_twice_is_told_and_stops_no_other(tmp_path: Path) -> None:
     archive, out = tmp_path / "archive", tmp_path / "out"
     write_recording(archive / "long.mkv", 1, frames=200)
