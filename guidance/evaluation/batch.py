@@ -407,7 +407,7 @@ def on_cluster(tasks: Sequence[Task], address: str) -> Iterator[Outcome]:
     try:
         from distributed import Client, KilledWorker, as_completed
     except ImportError as error:
-        raise BatchError("--scheduler: Dask is missing; expected `pip install 'fluoroguide[cluster]'`") from error
+        raise BatchError("--scheduler: Dask is missing; expected it installed: pip install '.[cluster]'") from error
     # What goes wrong is told here, in one line.
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
