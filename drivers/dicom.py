@@ -80,6 +80,14 @@ def is_dicom(path: Path) -> bool:
         return file.read(132)[128:] == b"DICM"
 
 
+def is_run(path: Path) -> bool:
+    """True where a DICOM file holds several frames; False also where it cannot be read as one."""
+    try:
+        return _frame_count(_read_header(path)) > 1
+    except _DAMAGE:
+        return False
+
+
 class DicomFile(Recording):
     """The frames of one DICOM file (XA, RF, SC, ...), decoded one at a time, as a monitor shows them.
 
