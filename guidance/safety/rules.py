@@ -48,9 +48,9 @@ ESCAPE_LOG_RATIO = 4.0
 """So likely, 55 times on a pulse on average, runs are from their second pulse on, faint ones too; specks of noise that
 chance to line up ahead of a deposit's lobe stay at about 20 times."""
 
-FRONT_MM, FRONT_HASTE = 4.0, 1.5
-"""A run has one front. From pulse to pulse it is found again so near, and as much farther as it runs in the meantime,
-its speed being good to a half; specks of noise that chance to line up do so in another place each time."""
+FRONT_MM = 5.0
+"""A run has one front. From pulse to pulse it is found again so near, and as much farther as the run has grown longer
+since, a chord being no longer than its arc; specks of noise that chance to line up do so elsewhere each time."""
 
 APART_S = 0.4
 """A front is looked for again for so long where another one was told in between: of two runs the faster one is told."""
@@ -90,7 +90,8 @@ class _Gap:
 class _Escape:
     """A run since it was fast: on how many pulses it has been seen, how surely, and its greatest length and speed.
 
-    ``front_px``: where it was last told, as the anatomy lay on the reference frame. ``is_alone``: no other front was
+    ``front_px`` and ``front_mm``: where it was last told, as the anatomy lay on the reference frame, and how far from
+    its deposit along the run. ``is_alone``: no other front was
     being followed when it was first told.
     """
 
@@ -99,6 +100,7 @@ class _Escape:
     mm_per_s: float
     log_ratios: float
     front_px: PointPx
+    front_mm: float
     t_s: float
     is_alone: bool
 
@@ -111,9 +113,9 @@ class _Escape:
         """Whether it is a condition; a first pulse is one, because an alert waits for the second."""
         return self.is_sure or (self.pulses < ESCAPE_PULSES and self.is_alone and self.t_s == t_s)
 
-    def goes_on_at(self, front_px: PointPx, t_s: float, mm_per_px: float) -> bool:
-        """Whether a front told there is its own."""
-        reach_mm = FRONT_MM + FRONT_HASTE * self.mm_per_s * (t_s - self.t_s)
+    def goes_on_at(self, front_px: PointPx, run_mm: float, mm_per_px: float) -> bool:
+        """Whether a front told there, at the end of a run so long, is its own."""
+        reach_mm = FRONT_MM + max(0.0, run_mm - self.front_mm)
         return dist(front_px, self.front_px) * mm_per_px <= reach_mm
 
 
@@ -342,12 +344,13 @@ def _escapes_of(
     before = tuple(escape for escape in before if escape.is_sure or findings.t_s - escape.t_s <= APART_S)
     front_px = _on_reference(deposit.front_px, findings)
     mm = _mm_per_px(findings)
-    own = next((escape for escape in before if escape.goes_on_at(front_px, findings.t_s, mm)), None)
+    own = next((escape for escape in before if escape.goes_on_at(front_px, deposit.run_mm, mm)), None)
     if own is None:
         if speed < limits.cement_escape_mm_per_s:
             return before
         is_alone = all(escape.is_sure for escape in before)
-        new = _Escape(1, deposit.run_mm, speed, deposit.run_log_ratio, front_px, findings.t_s, is_alone)
+        log_ratio, length_mm = deposit.run_log_ratio, deposit.run_mm
+        new = _Escape(1, length_mm, speed, log_ratio, front_px, length_mm, findings.t_s, is_alone)
         return (new, *before)
     others = tuple(escape for escape in before if escape is not own)
     seen = _Escape(
@@ -357,6 +360,7 @@ def _escapes_of(
         # A run that has once been sure and comes to rest has been there all the same.
         own.log_ratios + max(deposit.run_log_ratio, ESCAPE_LOG_RATIO if own.is_sure else 0.0),
         front_px,
+        deposit.run_mm,
         findings.t_s,
         own.is_alone,
     )
