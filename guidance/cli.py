@@ -16,12 +16,14 @@ import guidance
 from drivers.errors import SourceError
 from drivers.frame import FrameSource, SourceInfo
 from drivers.sources import open_source
+from guidance import review
 from guidance.accounts import AccountsError, Role, add_account, add_token, read_accounts, remove_account, require_new
 from guidance.admission import Admission, AdmissionError
 from guidance.bus.keys import KeysError, client_keys, make_keys
 from guidance.bus.publisher import BusError
 from guidance.casebook import field_pins, plans
 from guidance.casebook.alarm_log import AlarmLogError, default_path
+from guidance.casebook.archive import ArchiveError
 from guidance.casebook.case import CaseError
 from guidance.casebook.replay import OutputError, replay
 from guidance.phantom.scenario import ScenarioError
@@ -41,6 +43,7 @@ UNUSABLE = (
     AccountsError,
     AdmissionError,
     AlarmLogError,
+    ArchiveError,
     CaseError,
     ScenarioError,
     field_pins.FieldPinsError,
@@ -134,6 +137,8 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--add", metavar="NAME", help="a person, by a password that is asked for or read from stdin")
     added.add_argument("--token", metavar="NAME", help="a program or wall screen, by a token that is printed once")
     accounts.add_argument("--role", choices=[role.value for role in Role], help="may see, or may give orders as well")
+
+    review.add_to(command)
 
     devices = command("devices", _devices, "list grabbers")
     devices.add_argument("--json", action="store_true", help="print JSON")
