@@ -17,7 +17,7 @@ import numpy as np
 
 import guidance
 from drivers.frame import Frame, FrameFlag, freeze
-from guidance.casebook.archive import ArchivedCase
+from guidance.casebook.archive import ArchivedCase, ArchiveError
 from guidance.casebook.judgements import Judgement, Verdict, judgements, standing
 from guidance.encoded import gray_png
 from guidance.records import AlertState
@@ -39,6 +39,7 @@ labels.json       COCO: an image for each judged moment. "judgements" of an imag
                   wrong, late (right, and should have come at its t_s), missed (none came, and should have).
                   Annotations are what the software had found there. "verdict" of one is what was said of the alert
                   that is about it; null: nobody said anything of it, which is not to say that it is right.
+                  "left_out": moments without a picture, because it is damaged or its x-ray field is not known.
 images/           8 or 16 bit gray PNG, lossless inside of the x-ray field, black outside of it. Look at them before
                   you hand them on: text inside of the field is not blacked out.
 judgements.jsonl  All that was ever said, the oldest first; of the same alert the last line counts.
@@ -54,22 +55,21 @@ def labels_zip(case: ArchivedCase) -> bytes:
         "categories": list(CATEGORIES),
         "images": [],
         "annotations": [],
+        "left_out": [],
     }
     packed = BytesIO()
     with ZipFile(packed, "w", ZIP_DEFLATED) as zipped:
         for number, about in _by_frame(case, standing(said)).items():
-            frame = case.frame(number)
-            if FrameFlag.CORRUPT in frame.flags:
-                continue  # what it shows is not what was recorded
-            findings = _findings(case, number)
+            frame, findings = case.frame(number), _findings(case, number)
+            if findings is None or findings.field_px is None or FrameFlag.CORRUPT in frame.flags:
+                why = "damaged" if FrameFlag.CORRUPT in frame.flags else "its x-ray field is not known"
+                coco["left_out"].append({"frame": number, "why": why})
+                continue
             name = f"images/{case.id}-{number:06}.png"
-            zipped.writestr(name, gray_png(_inside_field(frame, findings)), ZIP_STORED)
-            image_id = len(coco["images"]) + 1
+            zipped.writestr(name, gray_png(_inside_field(frame, findings.field_px.polygon)), ZIP_STORED)
+            image_id, first_id = len(coco["images"]) + 1, len(coco["annotations"]) + 1
             coco["images"].append(_image(case, number, name, image_id, about))
-            if findings is not None:
-                coco["annotations"] += _annotations(
-                    findings, image_id, len(coco["annotations"]) + 1, about, case.alerts
-                )
+            coco["annotations"] += _annotations(findings, image_id, first_id, about, case.alerts)
         zipped.writestr("labels.json", json.dumps(coco, ensure_ascii=False, allow_nan=False, indent=1))
         lines = [json.dumps(one.model_dump(mode="json"), ensure_ascii=False) + "\n" for one in said]
         zipped.writestr("judgements.jsonl", "".join(lines))
@@ -95,15 +95,16 @@ def _by_frame(case: ArchivedCase, said: Iterable[Judgement]) -> dict[int, list[J
 
 
 def _findings(case: ArchivedCase, number: int) -> FindingsMessage | None:
-    line = case.findings_at(float(case.times_s[number]))
+    try:
+        line = case.findings_at(float(case.times_s[number]))
+    except ArchiveError:
+        return None
     return None if line is None else FindingsMessage.model_validate(line)
 
 
-def _inside_field(frame: Frame, findings: FindingsMessage | None) -> Frame:
-    if findings is None or findings.field_px is None:
-        return frame
+def _inside_field(frame: Frame, outline: Polygon) -> Frame:
     mask = np.zeros(frame.pixels.shape, np.uint8)
-    cv2.fillPoly(mask, [np.round(np.array(findings.field_px.polygon)).astype(np.int32)], 255)
+    cv2.fillPoly(mask, [np.round(np.array(outline)).astype(np.int32)], 255)
     pixels = frame.pixels.copy()
     pixels[mask == 0] = 0
     return replace(frame, pixels=freeze(pixels))

@@ -18,6 +18,7 @@ from typing import IO, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 import guidance
 from drivers.errors import SourceError
@@ -98,17 +99,21 @@ def _analyse_again(case: ArchivedCase, settings: Settings, out: Path, progress: 
             before = then.at(now.t_s)
             if before is not None:
                 found.note(before, now)
-            progress.step()
+            progress.step(then.unreadable)
     return sorted([*alert_differences(case.alerts, raised), *found.found()], key=lambda one: one.from_s)
 
 
 class _Recorded:
-    """The findings that were recorded, read once from first to last, and when each pulse of theirs was first seen."""
+    """The findings that were recorded, read once from first to last, and when each pulse of theirs was first seen.
+
+    ``unreadable``: how many of them are damaged.
+    """
 
     def __init__(self, case: ArchivedCase) -> None:
         self._case = case
         self._next = 0
         self._pulses: list[tuple[int, float]] = []
+        self.unreadable = 0
 
     def at(self, t_s: float) -> FindingsMessage | None:
         """What was recorded of just this frame; None where nobody looked at it."""
@@ -117,10 +122,11 @@ class _Recorded:
             self._next += 1
         if self._next == len(rows) or rows[self._next].t_s > t_s + SAME_MOMENT_S:
             return None
-        line = self._case.findings_at(rows[self._next].t_s)
-        if line is None:
+        try:
+            told = FindingsMessage.model_validate(self._case.findings_at(rows[self._next].t_s))
+        except (ArchiveError, ValidationError):
+            self.unreadable += 1
             return None
-        told = FindingsMessage.model_validate(line)
         if not self._pulses or told.pulse > self._pulses[-1][0]:
             self._pulses.append((told.pulse, told.t_s))
         return told
@@ -217,11 +223,13 @@ class _Progress:
             "complete": False,
             "error": None,
             "not_obeyed": [],
+            "unreadable": 0,
         }
         self._told_s = float("-inf")
 
-    def step(self) -> None:
+    def step(self, unreadable: int) -> None:
         self._row["done"] += 1
+        self._row["unreadable"] = unreadable
         if time.monotonic() - self._told_s > TOLD_EVERY_S:
             self._tell()
 

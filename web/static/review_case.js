@@ -295,7 +295,7 @@ function review(look, found, times) {
         : told.running
           ? `Version ${found.version}: ${told.done} of ${told.frames} frames.`
           : recomputed
-            ? `Version ${found.version}: ${differences.length} differences.${told.not_obeyed?.length ? ` Orders that could not be given again: ${told.not_obeyed.join("; ")}` : ""}`
+            ? `Version ${found.version}: ${differences.length} differences.${told.not_obeyed?.length ? ` Orders that could not be given again: ${told.not_obeyed.join("; ")}` : ""}${told.unreadable ? ` Of ${told.unreadable} frames what was found then cannot be read.` : ""}`
             : told.begun
               ? `Version ${found.version} was stopped after ${told.done} frames.`
               : `Version ${found.version} has not analysed this case yet.`,

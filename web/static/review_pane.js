@@ -16,7 +16,7 @@ const NOW_DASH = [4, 5];
 // What is drawn is of the newest frame that was looked at; one that old is no longer of this picture.
 const OLD_S = 0.3;
 export const COVERS = {
-  damaged: ["DAMAGED", "is not what was recorded"],
+  damaged: ["DAMAGED", "is damaged: it came so, or is no longer what was recorded"],
   no_signal: ["NO SIGNAL", "came without a picture"],
   unreadable: ["NO PICTURE", "cannot be shown"],
 };

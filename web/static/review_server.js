@@ -9,7 +9,7 @@ import { asked, said } from "./server.js";
 /** @typedef {{id: string, header: any, state: string, frames: number, missing: string[], damaged: number[], mm_per_px: number | null, zones: string[], course: Course, alerts: Alert[], commands: {t_s: number | null, by: string, kind: string}[], judgements: Judgement[], alert_kinds: string[], version: string, live: boolean}} Case */
 /** @typedef {{frame: number, t_s: number, findings: any, strokes: import("./stage.js").Stroke[], alerts: Alert[], status: string | null}} Moment */
 /** @typedef {{kind: string, from_s: number, to_s: number, text: string}} Difference */
-/** @typedef {{begun: boolean, running: boolean, complete: boolean, frames?: number, done?: number, error?: string | null, not_obeyed?: string[], differences?: Difference[], software?: string}} Progress */
+/** @typedef {{begun: boolean, running: boolean, complete: boolean, frames?: number, done?: number, error?: string | null, not_obeyed?: string[], unreadable?: number, differences?: Difference[], software?: string}} Progress */
 
 /** @returns {Promise<any>} how things look */
 export async function look() {
