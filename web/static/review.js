@@ -23,6 +23,7 @@ let entries = [];
 new Account(part("account"));
 void showLive();
 part("search").addEventListener("input", show);
+part("search").addEventListener("change", show);
 part("search").addEventListener("reset", () => setTimeout(show));
 part("search").addEventListener("submit", (event) => event.preventDefault());
 document.addEventListener("keydown", move);

@@ -88,7 +88,6 @@ function review(look, found, times) {
     }
     main.show(shot, overlay);
     tellMoment(shot);
-    performance.mark("review-shown", { detail: shot.number });
   }
 
   /** @param {Shot} shot */
