@@ -16,7 +16,7 @@ import guidance
 from drivers.errors import SourceError
 from drivers.frame import FrameSource, SourceInfo
 from drivers.sources import open_source
-from guidance import review
+from guidance import archiving, review
 from guidance.accounts import AccountsError, Role, add_account, add_token, read_accounts, remove_account, require_new
 from guidance.admission import Admission, AdmissionError
 from guidance.bus.keys import KeysError, client_keys, make_keys
@@ -140,6 +140,9 @@ def _parser() -> argparse.ArgumentParser:
 
     review.add_to(command)
 
+    archive = commands.add_parser("archive", help="cases that were recorded: list, check, import, keep, tidy")
+    archiving.add_to(archive, _open, _plan_for)
+
     devices = command("devices", _devices, "list grabbers")
     devices.add_argument("--json", action="store_true", help="print JSON")
 
@@ -167,6 +170,7 @@ def _add_service_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--alarm-log", type=Path, metavar="FILE", help="default: one for each port, in the user's state"
     )
+    parser.add_argument("--archive", type=Path, metavar="DIR", help="keep every case in this folder, frame by frame")
     parser.add_argument("--settings", type=Path, help="JSON file of thresholds")
     parser.add_argument("--recordings", type=Path, metavar="DIR", help="recordings that the setup page may choose from")
     parser.add_argument("--plans", type=Path, metavar="DIR", help="where plans are kept; default: in the user's state")
@@ -200,6 +204,7 @@ def _run_service(options: argparse.Namespace, spec: str, plan: Path | None, loop
         keys=options.keys,
         alarm_log=options.alarm_log or (default_path(options.bus_port) if options.bus_port else None),
         loop=loop,
+        archive=options.archive,
         plans=options.plans or plans.default_folder(),
         fields=field_pins.default_path(),
         choose=lambda chosen: Choice(chosen, lambda: _open(chosen), lambda source: _plan_for(source, chosen, None)),

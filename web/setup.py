@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
 
-from guidance.bus.messages import ChooseSource, FrameMessage, PinField, UsePlan
+from guidance.bus.messages import ChooseSource, FrameMessage, NextPatient, PinField, UsePlan
 from guidance.casebook.plans import PlansFolder, plan_text
 from guidance.drawing import faults
 from guidance.plan import PlanError, PlanFile, check_zones_inside
@@ -100,6 +100,11 @@ class _Source(_Asked):
 class _Choose(_Asked):
     case: str
     order: ChooseSource
+
+
+class _Next(_Asked):
+    case: str
+    order: NextPatient
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +203,12 @@ def setup_routes(folders: SetupFolders) -> APIRouter:
         await _order(request, said.case, said.order)
         return {}
 
+    @routes.post("/next-patient")
+    async def next_patient(request: Request) -> dict[str, Any]:
+        said = await asked(request, _Next)
+        await _order(request, said.case, said.order)
+        return {}
+
     return routes
 
 
@@ -246,7 +257,7 @@ def _present_source(request: Request, folders: SetupFolders) -> str | None:
     return folders.source if health is None or health.source_spec is None else health.source_spec
 
 
-async def _order(request: Request, case: str, command: UsePlan | PinField | ChooseSource) -> None:
+async def _order(request: Request, case: str, command: UsePlan | PinField | ChooseSource | NextPatient) -> None:
     board: Board = request.app.state.board
     desk: OrderDesk = request.app.state.orders
     who = identify_of(request)()

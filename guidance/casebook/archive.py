@@ -13,7 +13,7 @@ import sqlite3
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -215,7 +215,7 @@ class ArchivedCase:
             yield f"The recording broke off: {last}"
         lost = [number for number, row in enumerate(self._pictures.rows) if row.frame < 0]
         if lost:
-            yield f"The index is damaged at {_frames_in_words(lost)}"
+            yield f"The index is damaged at {in_words(lost)}"
         steps = pairwise(row.sequence for row in self._pictures.rows if row.frame >= 0)
         gaps = [later - earlier - 1 for earlier, later in steps if later > earlier + 1]
         if gaps:
@@ -285,6 +285,8 @@ class Archive:
                 continue
 
     def _index(self) -> sqlite3.Connection:
+        with suppress(OSError):
+            os.close(os.open(self.root / SQLITE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         try:
             return _open_index(str(self.root / SQLITE))
         except sqlite3.OperationalError:
@@ -457,8 +459,8 @@ def _lines(path: Path) -> list[bytes]:
         raise ArchiveError(f"{path}: cannot be read ({error.strerror}); expected lines of JSON") from error
 
 
-def _frames_in_words(numbers: Iterable[int]) -> str:
-    """``frames 3, 7 to 9``."""
+def in_words(numbers: Iterable[int]) -> str:
+    """Frames by their numbers, which are in order: ``frames 3, 7 to 9``."""
     runs = [[n for _, n in run] for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])]
     return "frames " + ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
 

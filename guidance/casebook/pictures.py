@@ -33,6 +33,7 @@ class PictureFile(ABC):
         self.name = path.name
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._size = 0
+        self.pictures = 0
 
     @abstractmethod
     def add(self, pixels: Pixels, t_s: float) -> tuple[int, int]:
@@ -78,7 +79,9 @@ class Ffv1File(PictureFile):
         picture.pts = None
         (packet,) = self._codec.encode(picture)
         payload = bytes(packet)
-        return self._write(_cluster_head(round(t_s * 1000), len(payload)), payload), len(payload)
+        at = self._write(_cluster_head(round(t_s * 1000), len(payload)), payload)
+        self.pictures += 1
+        return at, len(payload)
 
 
 class JpegXlFile(PictureFile):
@@ -86,7 +89,9 @@ class JpegXlFile(PictureFile):
 
     def add(self, pixels: Pixels, t_s: float) -> tuple[int, int]:
         payload = bytes(imagecodecs.jpegxl_encode(pixels, lossless=True, effort=1, numthreads=1))
-        return self._write(payload), len(payload)
+        at = self._write(payload)
+        self.pictures += 1
+        return at, len(payload)
 
 
 def next_part(folder: Path, number: int, width_px: int, height_px: int, bits: int) -> PictureFile:

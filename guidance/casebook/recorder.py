@@ -8,7 +8,7 @@ import fcntl
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,16 +56,17 @@ class CaseRecorder:
     """One case being written. ``frame`` and the rest belong to one thread, ``sync`` may belong to another.
 
     Raises OSError where the folder cannot be made, and from every call where the disk refuses. After that the case
-    goes on: ``frame`` begins a new part, and lines that wait go out with the next ones.
+    goes on: ``frame`` begins a new part, and lines that wait go out with the next ones. ``began``: when the recording
+    was made; None: now.
     """
 
-    def __init__(self, folder: Path, info: SourceInfo, plan: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, info: SourceInfo, plan: Mapping[str, Any], began: datetime | None = None) -> None:
         self.folder = folder
         folder.mkdir(parents=True, mode=0o700)
         self._info = info
         self._header = CaseHeader(
             id=folder.name,
-            began=datetime.now(UTC),
+            began=began or datetime.now(UTC),
             source=info.name,
             width_px=info.width_px,
             height_px=info.height_px,
@@ -140,6 +141,8 @@ class CaseRecorder:
             if self._part is not None:
                 self._bytes_of_parts += self._part.size
                 self._part.close()
+                if self._part.pictures == 0:
+                    (self.folder / self._part.name).unlink()
             self._part = self._last = None
 
     def findings(self, message: FindingsMessage) -> None:
@@ -159,9 +162,10 @@ class CaseRecorder:
             }
         )
 
-    def alert(self, message: AlertMessage) -> None:
-        """One change."""
-        self._lines[ALERTS].add(message.model_dump_json().encode())
+    def alerts(self, messages: Iterable[AlertMessage]) -> None:
+        """Changes of alerts, in order."""
+        for message in messages:
+            self._lines[ALERTS].add(message.model_dump_json().encode())
 
     def command(self, by: str, t_s: float | None, command: Mapping[str, Any]) -> None:
         """An order that was obeyed."""
@@ -191,11 +195,7 @@ class CaseRecorder:
         if self._lock < 0:
             return
         try:
-            self.sync()
-            self._end_part()
-            with self._closing:
-                for file in (self._index, *self._lines.values()):
-                    file.close()
+            self._close_files()
             edit_header(
                 self.folder,
                 lambda header: header.model_copy(
@@ -208,9 +208,27 @@ class CaseRecorder:
                 ),
             )
         finally:
-            with self._closing:
-                os.close(self._lock)
-                self._lock = -1
+            self._let_go()
+
+    def break_off(self) -> None:
+        """Let go of the case without an end: what was kept stays, and opening it says so. May be called twice."""
+        if self._lock >= 0:
+            try:
+                self._close_files()
+            finally:
+                self._let_go()
+
+    def _close_files(self) -> None:
+        self.sync()
+        self._end_part()
+        with self._closing:
+            for file in (self._index, *self._lines.values()):
+                file.close()
+
+    def _let_go(self) -> None:
+        with self._closing:
+            os.close(self._lock)
+            self._lock = -1
 
 
 def write_header(folder: Path, header: CaseHeader) -> None:

@@ -23,6 +23,7 @@ from guidance.bus.messages import (
     HealthBody,
     InputBody,
     Mark,
+    NextPatient,
     Order,
     PauseAudio,
     PinField,
@@ -55,7 +56,7 @@ from guidance.records import (
 from guidance.safety.alarms import NoSuchAlertError, Watch, carried_over
 from guidance.safety.equipment import Equipment, equipment_conditions
 from guidance.service.capture import PATIENCE_S, TICK_S, Capture, Captured, Case, NotChosenError, Slot
-from guidance.service.recording import Recording
+from guidance.service.recording import Recording, Write
 from guidance.settings import Settings
 from guidance.vision.pipeline import NothingSeenError
 from guidance.wire import AlertMessage, FindingsMessage, alert_message, findings_message
@@ -134,7 +135,7 @@ class Analysis:
     """Looks at the newest frame, decides, and tells; alerts first.
 
     ``log``: None where none is kept. Each change is in it before it is told. ``encode``: another thread makes the JPEG.
-    ``pins``: the sources' corrected fields.
+    ``pins``: the sources' corrected fields. ``recording``: keeps all that is told, beside the frames.
     """
 
     def __init__(
@@ -224,7 +225,8 @@ class Analysis:
             carried = carried_over(self._left_active)
         else:
             # A recording that begins anew shows another patient, a live source that was lost the same one.
-            carried = carried_over(self._watch.active) if case.info.live else ()
+            same_patient = case.info.live and not case.another_patient
+            carried = carried_over(self._watch.active) if same_patient else ()
         self._case = case
         self._plan = self._own_plan if case.plan is None else case.plan
         self._pipeline = self._pipeline_of(case)
@@ -239,6 +241,10 @@ class Analysis:
             self._log.begin_case(case.id, [alert_message(alert) for alert in carried])
         self._watch = Watch(self._limits, self._settings.timing(), carried)
         self._publisher.tell_alerts(case.id, self._active(), self._health())
+        if self._recording is not None:
+            self._recording.begin(case)
+            active = self._active()
+            self._keep(lambda recorder: recorder.alerts(active))
 
     def _pipeline_of(self, case: Case) -> Analyses:
         """A new one, with what was corrected for the source."""
@@ -303,6 +309,7 @@ class Analysis:
             findings = replace(findings, latency_ms=self._latency_ms)
         message = findings_message(findings)
         self._publisher.tell_findings(self._present_case.id, message)
+        self._keep(lambda recorder: recorder.findings(message))
         self._told_s = time.monotonic()
         alerts = self._watch.active
         self._show(
@@ -331,6 +338,12 @@ class Analysis:
                 self._delay_max_ms = max(self._delay_max_ms or 0.0, self._delay_ms)
         messages = [alert_message(change, self._delays_ms.get(change.id)) for change in changes]
         self._publisher.tell_alerts(self._present_case.id, messages, self._health())
+        self._keep(lambda recorder: recorder.alerts(messages))
+
+    def _keep(self, write: Write) -> None:
+        """Hand to the archive, where there is one."""
+        if self._recording is not None:
+            self._recording.tell(self._present_case, write)
 
     def _active(self) -> list[AlertMessage]:
         return [alert_message(alert, self._delays_ms.get(alert.id)) for alert in self._watch.active]
@@ -347,12 +360,13 @@ class Analysis:
             return str(error)
         except FieldPinsError as error:
             unkept = str(error)
+        t_s = None if self._last_shown is None else self._last_shown.findings.t_s
+        said = order.command.model_dump(mode="json", by_alias=True)
+        if isinstance(order.command, UsePlan):
+            said["version"] = order.command.plan.version
         if self._log is not None:
-            t_s = None if self._last_shown is None else self._last_shown.findings.t_s
-            said = order.command.model_dump(mode="json", by_alias=True)
-            if isinstance(order.command, UsePlan):
-                said["version"] = order.command.plan.version
             self._log.note(Event.COMMAND, order.by, case.id, t_s, command=said)
+        self._keep(lambda recorder: recorder.command(order.by, t_s, said))
         # At once, so that everybody sees what it has come to.
         self._beat_due_s = 0.0
         return unkept
@@ -385,6 +399,10 @@ class Analysis:
                 if not confirmed and self._is_live():
                     raise NotChosenError("a live case would end; expected the order to be confirmed")
                 self._capture.choose(spec)
+            case NextPatient(confirmed=confirmed):
+                if not confirmed and self._is_live():
+                    raise NotChosenError("a live case would end; expected the order to be confirmed")
+                self._capture.begin_next_patient()
             case PinField(polygon_px=polygon, bone_dark=bone_dark):
                 self._pin_field(FieldPin(polygon_px=polygon, bone_dark=bone_dark))
             case Mark():
@@ -457,6 +475,15 @@ class Analysis:
             recorder_stopped_for_s=_age_s(self._log_ok_s),
             silent_s=self._desk.silent_s(),
         )
+        if (recording := self._recording) is not None:
+            equipment = replace(
+                equipment,
+                minutes_left=recording.minutes_left,
+                recording_fault=recording.fault,
+                recording_stopped_for_s=recording.stopped_for_s,
+                not_recorded=recording.not_recorded,
+                not_recorded_ago_s=recording.lost_ago_s,
+            )
         told = {alert.kind for alert in self._watch.active}
         return equipment_conditions(equipment, self._limits, told)
 
@@ -475,6 +502,8 @@ class Analysis:
             corrupt=0 if status is None else status.corrupt,
             input=None if status is None else InputBody(**asdict(status)),
             not_recorded=0 if self._recording is None else self._recording.not_recorded,
+            recording_fault=None if self._recording is None else self._recording.fault,
+            recording_left_min=None if self._recording is None else self._recording.minutes_left,
             findings_t_s=None if last is None else last.findings.t_s,
             alerts=self._active(),
             audio=AudioBody(sounding=audio.sounding, paused_s=audio.paused_s),

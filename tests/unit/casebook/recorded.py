@@ -1,6 +1,5 @@
 """Cases that the tests record: noise whose every pixel is known, and what was told beside it."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -75,13 +74,7 @@ def record(folder: Path, shown: Iterable[Frame] = (), close: bool = True) -> Cas
         t_s = frame.t_s - shown[0].t_s
         recorder.findings(findings(i, t_s))
         if i == 5:
-            recorder.alert(alert(i, t_s))
+            recorder.alerts([alert(i, t_s)])
     if close:
         recorder.close()
     return recorder
-
-
-def break_off(recorder: CaseRecorder) -> None:
-    """Let go of the case as the kernel does for a process that was killed."""
-    os.close(recorder._lock)
-    recorder._lock = -1
