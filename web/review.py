@@ -6,6 +6,7 @@ refused is refused in one sentence, ``{"error": "…"}``. Seeing needs a viewer,
 """
 
 import asyncio
+import gc
 import json
 import sys
 from collections import OrderedDict
@@ -82,7 +83,7 @@ class Reviewing:
 
     async def _opened(self, case_id: str) -> _Opened:
         if case_id not in self._open:
-            case = await asyncio.to_thread(self.archive.open, case_id)
+            case = await asyncio.to_thread(_read, self.archive, case_id)
             if case_id in self._open:
                 case.close()
             else:
@@ -120,6 +121,18 @@ class Reviewing:
             await process.wait()
         while self._open:
             await self._close(self._open.popitem()[1])
+
+
+def _read(archive: Archive, case_id: str) -> ArchivedCase:
+    # Half an hour has 54 000 rows: the collector would go over all of them time and again while they are made, which
+    # takes as long as making them.
+    gc.disable()
+    try:
+        case = archive.open(case_id)
+        _ = case.timeline
+    finally:
+        gc.enable()
+    return case
 
 
 class _Tags(BaseModel):

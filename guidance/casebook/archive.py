@@ -21,7 +21,7 @@ from functools import cached_property
 from itertools import groupby, pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,8 +83,7 @@ class CaseEntry:
         return self.state is CaseState.COMPLETE
 
 
-@dataclass(frozen=True, slots=True)
-class TimelineRow:
+class TimelineRow(NamedTuple):
     """What was found on one frame, in short. ``at``: where in ``findings.jsonl`` the whole of it begins.
 
     ``depths``: each needle's share of the vertebral body's depth, None where that is not known.

@@ -23,8 +23,7 @@ def record_analysed(archive: Path, fixture: str = "leak_foramen", case_id: str =
     for frame, findings, changes in rows:
         recorder.frame(frame)
         recorder.findings(findings)
-        for change in changes:
-            recorder.alert(change)
+        recorder.alerts(changes)
     recorder.close()
     return archive / case_id
 
