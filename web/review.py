@@ -67,6 +67,7 @@ class Reviewing:
         self.archive = Archive(archive)
         self.cache = FOREVER if stays else KEPT_NOWHERE
         self._open: OrderedDict[str, _Opened] = OrderedDict()
+        self._reading = asyncio.Lock()
         self._recomputing: asyncio.subprocess.Process | None = None
 
     async def with_case(self, case_id: str, use: Callable[[_Opened], Result]) -> Result:
@@ -82,12 +83,10 @@ class Reviewing:
         await self._close(self._open.pop(case_id, None))
 
     async def _opened(self, case_id: str) -> _Opened:
-        if case_id not in self._open:
-            case = await asyncio.to_thread(_read, self.archive, case_id)
-            if case_id in self._open:
-                case.close()
-            else:
-                self._open[case_id] = _Opened(case)
+        # The page asks for several things of a case at once: it is read for the first of them.
+        async with self._reading:
+            if case_id not in self._open:
+                self._open[case_id] = _Opened(await asyncio.to_thread(_read, self.archive, case_id))
         self._open.move_to_end(case_id)
         opened = self._open[case_id]
         while len(self._open) > OPEN_CASES:

@@ -47,6 +47,10 @@ SQLITE = "index.sqlite3"
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 TAIL_BYTES = 4096
 Model = TypeVar("Model", bound=BaseModel)
+# A table is several times faster than the enumeration itself, and a case has tens of thousands of rows.
+STATES: dict[str, FrameState] = {state.value: state for state in FrameState}
+PHASES: dict[str, Phase] = {phase.value: phase for phase in Phase}
+VIEWS: dict[str | None, View | None] = {None: None, **{view.value: view for view in View}}
 
 
 class ArchiveError(ValueError):
@@ -365,9 +369,9 @@ def _timeline_row(row: Any) -> TimelineRow | None:
         return TimelineRow(
             t_s=float(row["t_s"]),
             at=int(row["at"]),
-            state=FrameState(row["state"]),
-            phase=Phase(row["phase"]),
-            view=None if row["view"] is None else View(row["view"]),
+            state=STATES[row["state"]],
+            phase=PHASES[row["phase"]],
+            view=VIEWS[row["view"]],
             depths={int(needle): share for needle, share in row["depths"].items()},
             cement_mm2=row["cement_mm2"],
             latency_ms=row["latency_ms"],

@@ -1,6 +1,7 @@
 // Wires a recorded case's pictures, timeline, judgements and measures together.
 
 import { Account } from "./account.js";
+import { begun } from "./review_begin.js";
 import { Judging } from "./review_judge.js";
 import { listen } from "./review_keys.js";
 import { showLive } from "./review_live.js";
@@ -29,10 +30,8 @@ const ARROWS = /** @type {Record<string, [number, number]>} */ ({
 new Account(part("account"));
 void showLive();
 
-const id = decodeURIComponent(location.hash.slice(1).split("@")[0]);
 try {
-  if (id === "") throw new Error("No case is named in the address: choose one of the list.");
-  const [look, found, times] = await Promise.all([server.look(), server.openCase(id), server.times(id)]);
+  const [look, found, times] = await begun;
   review(reviewLook(look), found, times);
 } catch (error) {
   refuse(error);
