@@ -25,6 +25,8 @@ from guidance.casebook import field_pins, plans
 from guidance.casebook.alarm_log import AlarmLogError, default_path
 from guidance.casebook.archive import ArchiveError
 from guidance.casebook.case import CaseError
+from guidance.casebook.judged_truth import NotJudgedError
+from guidance.casebook.judgements import JudgementError
 from guidance.casebook.replay import OutputError, replay
 from guidance.phantom.scenario import ScenarioError
 from guidance.plan import PlanError, check_zones_inside, load_plan
@@ -45,6 +47,8 @@ UNUSABLE = (
     AlarmLogError,
     ArchiveError,
     CaseError,
+    JudgementError,
+    NotJudgedError,
     ScenarioError,
     field_pins.FieldPinsError,
 )

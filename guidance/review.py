@@ -1,4 +1,4 @@
-"""``fluoroguide review``: recorded cases in the browser, without a service."""
+"""``fluoroguide review``: recorded cases in the browser, without a service; ``labels``: what was said of them."""
 
 import argparse
 import os
@@ -9,7 +9,10 @@ from contextlib import closing
 from pathlib import Path
 
 from guidance.admission import Admission
-from guidance.casebook.archive import Archive
+from guidance.casebook.archive import Archive, ArchivedCase
+from guidance.casebook.judged_truth import write_judged_case
+from guidance.casebook.labelled import labels_zip
+from guidance.casebook.replay import OutputError
 
 DEFAULT_PORT = 8001
 """The one after the live dashboard's, so that both may run."""
@@ -26,6 +29,26 @@ def add_to(command: Callable[..., argparse.ArgumentParser]) -> None:
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="the certificate, PEM")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="the certificate's key, PEM")
     parser.add_argument("--plain-http", action="store_true", help="beyond this machine without TLS all the same")
+
+    labels_ = command("labels", labels, "hand on what people have said of a case's alerts, to improve the software by")
+    labels_.add_argument("case", type=Path, metavar="CASE", help="folder of a recorded case")
+    labels_.add_argument("--coco", type=Path, metavar="FILE", help="the judged moments as a zip with COCO labels")
+    labels_.add_argument("--truth", type=Path, metavar="FOLDER", help="the whole case with truth, for `evaluate`")
+
+
+def labels(options: argparse.Namespace) -> int:
+    """Write the labelled data sets. Raises ArchiveError, JudgementError, NotJudgedError, CaseError, OutputError."""
+    if options.coco is None and options.truth is None:
+        raise OutputError("labels: expected --coco FILE, --truth FOLDER, or both")
+    with ArchivedCase(options.case) as case:
+        if options.coco is not None:
+            try:
+                options.coco.write_bytes(labels_zip(case))
+            except OSError as error:
+                raise OutputError(f"{options.coco}: cannot be written ({error.strerror})") from error
+        if options.truth is not None:
+            write_judged_case(case, options.truth)
+    return 0
 
 
 def review(options: argparse.Namespace) -> int:
