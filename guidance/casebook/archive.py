@@ -26,6 +26,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from drivers.archived import CASE, INDEX, ArchivedPictures, read_index
 from drivers.errors import SourceError
@@ -192,7 +193,8 @@ class ArchivedCase:
     def _rows(self, name: str) -> Iterator[Any]:
         lines = _lines(self.folder / name)
         try:
-            yield from json.loads(b"[" + b",".join(lines) + b"]")
+            # Half as long as json.loads takes for half an hour.
+            yield from from_json(b"[" + b",".join(lines) + b"]", cache_strings="keys")
             return
         except ValueError:
             pass

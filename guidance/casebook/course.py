@@ -1,13 +1,14 @@
 """How a case went, short enough to be drawn as a whole: what held from when on, and what was measured when."""
 
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from itertools import pairwise
 from typing import Any, TypeVar
+
+import numpy as np
 
 from guidance.casebook.archive import TimelineRow
 
 Value = TypeVar("Value")
-Point = tuple[float, float]
 
 MOST_SPANS = 1200
 """A line over a whole case is drawn on fewer pixels than this."""
@@ -29,7 +30,11 @@ def course_json(rows: Sequence[TimelineRow]) -> dict[str, Any]:
 
 def runs(values: Iterable[tuple[float, Value]]) -> list[tuple[float, Value]]:
     """Where each value begins to hold, and the value."""
-    return [next(group) for _, group in groupby(values, key=lambda one: one[1])]
+    kept: list[tuple[float, Value]] = []
+    for one in values:
+        if not kept or one[1] != kept[-1][1]:
+            kept.append(one)
+    return kept
 
 
 def thinned(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, float | None]]:
@@ -39,18 +44,16 @@ def thinned(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, f
     """
     if not points:
         return []
-    first_s = points[0][0]
-    span_s = max((points[-1][0] - first_s) / MOST_SPANS, 1e-9)
-    kept: list[tuple[float, float | None]] = []
-    for (_, is_measured), group in groupby(points, key=lambda p: (int((p[0] - first_s) / span_s), p[1] is not None)):
-        if is_measured:
-            kept += _extremes([(t_s, value) for t_s, value in group if value is not None])
-        elif not kept or kept[-1][1] is not None:
-            kept.append(next(group))
-    return kept
-
-
-def _extremes(points: Sequence[Point]) -> list[Point]:
-    """First, least, most and last, in their order, each once."""
-    wanted = {points[0], min(points, key=lambda p: p[1]), max(points, key=lambda p: p[1]), points[-1]}
-    return sorted(wanted)
+    t_s = np.array([point[0] for point in points])
+    values = np.array([point[1] for point in points], dtype=np.float64)  # None becomes NaN
+    is_gap = np.isnan(values)
+    span = ((t_s - t_s[0]) / max((t_s[-1] - t_s[0]) / MOST_SPANS, 1e-9)).astype(np.int64)
+    begins = np.flatnonzero((span[1:] != span[:-1]) | (is_gap[1:] != is_gap[:-1])) + 1
+    kept: list[int] = []
+    for low, high in pairwise([0, *begins.tolist(), len(points)]):
+        if not is_gap[low]:
+            part = values[low:high]
+            kept += sorted({low, low + int(part.argmin()), low + int(part.argmax()), high - 1})
+        elif not kept or not is_gap[kept[-1]]:
+            kept.append(low)
+    return [points[i] for i in kept]

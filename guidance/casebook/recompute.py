@@ -44,6 +44,8 @@ FINDINGS, ALERTS, TIMES, DIFFERENCES, PROGRESS, LOCK = (
     "lock",
 )
 TOLD_EVERY_S = 0.5
+UNSEEN = frozenset({"acknowledge", "audio_pause", "marker", "source", "next_patient"})
+"""Orders that change nothing of what is seen in a case."""
 
 
 class RecomputeError(Exception):
@@ -194,9 +196,8 @@ class _Room:
                 polygon = None if outline is None else np.array(outline, dtype=np.float64)
                 if self.pipeline.pin_field(polygon, order.get("bone_dark")):
                     self._carry_over()
-            case _:
-                # Acknowledging, pausing the audio and marks change nothing of what is seen.
-                pass
+            case kind if kind not in UNSEEN:
+                raise ValueError("an order that this version does not know")
 
     def _carry_over(self) -> None:
         """As the service does: what the old reference has shown, a new one cannot show to be over."""

@@ -36,9 +36,10 @@ try {
 } catch (error) {
   refuse(error);
 }
-window.addEventListener("hashchange", (event) => {
-  if (new URL(event.newURL).hash.split("@")[0] !== new URL(event.oldURL).hash.split("@")[0]) location.reload();
-});
+/** @param {string} address */
+function placeIn(address) {
+  return new URL(address).hash.split("@")[0];
+}
 
 /** @param {unknown} error */
 function refuse(error) {
@@ -75,8 +76,18 @@ function review(look, found, times) {
   wire();
   judged();
   void followProgress();
-  const at_s = Number(location.hash.split("@")[1] ?? "0");
-  seekTime(Number.isFinite(at_s) ? at_s : 0);
+  seekAddress();
+  // Another moment of this case is gone to; another case begins anew.
+  window.addEventListener("hashchange", (event) => {
+    if (placeIn(event.newURL) === placeIn(event.oldURL)) seekAddress();
+    else location.reload();
+  });
+
+  /** To the moment that the address names, as in #CASE@12.5. */
+  function seekAddress() {
+    const at_s = Number(location.hash.split("@")[1] ?? "0");
+    seekTime(Number.isFinite(at_s) ? at_s : 0);
+  }
 
   /** @param {Shot} shot */
   function show(shot) {
@@ -92,8 +103,8 @@ function review(look, found, times) {
   /** @param {Shot} shot */
   function tellMoment(shot) {
     const t_s = times[shot.number];
-    const lasts = shot.number < reel.last ? `${((times[shot.number + 1] - t_s) * 1000).toFixed(0)} ms` : "the last";
-    put("time", `${clock(t_s, 2)} of ${clock(end_s)} · frame ${shot.number} of ${times.length} · shown for ${lasts}`);
+    const lasts = shot.number < reel.last ? `shown for ${((times[shot.number + 1] - t_s) * 1000).toFixed(0)} ms` : "the last";
+    put("time", `${clock(t_s, 2)} of ${clock(end_s)} · frame ${shot.number} of ${times.length} · ${lasts}`);
     const holds = [
       holdsAt(found.course.states, t_s)?.replace("_", " "),
       holdsAt(found.course.phases, t_s),
@@ -367,7 +378,7 @@ function review(look, found, times) {
       ...Object.entries(ARROWS).map(([key, [dx, dy]]) => ({
         keys: [key],
         name: "arrows",
-        does: `while measuring: move the cross ${key.slice(5).toLowerCase()} by 1 px, with Shift by 10`,
+        does: "while measuring: move the cross by 1 px, with Shift by 10",
         press: (/** @type {boolean} */ shift) => measuring.move(dx * (shift ? 10 : 1), dy * (shift ? 10 : 1)),
         repeats: true,
         when: isMeasuring,

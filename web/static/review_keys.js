@@ -16,7 +16,8 @@ export function listen(table) {
     if (event.repeat && !entry.repeats) return;
     entry.press(event.shiftKey);
   });
-  part("keys-list").replaceChildren(...table.map(explained));
+  const told = table.filter((entry, i) => table.findIndex((one) => one.does === entry.does) === i);
+  part("keys-list").replaceChildren(...told.map(explained));
 }
 
 /**

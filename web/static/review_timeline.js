@@ -45,7 +45,9 @@ export function staysOf(changes, end_s) {
   /** @type {Map<number, Stay>} */
   const stays = new Map();
   for (const change of changes) {
-    const stay = stays.get(change.id) ?? { id: change.id, raised: change, from_s: change.t_s, to_s: end_s, row: 0 };
+    // One that was carried over from the case before has a time of that one.
+    const from_s = Math.min(Math.max(change.t_s, 0), end_s);
+    const stay = stays.get(change.id) ?? { id: change.id, raised: change, from_s, to_s: end_s, row: 0 };
     stay.to_s = change.active ? end_s : change.t_s;
     stays.set(change.id, stay);
   }

@@ -3,21 +3,35 @@
 import fcntl
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
+from typing import get_args
 from zipfile import ZipFile
 
 import cv2
 import numpy as np
 import pytest
 
-from guidance.casebook.archive import ArchivedCase
+from drivers.sources import open_source
+from guidance.bus.messages import Command
+from guidance.casebook.archive import ArchivedCase, CommandRow
 from guidance.casebook.judgements import Said, Verdict, judge
 from guidance.casebook.labelled import labels_zip
-from guidance.casebook.recompute import Recomputed, RecomputeError, progress_of, recompute, version_folder
+from guidance.casebook.recompute import (
+    Recomputed,
+    RecomputeError,
+    _Recorded,
+    _Room,
+    progress_of,
+    recompute,
+    version_folder,
+)
 from guidance.casebook.recorder import ALERTS, COMMANDS, FINDINGS, JUDGEMENTS
 from guidance.casebook.shown import active_at, drawn
 from guidance.records import AlertKind, AlertState
+from guidance.settings import Settings
+from guidance.vision.pipeline import NothingSeenError, Pipeline
 from tests.unit.casebook.analysed import record_analysed
 
 
@@ -97,6 +111,7 @@ def test_orders_of_then_are_given_again_and_what_cannot_be_is_told(leak: Archive
         {"at": "2026-11-30T09:00:03Z", "t_s": 3.0, "by": "ito", "command": {"kind": "zone", "zone": zone, "pulse": 9}},
         {"at": "2026-11-30T09:00:04Z", "t_s": 4.0, "by": "ito", "command": {"kind": "remove_zone", "id": "drawn"}},
         {"at": "2026-11-30T09:00:05Z", "t_s": 5.0, "by": "ito", "command": {"kind": "phase", "phase": "of tomorrow"}},
+        {"at": "2026-11-30T09:00:06Z", "t_s": 6.0, "by": "ito", "command": {"kind": "of tomorrow"}},
     ]
     (folder / COMMANDS).write_text("".join(json.dumps(order) + "\n" for order in orders))
     with ArchivedCase(folder) as case:
@@ -112,8 +127,19 @@ def test_orders_of_then_are_given_again_and_what_cannot_be_is_told(leak: Archive
     assert at(2.5)[0] == "cement"
     assert "drawn" in at(3.5)[1]
     assert "drawn" not in at(4.5)[1]
-    (refused,) = (progress_of(folder) or {})["not_obeyed"]
-    assert refused.startswith("at 5.0 s, phase")
+    refused = (progress_of(folder) or {})["not_obeyed"]
+    assert [words.split(":")[0] for words in refused] == ["at 5.0 s, phase", "at 6.0 s, of tomorrow"]
+
+
+def test_every_order_of_the_bus_can_be_given_again_or_changes_nothing_that_is_seen(leak: ArchivedCase) -> None:
+    kinds = {model.model_fields["kind"].default for model in get_args(get_args(Command)[0])}
+    with open_source(str(leak.folder)) as source:
+        room = _Room(leak, Settings(), Pipeline(leak.plan, source.info))
+    for kind in kinds:
+        row = CommandRow.model_validate({"at": "2026-11-30T09:00:00Z", "t_s": 0.0, "by": "", "command": {"kind": kind}})
+        # Without its particulars it may fail, but is not unknown.
+        with suppress(KeyError, NothingSeenError):
+            room._obey(row, _Recorded(leak))
 
 
 def test_a_case_that_is_being_analysed_is_not_begun_again(leak: ArchivedCase, tmp_path: Path) -> None:
