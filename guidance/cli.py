@@ -15,7 +15,7 @@ from tqdm import tqdm
 import guidance
 from drivers.errors import SourceError
 from drivers.frame import SourceInfo
-from guidance import afterwards, archiving
+from guidance import afterwards, archiving, review
 from guidance.accounts import AccountsError, Role, add_account, add_token, read_accounts, remove_account, require_new
 from guidance.admission import Admission, AdmissionError
 from guidance.bus.keys import KeysError, client_keys, make_keys
@@ -24,6 +24,8 @@ from guidance.casebook import field_pins, plans
 from guidance.casebook.alarm_log import AlarmLogError, default_path
 from guidance.casebook.archive import ArchiveError
 from guidance.casebook.case import CaseError
+from guidance.casebook.judged_truth import NotJudgedError
+from guidance.casebook.judgements import JudgementError
 from guidance.casebook.replay import OutputError, replay
 from guidance.casebook.results import ResultsError
 from guidance.opening import open_spec, plan_for
@@ -45,6 +47,8 @@ UNUSABLE = (
     AlarmLogError,
     ArchiveError,
     CaseError,
+    JudgementError,
+    NotJudgedError,
     ScenarioError,
     field_pins.FieldPinsError,
     ResultsError,
@@ -144,6 +148,8 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--add", metavar="NAME", help="a person, by a password that is asked for or read from stdin")
     added.add_argument("--token", metavar="NAME", help="a program or wall screen, by a token that is printed once")
     accounts.add_argument("--role", choices=[role.value for role in Role], help="may see, or may give orders as well")
+
+    review.add_to(command)
 
     archive = commands.add_parser("archive", help="cases that were recorded: list, check, import, keep, tidy")
     archiving.add_to(archive, open_spec, plan_for)

@@ -27,8 +27,9 @@ from guidance.bus.publisher import FRAMES_KEPT, MESSAGES_KEPT, FramePublisher, P
 from guidance.bus.subscriber import Subscriber
 from guidance.casebook.alarm_log import AlarmLog, Event
 from guidance.casebook.field_pins import FieldPins
+from guidance.encoded import gray_jpeg
 from guidance.records import CasePlan
-from guidance.service.analysis import Analysis, MakePipeline, Orders, Pictures, Shown, gray_jpeg
+from guidance.service.analysis import Analysis, MakePipeline, Orders, Pictures, Shown
 from guidance.service.capture import TICK_S, Capture, Captured, Choose, OpenSource, Slot
 from guidance.service.dashboard import Dashboard
 from guidance.service.early import EarlyPictures
