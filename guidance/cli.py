@@ -24,6 +24,8 @@ from guidance.casebook import field_pins, plans
 from guidance.casebook.alarm_log import AlarmLogError, default_path
 from guidance.casebook.case import CaseError
 from guidance.casebook.replay import OutputError, replay
+from guidance.handon import HandOnError
+from guidance.handon.commands import add_commands as add_handing_on
 from guidance.phantom.scenario import ScenarioError
 from guidance.plan import PlanError, check_zones_inside, load_plan
 from guidance.records import CasePlan
@@ -43,6 +45,7 @@ UNUSABLE = (
     AlarmLogError,
     CaseError,
     ScenarioError,
+    HandOnError,
     field_pins.FieldPinsError,
 )
 """What is wrong with the input or the usage, each told in one line; anything else is a bug and shows its trace."""
@@ -134,6 +137,8 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--add", metavar="NAME", help="a person, by a password that is asked for or read from stdin")
     added.add_argument("--token", metavar="NAME", help="a program or wall screen, by a token that is printed once")
     accounts.add_argument("--role", choices=[role.value for role in Role], help="may see, or may give orders as well")
+
+    add_handing_on(command)
 
     devices = command("devices", _devices, "list grabbers")
     devices.add_argument("--json", action="store_true", help="print JSON")
