@@ -111,7 +111,8 @@ def write_preview(path: Path, redaction: Redaction) -> None:
 
 
 def text_in(grey: Mask, inside: Mask) -> tuple[Box, ...]:
-    """Boxes of text in the field, whole rows: what ``find_text`` misses of a row that it has seen a part of goes as well.
+    """Boxes of text in the field, whole rows: what ``find_text`` misses of a row that it has seen a part of goes as
+    well.
 
     ``find_text`` is made so as not to take instruments for text, and leaves out single letters, thin ones and those on
     ground of their own grey. It is asked about the picture and, where noise allows, about its fine detail, twice as

@@ -69,6 +69,9 @@ class Patient(BaseModel):
             return cls.model_validate(given)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
+            if first["type"] == "extra_forbidden":
+                # The name of a field that is none may be anything.
+                raise HandOnError(f"{name}: an unknown field; expected {', '.join(cls.model_fields)}") from None
             place = ".".join(str(part) for part in first["loc"]) or "patient"
             raise HandOnError(f"{name}: {place}: {first['msg']}") from None
 

@@ -178,6 +178,7 @@ def stow(url: str, files: Sequence[SentFile]) -> Iterator[SentFile]:
     """
     try:
         client = DICOMwebClient(url, timeout=(10.0, 10 * ANSWER_S))
+        client.set_http_retry_params(retry=False)
     except ValueError as error:
         raise HandOnError(f"{url}: {error}; expected the address of a DICOMweb service") from error
     for file in files:
@@ -292,7 +293,10 @@ def _entry(found: Dataset, peer: Peer) -> WorklistEntry:
 
 @contextmanager
 def _associated(ae: AE, peer: Peer, handlers: list[Any] | None = None) -> Iterator[Association]:
-    association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title, evt_handlers=handlers)
+    try:
+        association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title, evt_handlers=handlers)
+    except OSError as error:
+        raise HandOnError(f"{peer}: {error.strerror}; expected the name or address of a machine") from error
     if not association.is_established:
         if association.is_rejected:
             raise HandOnError(f"{peer}: refuses {ae.ae_title}; expected it among the AE titles that it knows")

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
@@ -18,6 +19,7 @@ import numpy as np
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels.encoders.base import Encoder, get_encoder
+from pydicom.tag import Tag
 from pydicom.uid import (
     UID,
     ExplicitVRLittleEndian,
@@ -232,10 +234,9 @@ def _describe_pixels(ds: Dataset, part: _Part) -> None:
     ds.PhotometricInterpretation = "MONOCHROME2"
     ds.PresentationLUTShape = "IDENTITY"
     ds.NumberOfFrames = len(part.times_s)
-    ds.FrameIncrementPointer = 0x00181065
-    # From one rounded time to the next, so that rounding does not add up.
-    times_ms = [round(1000 * (t_s - part.times_s[0]), 3) for t_s in part.times_s]
-    ds.FrameTimeVector = [f"{later - sooner:.3f}".rstrip("0").rstrip(".") for sooner, later in _steps(times_ms)]
+    if len(part.times_s) > 1:
+        ds.FrameIncrementPointer = Tag("FrameTimeVector")
+        ds.FrameTimeVector = _frame_time_vector_ms(part.times_s)
     ds.Rows, ds.Columns = part.rows, part.columns
     ds.BitsAllocated, ds.BitsStored, ds.HighBit = part.bits_allocated, part.bits, part.bits - 1
     ds.PixelRepresentation = 0
@@ -243,9 +244,11 @@ def _describe_pixels(ds: Dataset, part: _Part) -> None:
     ds.LossyImageCompression = "00"
 
 
-def _steps(times_ms: list[float]) -> Iterator[tuple[float, float]]:
-    """The first frame's increment is 0 (PS3.3, C.7.6.5)."""
-    return zip([times_ms[0], *times_ms], times_ms, strict=False)
+def _frame_time_vector_ms(times_s: list[float]) -> list[str]:
+    """From each frame to the next in milliseconds, the first 0 (PS3.3, C.7.6.5); rounded so that no error adds up."""
+    times_ms = [round(1000 * (t_s - times_s[0]), 3) for t_s in times_s]
+    steps_ms = [0.0, *(later - sooner for sooner, later in pairwise(times_ms))]
+    return [f"{step_ms:.3f}".rstrip("0").rstrip(".") for step_ms in steps_ms]
 
 
 def _calibrate(ds: Dataset, calibration: Calibration | None) -> None:

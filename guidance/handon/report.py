@@ -6,6 +6,7 @@ Each phase, needle, deposit of cement and alert is a measurement group (TID 1501
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from highdicom.sr import (
     CodedConcept,
     ComprehensiveSR,
@@ -23,7 +24,6 @@ from highdicom.sr import (
     TimePointContext,
     TrackingIdentifier,
 )
-from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom.dataset import Dataset
 
 import guidance
@@ -113,6 +113,9 @@ def _complete(report: Dataset, study: Study) -> None:
         report.ContentDate, report.ContentTime = NO_DATE, "000000"
         for name in ("InstanceCreationDate", "InstanceCreationTime"):
             delattr(report, name)
+        for equipment in report.ContributingEquipmentSequence:
+            if "ContributionDateTime" in equipment:
+                del equipment.ContributionDateTime
     elif study.began is not None:
         # A report of a case is of the case's day; when it was made stands in Instance Creation Date.
         report.ContentDate, report.ContentTime = f"{study.began:%Y%m%d}", f"{study.began:%H%M%S}"

@@ -1,4 +1,4 @@
-"""A small case as the archive or a replay leaves it: thirty frames of ten pulses, a needle, cement, one alert, a patient."""
+"""A small case as the archive or a replay leaves it: thirty frames, a needle, cement, an alert, a patient."""
 
 import json
 from pathlib import Path
@@ -41,7 +41,7 @@ PATIENT = {
     "study_description": "Sacroplasty",
     "referring_physician": "Ito^Ken",
 }
-SECRETS = (NAME, "Müller", ID, ACCESSION, "1950", "Ito^Ken")
+SECRETS = (NAME, "Müller", ID, ACCESSION, "1950-01", "195001", "Ito^Ken")
 BANNER = "MULLER ANNE"
 
 
@@ -101,7 +101,9 @@ def write_case(folder: Path, bits: int = 8, patient: bool = True) -> Path:
     folder.mkdir()
     pulses = np.stack([picture(seed, bits) for seed in range(PULSES)])
     frames = np.repeat(np.arange(PULSES), FRAMES_A_PULSE)
-    np.savez(folder / "frames.npz", pulses=pulses, pulse_of_frame=frames, t_s=np.arange(len(frames)) * FRAME_S, bits=bits)
+    np.savez(
+        folder / "frames.npz", pulses=pulses, pulse_of_frame=frames, t_s=np.arange(len(frames)) * FRAME_S, bits=bits
+    )
     lines = [json.dumps(findings_json(findings(frame))) for frame in range(len(frames))]
     (folder / "findings.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     changes = [alert(AlertState.RAISED, 18), alert(AlertState.ACKNOWLEDGED, 21), alert(AlertState.CLEARED, 27)]

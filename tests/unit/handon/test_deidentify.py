@@ -13,10 +13,14 @@ from guidance.handon import HandOnError
 from guidance.handon.deidentify import deidentified, preview, survey
 from tests.unit.handon.made import picture
 
-REAL = Path("/work/shared/data/carm_hip_dev")
+REAL = Path(__file__).parents[4] / "shared" / "data" / "carm_hip_dev"
+
+needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the real C-arm pictures of carm_hip_dev are not at hand")
 
 
-def with_text(pixels: NDArray[np.uint8], xy: tuple[int, int], words: str, level: int, height_px: int) -> NDArray[np.uint8]:
+def with_text(
+    pixels: NDArray[np.uint8], xy: tuple[int, int], words: str, level: int, height_px: int
+) -> NDArray[np.uint8]:
     image = Image.fromarray(pixels)
     ImageDraw.Draw(image).text(xy, words, fill=level, font=ImageFont.load_default(height_px))
     return np.array(image)
@@ -89,7 +93,7 @@ def test_the_preview_shows_before_and_after() -> None:
     assert shown[:14, 328 : 328 + 90].max() == 0
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"{REAL} is missing: no real pictures here")
+@needs_real
 def test_no_anatomy_and_no_instrument_of_real_pictures_is_taken_for_text() -> None:
     for path in sorted(REAL.glob("*.png")):
         before = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
@@ -100,9 +104,9 @@ def test_no_anatomy_and_no_instrument_of_real_pictures_is_taken_for_text() -> No
         np.testing.assert_array_equal(shown[inside], before[inside], err_msg=path.name)
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"{REAL} is missing: no real pictures here")
+@needs_real
 def test_a_name_burned_into_real_pictures_goes() -> None:
-    """Of pictures with all their grey levels; the halftoned ones have no fine detail of their own to tell letters from."""
+    """Of pictures with all their grey levels: in halftoned ones everything is as fine as letters."""
     looked_at = 0
     for path in sorted(REAL.glob("*.png")):
         before = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
