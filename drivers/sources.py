@@ -4,6 +4,7 @@ import glob
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from drivers.archived import INDEX, ArchivedFrames
 from drivers.decklink import open_decklink
 from drivers.dicom import DicomFile, DicomFolder, is_dicom
 from drivers.errors import SourceError
@@ -19,7 +20,7 @@ def open_source(spec: str, schemes: Mapping[str, Callable[[str], FrameSource]] =
     """The source that reads ``spec``: a URL, a path, or a glob. It opens in its own ``with``.
 
     Paths: a video file; an image or a folder or glob of images; a DICOM file or a folder or glob of single-frame DICOM
-    files; an .npz archive; an archived case, that is, a folder with video.mkv or frames.npz.
+    files; an .npz archive; an archived case, that is, a folder with frames.jsonl, video.mkv or frames.npz.
     ``schemes`` adds URL schemes: each gets the whole URL. Raises SourceError.
     """
     scheme, found, _ = spec.partition("://")
@@ -49,6 +50,8 @@ def _open_url(scheme: str, spec: str, schemes: Mapping[str, Callable[[str], Fram
 
 
 def _open_folder(folder: Path) -> FrameSource:
+    if (folder / INDEX).is_file():
+        return ArchivedFrames(folder)
     if (folder / "video.mkv").is_file():
         return VideoFile(folder / "video.mkv")
     if (folder / "frames.npz").is_file():

@@ -16,12 +16,14 @@ import guidance
 from drivers.errors import SourceError
 from drivers.frame import FrameSource, SourceInfo
 from drivers.sources import open_source
+from guidance import archiving
 from guidance.accounts import AccountsError, Role, add_account, add_token, read_accounts, remove_account, require_new
 from guidance.admission import Admission, AdmissionError
 from guidance.bus.keys import KeysError, client_keys, make_keys
 from guidance.bus.publisher import BusError
 from guidance.casebook import field_pins, plans
 from guidance.casebook.alarm_log import AlarmLogError, default_path
+from guidance.casebook.archive import ArchiveError
 from guidance.casebook.case import CaseError
 from guidance.casebook.replay import OutputError, replay
 from guidance.handon import HandOnError
@@ -43,6 +45,7 @@ UNUSABLE = (
     AccountsError,
     AdmissionError,
     AlarmLogError,
+    ArchiveError,
     CaseError,
     ScenarioError,
     HandOnError,
@@ -138,6 +141,8 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--token", metavar="NAME", help="a program or wall screen, by a token that is printed once")
     accounts.add_argument("--role", choices=[role.value for role in Role], help="may see, or may give orders as well")
 
+    archive = commands.add_parser("archive", help="cases that were recorded: list, check, import, keep, tidy")
+    archiving.add_to(archive, _open, _plan_for)
     add_handing_on(command)
 
     devices = command("devices", _devices, "list grabbers")
@@ -167,6 +172,7 @@ def _add_service_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--alarm-log", type=Path, metavar="FILE", help="default: one for each port, in the user's state"
     )
+    parser.add_argument("--archive", type=Path, metavar="DIR", help="keep every case in this folder, frame by frame")
     parser.add_argument("--settings", type=Path, help="JSON file of thresholds")
     parser.add_argument("--recordings", type=Path, metavar="DIR", help="recordings that the setup page may choose from")
     parser.add_argument("--plans", type=Path, metavar="DIR", help="where plans are kept; default: in the user's state")
@@ -200,6 +206,7 @@ def _run_service(options: argparse.Namespace, spec: str, plan: Path | None, loop
         keys=options.keys,
         alarm_log=options.alarm_log or (default_path(options.bus_port) if options.bus_port else None),
         loop=loop,
+        archive=options.archive,
         plans=options.plans or plans.default_folder(),
         fields=field_pins.default_path(),
         choose=lambda chosen: Choice(chosen, lambda: _open(chosen), lambda source: _plan_for(source, chosen, None)),

@@ -107,6 +107,21 @@ class PlanFile(_Strict):
         )
 
 
+def plan_json(plan: CasePlan) -> dict[str, Any]:
+    """A plan as ``plan.json`` holds it; what ``parse_plan`` makes of it is the same plan again."""
+    entries = {
+        "phases": [{"at_s": mark.at_s, "phase": mark.phase} for mark in plan.phases],
+        "zones": [
+            {"id": zone.id, "kind": zone.kind, "polygon_px": zone.polygon_px.tolist(), "view": zone.view}
+            for zone in plan.zones
+        ],
+        "views": [{"view": mark.view, "reference_s": mark.reference_s} for mark in plan.views],
+    }
+    alone = {name: getattr(plan, name) for name in ("mm_per_px", "needle_diameter_mm", "view", "picture_px")}
+    file = PlanFile.model_validate({"schema": 1, **entries, **alone, "limits": dict(plan.limits) or None})
+    return file.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
 def load_plan(path: Path) -> CasePlan:
     """Read a plan file. Raises PlanError on what cannot be read or does not fit the contract."""
     try:

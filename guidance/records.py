@@ -246,6 +246,7 @@ class AlertKind(StrEnum):
     ANALYSIS_BEHIND = "analysis_behind"
     DISK_FILLING = "disk_filling"
     RECORDER_STOPPED = "recorder_stopped"
+    RECORDER_BEHIND = "recorder_behind"
     SUBSCRIBER_LOST = "subscriber_lost"
 
 
@@ -258,6 +259,7 @@ TECHNICAL = frozenset(
         AlertKind.ANALYSIS_BEHIND,
         AlertKind.DISK_FILLING,
         AlertKind.RECORDER_STOPPED,
+        AlertKind.RECORDER_BEHIND,
         AlertKind.SUBSCRIBER_LOST,
     }
 )
@@ -268,7 +270,8 @@ TECHNICAL = frozenset(
 class Condition:
     """Something that is wrong on this frame; the alarms decide whether and when it is told.
 
-    ``zone``, ``needle``, ``root`` and ``subject`` (a subscriber's name) say where: one condition for each place.
+    ``zone``, ``needle``, ``root`` and ``subject`` (a subscriber's name, the recording) say where: one condition for
+    each place.
     """
 
     kind: AlertKind

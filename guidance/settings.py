@@ -154,6 +154,27 @@ class Settings(ClinicalLimits):
             "but a full disk stops every other recorder of the machine too",
         ),
     ] = 1024.0
+    recording_left_min: Annotated[
+        float,
+        Field(
+            ge=1,
+            le=1440,
+            description="minutes of recording that the disk has room for below which it is told: longer than a "
+            "procedure lasts, so that it is known before one begins",
+        ),
+    ] = 60.0
+    archive_keep_days: Annotated[
+        float | None,
+        Field(gt=0, le=36500, description="days after which a case is deleted unless marked keep; none: never"),
+    ] = None
+    archive_keep_gb: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            le=1e6,
+            description="GB of all cases beyond which the oldest are deleted unless marked keep; none: no bound",
+        ),
+    ] = None
     subscriber_grace_s: Annotated[
         float,
         Field(

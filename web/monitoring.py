@@ -65,7 +65,7 @@ def _told_parts(board: Board) -> dict[str, Part]:
         unknown = ("source", "analysis", "pictures", "alarm_log", "disk", "recorder")
         return {name: {"state": PartState.UNKNOWN} for name in unknown}
     kinds = {alert.kind for alert in health.alerts}
-    log = health.alarm_log
+    log, fault = health.alarm_log, health.recording_fault
     return {
         "source": {
             # Held: the x-rays are off.
@@ -88,7 +88,12 @@ def _told_parts(board: Board) -> dict[str, Part]:
         "disk": {"state": PartState.ABSENT}
         if log is None or log.free_mb is None
         else {"state": _impaired(AlertKind.DISK_FILLING in kinds), "free_mb": log.free_mb},
-        "recorder": {"state": PartState.OK, "frames_not_recorded": health.not_recorded}
+        "recorder": {
+            "state": _impaired(bool({AlertKind.RECORDER_BEHIND, AlertKind.DISK_FILLING} & kinds) or bool(fault)),
+            "frames_not_recorded": health.not_recorded,
+            "fault": fault,
+            "left_min": health.recording_left_min,
+        }
         if health.recording
         else {"state": PartState.ABSENT},
     }

@@ -123,7 +123,8 @@ class HealthBody(WireModel):
     ``alarm_delay_ms``: from the capture of the frame that raised an alert until it was told, of the last alert and the
     longest since the start; None before the first. ``refused``: messages that the service refused since its start.
     ``subscribers``: those that gave their names and are heard. ``alarm_log``: None where none is kept. ``recording``:
-    whether a recorder has every frame. ``plan``: the version of the plan that was ordered
+    whether cases are kept; ``recording_fault``: why this one is not at the moment; ``recording_left_min``: how long the
+    disk lasts as it fills now. ``plan``: the version of the plan that was ordered
     last, None where none was. ``source_mm_per_px``: what the source's header states. ``pinned``: what of the x-ray
     field somebody has corrected. ``source_spec``: the source that was ordered last, None where none was;
     ``source_refused``: why it could not be had, and the one before plays on.
@@ -137,6 +138,8 @@ class HealthBody(WireModel):
     corrupt: Count = 0
     input: InputBody | None = None
     not_recorded: Count = 0
+    recording_fault: str | None = None
+    recording_left_min: Rounded | None = None
     latency_ms: Rounded | None
     rate_hz: Rounded | None
     findings_t_s: Seconds | None

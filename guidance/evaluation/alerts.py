@@ -139,7 +139,11 @@ def _is_true(alert: Alert, truth: CaseTruth, limits: Limits) -> bool:
             }[alert.kind]
             return any(frame.state is state for frame in around)
         case (
-            AlertKind.ANALYSIS_BEHIND | AlertKind.DISK_FILLING | AlertKind.RECORDER_STOPPED | AlertKind.SUBSCRIBER_LOST
+            AlertKind.ANALYSIS_BEHIND
+            | AlertKind.DISK_FILLING
+            | AlertKind.RECORDER_STOPPED
+            | AlertKind.RECORDER_BEHIND
+            | AlertKind.SUBSCRIBER_LOST
         ):
             # Only a service can be behind or miss somebody, never a replay.
             return False

@@ -13,8 +13,9 @@ from tqdm import tqdm
 from drivers.frame import FrameSource
 from drivers.sources import open_source
 from guidance.bus.keys import client_keys
+from guidance.casebook.recorder import PATIENT
 from guidance.handon import HandOnError
-from guidance.handon.patient import FILE_NAME, Patient
+from guidance.handon.patient import Patient
 from guidance.handon.recorded import Excerpt, RecordedCase
 
 # highdicom, pynetdicom and OpenIGTLink's library take a second to import, so each command does it when it is run.
@@ -47,7 +48,7 @@ def add_commands(command: AddCommand) -> None:
     _add_wishes(send)
 
     patient = command("patient", _patient, "type in who the patient is, into a file that its owner alone may read")
-    patient.add_argument("file", type=Path, metavar="FILE", help=f"CASE/{FILE_NAME}, or another for --patient")
+    patient.add_argument("file", type=Path, metavar="FILE", help=f"CASE/{PATIENT}, or another for --patient")
 
     worklist = command("worklist", _worklist, "ask the hospital's worklist, and take over a patient and study from it")
     worklist.add_argument("--from", dest="peer", required=True, metavar="AET@HOST:PORT")
@@ -55,7 +56,7 @@ def add_commands(command: AddCommand) -> None:
     worklist.add_argument("--modality", default="", help="as the worklist has it: XA, RF")
     worklist.add_argument("--station", default="", metavar="AET", help="scheduled for this station")
     worklist.add_argument("--accession", default="", metavar="NUMBER", help="the order with this number")
-    worklist.add_argument("--save", type=Path, metavar="FILE", help=f"write the one entry found: CASE/{FILE_NAME}")
+    worklist.add_argument("--save", type=Path, metavar="FILE", help=f"write the one entry found: CASE/{PATIENT}")
     _add_own_title(worklist)
 
     igtlink = command("igtlink", _igtlink, "serve the live picture, tips and state to 3D Slicer (OpenIGTLink)")
@@ -82,7 +83,7 @@ def _add_wishes(parser: argparse.ArgumentParser) -> None:
     part.add_argument("--keep-text", action="store_true", help="leave burned-in text and all beside the x-ray field")
     part.add_argument("--preview", type=Path, metavar="OUT.png", help="show what is blacked out")
     whose = part.add_mutually_exclusive_group()
-    whose.add_argument("--patient", type=Path, metavar="FILE", help=f"whose it is (default: CASE/{FILE_NAME})")
+    whose.add_argument("--patient", type=Path, metavar="FILE", help=f"whose it is (default: CASE/{PATIENT})")
     whose.add_argument("--deidentify", action="store_true", help="nobody's, even where that is known")
 
 
@@ -127,6 +128,8 @@ def _written(spec: str, out: Path, options: argparse.Namespace) -> tuple[Path, .
         preview=options.preview,
     )
     _say("without patient data" if patient is None else "with the patient's name and study")
+    for words in case.missing:
+        _say(words)
     if options.keep_text:
         _say("burned-in text is left in the pictures")
     with tqdm(unit=" frames", disable=None, desc="pictures") as bar:

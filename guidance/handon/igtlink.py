@@ -29,7 +29,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from guidance.bus.keys import ClientKeys
-from guidance.bus.messages import FrameMessage
+from guidance.bus.messages import Endpoints, FrameMessage
 from guidance.bus.subscriber import AsyncSubscriber, Reception
 from guidance.handon import HandOnError
 from guidance.records import FrameState
@@ -69,7 +69,7 @@ class StringMessage(pyigtl.StringMessage):  # type: ignore[misc]
     """STRING in UTF-8; pyigtl 0.3 can pack ASCII only, and there is a ² in every area."""
 
     def _pack_content(self) -> bytes:
-        text = self.string.encode()[:65535]
+        text: bytes = self.string.encode()[:65535]
         return struct.pack(">HH", IANA_UTF8, len(text)) + text
 
 
@@ -90,7 +90,8 @@ class PointMessage(pyigtl.PointMessage):  # type: ignore[misc]
     """POINT that may hold none at all, which pyigtl refuses to pack: it is how the last ones are taken away."""
 
     def _pack_content(self) -> bytes:
-        return super()._pack_content() if len(self.positions) else b""
+        packed: bytes = super()._pack_content() if len(self.positions) else b""
+        return packed
 
 
 def state_words(reception: Reception, frame: FrameMessage | None, age_s: float) -> tuple[bool, str]:
@@ -254,14 +255,14 @@ async def _until_end(reader: asyncio.StreamReader) -> None:
 
 
 async def stream(
-    endpoint: str,
+    endpoints: Endpoints | str,
     host: str,
     port: int,
     keys: ClientKeys | None = None,
     ready: Callable[[int], None] = lambda port: None,
 ) -> None:
     """Serve until cancelled. ``ready`` hears the port once clients may come. Raises HandOnError, BusError."""
-    with AsyncSubscriber(endpoint, keys=keys, pictures=True) as bus:
+    with AsyncSubscriber(endpoints, keys=keys, pictures=True) as bus:
         broadcast = Broadcast(bus)
         try:
             server = await asyncio.start_server(broadcast.welcome, host, port)

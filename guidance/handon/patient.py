@@ -10,8 +10,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from guidance.handon import HandOnError
 
-FILE_NAME = "patient.json"
-
 
 def _one_line(text: str) -> str:
     if "\\" in text or any(ord(letter) < 32 or ord(letter) == 127 for letter in text):

@@ -1,21 +1,25 @@
 """A case that is handed on: its frames, what was found on them, and whose it is."""
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from pydantic import ValidationError
 
+from drivers.archived import INDEX
 from drivers.frame import Frame, FrameSource
+from guidance.casebook.archive import ArchivedCase
+from guidance.casebook.recorder import ALERTS, FINDINGS, PATIENT
 from guidance.handon import HandOnError
-from guidance.handon.patient import FILE_NAME, Patient
+from guidance.handon.patient import Patient
 from guidance.wire import AlertMessage
 
-FINDINGS, ALERTS = "findings.jsonl", "alerts.jsonl"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,48 +41,58 @@ class RecordedCase:
 
     ``open``: a source of its frames, new for each reading. ``results``: the folder with ``findings.jsonl`` and
     ``alerts.jsonl``, None without. ``began``: when its first frame came; None where nobody noted it. ``patient``: as
-    ``patient.json`` in the case's folder says; None without one.
+    ``patient.json`` in the case's folder says; None without one. ``missing``: what an archived case lacks, in words.
     """
 
-    name: str
     open: Callable[[], FrameSource]
     results: Path | None = None
     began: datetime | None = None
     patient: Patient | None = None
+    missing: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, spec: str, open_source: Callable[[str], FrameSource], results: Path | None = None) -> "RecordedCase":
-        """The case that a path or URL names. Raises HandOnError on results or notes beside it that cannot be read."""
+    def of(cls, spec: str, open_source: Callable[[str], FrameSource], results: Path | None = None) -> Self:
+        """The case that a path or URL names. ``results``: in the place of what the case has beside it.
+
+        Raises HandOnError, and ArchiveError of an archived case, where something cannot be read.
+        """
         folder = Path(spec)
         if results is not None and not (results / FINDINGS).is_file():
             raise HandOnError(f"{results}: no {FINDINGS}; expected the folder that a replay wrote")
         if results is None and (folder / FINDINGS).is_file():
             results = folder
-        noted = folder / FILE_NAME
+        began: datetime | None = None
+        missing: tuple[str, ...] = ()
+        if (folder / INDEX).is_file():
+            with ArchivedCase(folder) as archived:
+                began, missing = archived.header.began, archived.missing
         return cls(
-            name=folder.name,
             open=lambda: open_source(spec),
             results=results,
-            began=_began(folder / "case.json"),
-            patient=Patient.read(noted) if noted.is_file() else None,
+            began=began,
+            patient=Patient.read(folder / PATIENT) if (folder / PATIENT).is_file() else None,
+            missing=missing,
         )
 
     def findings(self) -> Iterator[dict[str, Any]]:
-        """The lines of ``findings.jsonl`` as JSON, in order; none without results. Raises HandOnError."""
+        """The lines of ``findings.jsonl`` as JSON, in order; none without results. Raises HandOnError.
+
+        A line that a crash or a full disk has torn is passed over: the archive writes it again as a whole.
+        """
         if self.results is not None:
-            yield from _lines(self.results / FINDINGS)
+            yield from _rows(self.results / FINDINGS)
 
     def alerts(self) -> Iterator[AlertMessage]:
-        """All changes of alerts, in order; none without results. Raises HandOnError."""
+        """All changes of alerts, in order, as ``findings``."""
         if self.results is None or not (self.results / ALERTS).is_file():
             return
-        for number, line in enumerate(_lines(self.results / ALERTS), 1):
+        for row in _rows(self.results / ALERTS):
             try:
-                yield AlertMessage.model_validate(line)
+                yield AlertMessage.model_validate(row)
             except ValidationError as error:
                 first = error.errors(include_url=False)[0]
                 place = ".".join(str(part) for part in first["loc"])
-                raise HandOnError(f"{self.results / ALERTS}: line {number}: {place}: {first['msg']}") from error
+                raise HandOnError(f"{self.results / ALERTS}: alert {row.get('id')}: {place}: {first['msg']}") from error
 
 
 def chosen(frames: Iterator[Frame], excerpt: Excerpt) -> Iterator[tuple[float, Frame]]:
@@ -102,31 +116,20 @@ def chosen(frames: Iterator[Frame], excerpt: Excerpt) -> Iterator[tuple[float, F
         yield t_s, frame
 
 
-def _began(path: Path) -> datetime | None:
-    if not path.is_file():
-        return None
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    torn = 0
     try:
-        began = datetime.fromisoformat(json.loads(path.read_text(encoding="utf-8"))["began"])
-        if began.tzinfo is None:
-            raise ValueError("a time without its zone")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise HandOnError(f"{path}: began: {error}; expected a time in UTC, as 2026-11-30T16:52:14Z") from error
-    return began
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if not line.endswith("\n"):
-                    # What was being written when the recording broke off.
-                    return
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
                 try:
                     row = json.loads(line)
-                except ValueError as error:
-                    raise HandOnError(f"{path}: line {number}: not valid JSON ({error})") from error
-                if not isinstance(row, dict):
-                    raise HandOnError(f"{path}: line {number}: expected an object")
-                yield row
-    except (OSError, UnicodeDecodeError) as error:
-        raise HandOnError(f"{path}: cannot be read ({error}); expected lines of JSON") from error
+                except ValueError:
+                    row = None
+                if isinstance(row, dict):
+                    yield row
+                else:
+                    torn += 1
+    except OSError as error:
+        raise HandOnError(f"{path}: cannot be read ({error.strerror}); expected lines of JSON") from error
+    if torn:
+        log.warning("%s: %d lines are damaged and were passed over", path, torn)

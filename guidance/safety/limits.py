@@ -18,6 +18,7 @@ class Limits:
     release_mm: float = 0.5
     release_share: float = 0.75
     disk_free_mb: float = 1024.0
+    recording_left_min: float = 60.0
     subscriber_grace_s: float = 3.0
 
 

@@ -56,7 +56,7 @@ from guidance.records import (
 from guidance.safety.alarms import NoSuchAlertError, Watch, carried_over
 from guidance.safety.equipment import Equipment, equipment_conditions
 from guidance.service.capture import PATIENCE_S, TICK_S, Capture, Captured, Case, NotChosenError, Slot
-from guidance.service.recording import Recording
+from guidance.service.recording import Recording, Write
 from guidance.settings import Settings
 from guidance.vision.pipeline import NothingSeenError
 from guidance.wire import AlertMessage, FindingsMessage, alert_message, findings_message
@@ -137,7 +137,7 @@ class Analysis:
     """Looks at the newest frame, decides, and tells; alerts first.
 
     ``log``: None where none is kept. Each change is in it before it is told. ``encode``: another thread makes the JPEG.
-    ``pins``: the sources' corrected fields.
+    ``pins``: the sources' corrected fields. ``recording``: keeps all that is told, beside the frames.
     """
 
     def __init__(
@@ -242,6 +242,10 @@ class Analysis:
             self._log.begin_case(case.id, [alert_message(alert) for alert in carried])
         self._watch = Watch(self._limits, self._settings.timing(), carried)
         self._publisher.tell_alerts(case.id, self._active(), self._health())
+        if self._recording is not None:
+            self._recording.begin(case)
+            active = self._active()
+            self._keep(lambda recorder: recorder.alerts(active))
 
     def _pipeline_of(self, case: Case) -> Analyses:
         """A new one, with what was corrected for the source."""
@@ -306,6 +310,7 @@ class Analysis:
             findings = replace(findings, latency_ms=self._latency_ms)
         message = findings_message(findings)
         self._publisher.tell_findings(self._present_case.id, message)
+        self._keep(lambda recorder: recorder.findings(message))
         self._told_s = time.monotonic()
         alerts = self._watch.active
         self._show(
@@ -334,6 +339,12 @@ class Analysis:
                 self._delay_max_ms = max(self._delay_max_ms or 0.0, self._delay_ms)
         messages = [alert_message(change, self._delays_ms.get(change.id)) for change in changes]
         self._publisher.tell_alerts(self._present_case.id, messages, self._health())
+        self._keep(lambda recorder: recorder.alerts(messages))
+
+    def _keep(self, write: Write) -> None:
+        """Hand to the archive, where there is one."""
+        if self._recording is not None:
+            self._recording.tell(self._present_case, write)
 
     def _active(self) -> list[AlertMessage]:
         return [alert_message(alert, self._delays_ms.get(alert.id)) for alert in self._watch.active]
@@ -350,12 +361,13 @@ class Analysis:
             return str(error)
         except FieldPinsError as error:
             unkept = str(error)
+        t_s = None if self._last_shown is None else self._last_shown.findings.t_s
+        said = order.command.model_dump(mode="json", by_alias=True)
+        if isinstance(order.command, UsePlan):
+            said["version"] = order.command.plan.version
         if self._log is not None:
-            t_s = None if self._last_shown is None else self._last_shown.findings.t_s
-            said = order.command.model_dump(mode="json", by_alias=True)
-            if isinstance(order.command, UsePlan):
-                said["version"] = order.command.plan.version
             self._log.note(Event.COMMAND, order.by, case.id, t_s, command=said)
+        self._keep(lambda recorder: recorder.command(order.by, t_s, said))
         # At once, so that everybody sees what it has come to.
         self._beat_due_s = 0.0
         return unkept
@@ -460,6 +472,15 @@ class Analysis:
             recorder_stopped_for_s=_age_s(self._log_ok_s),
             silent_s=self._desk.silent_s(),
         )
+        if (recording := self._recording) is not None:
+            equipment = replace(
+                equipment,
+                minutes_left=recording.minutes_left,
+                recording_fault=recording.fault,
+                recording_stopped_for_s=recording.stopped_for_s,
+                not_recorded=recording.not_recorded,
+                not_recorded_ago_s=recording.lost_ago_s,
+            )
         told = {alert.kind for alert in self._watch.active}
         return equipment_conditions(equipment, self._limits, told)
 
@@ -478,6 +499,8 @@ class Analysis:
             corrupt=0 if status is None else status.corrupt,
             input=None if status is None else InputBody(**asdict(status)),
             not_recorded=0 if self._recording is None else self._recording.not_recorded,
+            recording_fault=None if self._recording is None else self._recording.fault,
+            recording_left_min=None if self._recording is None else self._recording.minutes_left,
             findings_t_s=None if last is None else last.findings.t_s,
             alerts=self._active(),
             audio=AudioBody(sounding=audio.sounding, paused_s=audio.paused_s),

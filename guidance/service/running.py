@@ -32,7 +32,7 @@ from guidance.service.analysis import Analysis, MakePipeline, Orders, Pictures, 
 from guidance.service.capture import TICK_S, Capture, Captured, Choose, OpenSource, Slot
 from guidance.service.dashboard import Dashboard
 from guidance.service.early import EarlyPictures
-from guidance.service.recording import Record, Recording
+from guidance.service.recording import Recording
 from guidance.settings import Settings
 from guidance.vision.pipeline import Pipeline
 
@@ -57,10 +57,10 @@ class Service:
     are told to stop and ``failure`` holds the error: SourceError where the source could not be opened at all,
     anything else is a bug. ``stop`` may be called twice and leaves no thread, process or socket; a source that
     blocks for longer than 1.5 s in reading a frame is the one thing that it cannot end, and it says so.
-    ``record``: gets every captured frame, see ``Recording``. ``plans``: the folder where the setup page keeps plans,
-    None where it keeps none. ``fields``: the file that remembers corrected x-ray fields; None: they are forgotten.
-    ``choose``: what another source's name means, None: none may be chosen. ``recordings``: folder of those that may.
-    ``spec``: what ``open_source`` opens, as it would be chosen.
+    ``archive``: the folder where cases are kept, see ``Recording``; None: none is. ``plans``: the folder where the
+    setup page keeps plans, None where it keeps none. ``fields``: the file that remembers corrected x-ray fields; None:
+    they are forgotten. ``choose``: what another source's name means, None: none may be chosen. ``recordings``: folder
+    of those that may. ``spec``: what ``open_source`` opens, as it would be chosen.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Service:
         pace: bool = True,
         make_pipeline: MakePipeline = Pipeline,
         dashboard: Sequence[str] = ("-m", "web"),
-        record: Record | None = None,
+        archive: Path | None = None,
         plans: Path | None = None,
         fields: Path | None = None,
         choose: Choose | None = None,
@@ -108,7 +108,8 @@ class Service:
         self.stopping = threading.Event()
         self.failure: BaseException | None = None
         self._newest: Slot[Captured] = Slot()
-        self._recording = None if record is None else Recording(record, self.stopping)
+        self._archive = archive
+        self._recording: Recording | None = None
         self._early: Slot[Captured] = Slot()
         self._encoded: tuple[Frame, Future[bytes]] | None = None
         self._encode_turn = threading.Lock()
@@ -121,8 +122,8 @@ class Service:
         self._capture = Capture(open_source, loop, pace, self._newest, self.stopping, every, choose)
 
     def start(self) -> None:
-        """Take the ports and the log and start every thread. Raises BusError, KeysError, AlarmLogError, AdmissionError
-        and AccountsError, with nothing left behind."""
+        """Take the ports and the log and start every thread. Raises BusError, KeysError, AlarmLogError, ArchiveError,
+        AdmissionError and AccountsError, with nothing left behind."""
         self._admission.check(self._address[0])
         if self._admission.accounts is not None and self._log_path is None:
             raise AdmissionError("accounts: expected --alarm-log FILE: who did what is noted beside it")
@@ -131,6 +132,11 @@ class Service:
             if self._log_path is not None:
                 self._log = self._closing.enter_context(AlarmLog(self._log_path))
                 self._log.note(Event.STARTED)
+            if self._archive is not None:
+                kept = self._settings
+                self._recording = Recording(
+                    self._archive, self._plan, self.stopping, kept.archive_keep_days, kept.archive_keep_gb
+                )
             orders = Orders()
             bus, frames, desk = self._open_bus(orders)
             self.dashboard = Dashboard(
@@ -166,6 +172,8 @@ class Service:
             )
             if self._recording is not None:
                 self._start_thread("recording", self._recording.run)
+                self._start_thread("archive", self._until_stopped(self._recording.sync))
+                self._start_thread("retention", self._until_stopped(self._recording.let_go))
             self._start_thread("desk", self._until_stopped(desk.serve))
             if self._log is not None:
                 log = self._log
@@ -213,7 +221,11 @@ class Service:
         if self._log_path is not None:
             kept += ["--audit-log", str(self._log_path.with_suffix(".audit.jsonl"))]
             kept += ["--sessions", str(self._log_path.with_suffix(".sessions.json"))]
-        known = {"--plans": self._plans, "--recordings": self._recordings, "--source": self._spec}
+        known = {
+            "--plans": self._plans,
+            "--recordings": self._recordings,
+            "--source": self._spec,
+        }
         given = [part for option, value in known.items() if value is not None for part in (option, str(value))]
         return guarded + kept + given + self._admission.options()
 
@@ -295,6 +307,7 @@ def run_service(
     alarm_log: Path | None = None,
     loop: bool = False,
     pace: bool = True,
+    archive: Path | None = None,
     plans: Path | None = None,
     fields: Path | None = None,
     choose: Choose | None = None,
@@ -317,6 +330,7 @@ def run_service(
             alarm_log=alarm_log,
             loop=loop,
             pace=pace,
+            archive=archive,
             plans=plans,
             fields=fields,
             choose=choose,

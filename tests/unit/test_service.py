@@ -57,7 +57,9 @@ from guidance.bus.publisher import BusError, Publisher
 from guidance.bus.subscriber import Subscriber
 from guidance.casebook import alarm_log
 from guidance.casebook.alarm_log import AlarmLog, Event, read_log
+from guidance.casebook.archive import Archive, CaseState
 from guidance.casebook.field_pins import FieldPin, FieldPins, FieldPinsError
+from guidance.casebook.recorder import CaseRecorder
 from guidance.plan import PlanFile, ZoneEntry
 from guidance.records import (
     Alert,
@@ -77,7 +79,7 @@ from guidance.records import (
 )
 from guidance.service import Service, listen, read_ahead, run_until_asked
 from guidance.service.analysis import gray_jpeg
-from guidance.service.capture import Captured, Choice
+from guidance.service.capture import Choice
 from guidance.service.recording import ROOM_FRAMES
 from guidance.settings import Settings
 from guidance.vision.pipeline import NothingSeenError
@@ -206,7 +208,7 @@ def small_service(
     port: int = 0,
     pipeline: type[SmallPipeline] = SmallPipeline,
     dashboard: str = QUIET_DASHBOARD,
-    record: Callable[[Captured], None] | None = None,
+    archive: Path | None = None,
 ) -> Service:
     return Service(
         open_source,
@@ -218,7 +220,7 @@ def small_service(
         pace=pace,
         make_pipeline=pipeline,
         dashboard=("-c", dashboard),
-        record=record,
+        archive=archive,
     )
 
 
@@ -237,6 +239,12 @@ def wait_until(true: Callable[[], bool], within_s: float = 3.0) -> None:
     while not true():
         assert time.monotonic() < deadline_s, "not so in time"
         time.sleep(0.02)
+
+
+def frames_kept(case: Path) -> int:
+    """So many lines its index has."""
+    index = case / "frames.jsonl"
+    return index.read_bytes().count(b"\n") if index.exists() else 0
 
 
 def answer(port: int) -> str:
@@ -455,35 +463,88 @@ def test_a_grabber_that_hangs_in_the_kernel_is_told_as_no_signal_and_does_not_ke
     assert told.body.input_fault == Signal.STALLED.words
 
 
-def test_every_frame_goes_to_the_recorder_in_order_whatever_the_analysis_skips() -> None:
-    recorded: list[int] = []
-    service = small_service(
-        source(frames(120), live=True), record=lambda captured: recorded.append(captured.frame.sequence)
-    )
+def test_every_frame_is_recorded_in_order_whatever_the_analysis_skips_and_with_all_that_was_told(
+    tmp_path: Path,
+) -> None:
+    service = small_service(source(frames(120), live=True), archive=tmp_path)
     with service:
-        wait_until(lambda: len(recorded) >= 100, within_s=10)
-    assert recorded[:100] == list(range(100))
+        wait_until(lambda: (case := service.case) is not None and frames_kept(tmp_path / case) >= 100, within_s=10)
+        archive = Archive(tmp_path)
+        assert [entry.state for entry in archive.cases()] == [CaseState.RECORDING]
+    (entry,) = archive.cases()
+    assert entry.state is CaseState.COMPLETE
+    with archive.open(entry.id) as case:
+        kept = [case.frame(number) for number in range(len(case))]
+        assert [frame.sequence for frame in kept] == list(range(len(kept)))
+        assert case.damaged_frames() == ()
+        told = [case.findings_at(row.t_s) for row in case.timeline]
+        assert told
+        assert all(line is not None and line["t_s"] == row.t_s for line, row in zip(told, case.timeline, strict=True))
 
 
-def test_what_a_recorder_is_too_far_behind_for_is_counted_and_published_and_holds_nobody_up() -> None:
+def test_what_a_recorder_is_too_far_behind_for_is_counted_and_told_and_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     may_go_on = threading.Event()
     seen: list[int] = []
 
-    def stuck(captured: Captured) -> None:
-        seen.append(captured.frame.sequence)
+    def stuck(recorder: CaseRecorder, frame: Frame) -> None:
+        seen.append(frame.sequence)
         may_go_on.wait(10)
 
+    monkeypatch.setattr(CaseRecorder, "frame", stuck)
     with (
-        small_service(source(frames(400), live=True), record=stuck) as service,
+        small_service(source(frames(400), live=True), archive=tmp_path) as service,
         Subscriber(service.endpoints) as reader,
     ):
         told = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.not_recorded >= 5, within_s=10)
+        alert = hear(
+            reader, lambda m: isinstance(m, AlertEnvelope) and m.body.kind is AlertKind.RECORDER_BEHIND, within_s=5
+        )
         may_go_on.set()
     assert isinstance(told, HealthEnvelope)
+    assert isinstance(alert, AlertEnvelope)
     assert told.body.recording
-    assert told.body.frames - 1 >= told.body.not_recorded + ROOM_FRAMES
+    assert told.body.frames >= told.body.not_recorded + ROOM_FRAMES
     assert told.body.state is FrameState.LIVE
-    assert seen[: ROOM_FRAMES + 1] == list(range(ROOM_FRAMES + 1))
+    assert seen[:ROOM_FRAMES] == list(range(ROOM_FRAMES))
+
+
+def test_a_disk_that_refuses_is_told_the_analysis_goes_on_and_so_does_the_case_when_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("guidance.service.recording.RETRY_S", 0.1)
+    is_full = threading.Event()
+    write = os.pwritev
+
+    def pwritev(file: int, pieces: Sequence[bytes], at: int) -> int:
+        return 10 if is_full.is_set() else write(file, pieces, at)
+
+    monkeypatch.setattr(os, "pwritev", pwritev)
+    with (
+        small_service(source(frames(900), live=True), archive=tmp_path) as service,
+        Subscriber(service.endpoints) as reader,
+    ):
+        hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.frames > 20, within_s=10)
+        is_full.set()
+        told = hear(
+            reader, lambda m: isinstance(m, AlertEnvelope) and m.body.kind is AlertKind.RECORDER_STOPPED, within_s=10
+        )
+        seen = hear(reader, lambda m: isinstance(m, FindingsEnvelope), within_s=5)
+        is_full.clear()
+        over = hear(reader, lambda m: isinstance(m, AlertEnvelope) and m.body.state is AlertState.CLEARED, within_s=10)
+        hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.recording_fault is None, within_s=5)
+    assert isinstance(told, AlertEnvelope)
+    assert told.body.text == "The case is not being recorded: No space left on device"
+    assert isinstance(seen, FindingsEnvelope)
+    assert seen.body.state is FrameState.LIVE
+    assert isinstance(over, AlertEnvelope)
+    (entry,) = Archive(tmp_path).cases()
+    with Archive(tmp_path).open(entry.id) as case:
+        assert case.damaged_frames() == ()
+        assert case.frame(len(case) - 1).sequence > len(case)
+        assert any("not recorded" in words for words in case.missing)
+        assert (case.folder / "video-002.mkv").exists()
 
 
 def test_a_live_source_that_never_gives_a_frame_is_no_signal_and_not_silence() -> None:

@@ -1,12 +1,15 @@
-"""A small case as the archive or a replay leaves it: thirty frames, a needle, cement, an alert, a patient."""
+"""A small case as the archive has it: thirty frames of ten pulses, a needle, cement, an alert, a patient."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.frame import Frame, SourceInfo, freeze
+from guidance.casebook.recorder import CaseRecorder
 from guidance.records import (
     Alert,
     AlertKind,
@@ -24,7 +27,7 @@ from guidance.records import (
     ScaleSource,
     View,
 )
-from guidance.wire import alert_json, findings_json
+from guidance.wire import alert_message, findings_message
 
 WIDTH_PX, HEIGHT_PX = 320, 256
 FRAMES_A_PULSE, PULSES = 3, 10
@@ -97,18 +100,15 @@ def alert(state: AlertState, frame: int) -> Alert:
     )
 
 
-def write_case(folder: Path, bits: int = 8, patient: bool = True) -> Path:
-    folder.mkdir()
-    pulses = np.stack([picture(seed, bits) for seed in range(PULSES)])
-    frames = np.repeat(np.arange(PULSES), FRAMES_A_PULSE)
-    np.savez(
-        folder / "frames.npz", pulses=pulses, pulse_of_frame=frames, t_s=np.arange(len(frames)) * FRAME_S, bits=bits
-    )
-    lines = [json.dumps(findings_json(findings(frame))) for frame in range(len(frames))]
-    (folder / "findings.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+def write_case(folder: Path, bits: int = 8) -> Path:
+    """The case, recorded as the service does."""
+    info = SourceInfo("grabber", WIDTH_PX, HEIGHT_PX, bits, live=True)
+    case = CaseRecorder(folder, info, {"schema": 1}, datetime(2026, 11, 30, 16, 52, 14, tzinfo=UTC))
+    for i in range(PULSES * FRAMES_A_PULSE):
+        case.frame(Frame(freeze(picture(i // FRAMES_A_PULSE, bits)), 77 + i * FRAME_S, i, bits))
+        case.findings(findings_message(findings(i)))
     changes = [alert(AlertState.RAISED, 18), alert(AlertState.ACKNOWLEDGED, 21), alert(AlertState.CLEARED, 27)]
-    (folder / "alerts.jsonl").write_text("".join(json.dumps(alert_json(c)) + "\n" for c in changes), encoding="utf-8")
-    (folder / "case.json").write_text('{"schema": 1, "began": "2026-11-30T16:52:14Z"}')
-    if patient:
-        (folder / "patient.json").write_text(json.dumps(PATIENT), encoding="utf-8")
+    case.alerts(alert_message(change) for change in changes)
+    case.close()
+    (folder / "patient.json").write_text(json.dumps(PATIENT), encoding="utf-8")
     return folder

@@ -111,6 +111,42 @@ def test_no_more_than_one_frame_is_held_while_a_file_is_written(tmp_path: Path) 
     assert most < 8 * size_px**2
 
 
+def test_a_recording_with_its_replay_is_handed_on_as_a_case_is(case: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    results.mkdir()
+    for name in ("findings.jsonl", "alerts.jsonl"):
+        (case / name).rename(results / name)
+    video = str(case / "video.mkv")
+    done = hand_over(RecordedCase.of(video, open_source, results), tmp_path / "out.dcm", Wishes())
+    # The video holds each pulse once.
+    assert dcmread(tmp_path / "out.dcm").NumberOfFrames == 10
+    assert done.report is not None
+
+
+def test_results_without_findings_are_refused(case: Path, tmp_path: Path) -> None:
+    with pytest.raises(HandOnError, match=r"no findings\.jsonl"):
+        RecordedCase.of(str(case), open_source, tmp_path)
+
+
+def test_a_frame_that_is_not_what_was_recorded_is_left_out(case: Path, tmp_path: Path) -> None:
+    index = [json.loads(line) for line in (case / "frames.jsonl").read_text().splitlines()]
+    video = bytearray((case / "video.mkv").read_bytes())
+    video[index[15]["at"] + 900] ^= 0x40
+    (case / "video.mkv").write_bytes(video)
+    done = handed(case, tmp_path / "out.dcm")
+    assert len(done.pictures[0].times_s) == 27
+    assert 15 * FRAME_S not in done.pictures[0].times_s
+
+
+def test_a_line_that_a_crash_has_torn_does_not_stop_the_rest(
+    case: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = (case / "findings.jsonl").read_text().splitlines()
+    (case / "findings.jsonl").write_text("\n".join([*lines[:4], lines[4][:50], *lines[5:]]) + "\n")
+    assert handed(case, tmp_path / "out.dcm").report is not None
+    assert "1 lines are damaged" in caplog.text
+
+
 def test_a_recording_that_breaks_off_leaves_no_half_file(case: Path, tmp_path: Path) -> None:
     def frames() -> Any:
         yield 0.0, Frame(picture(0), 0.0, 0)

@@ -1,0 +1,259 @@
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from drivers.frame import Frame, FrameFlag
+from drivers.recording import VideoFile
+from drivers.sources import open_source
+from guidance.casebook.archive import Archive, ArchivedCase, ArchiveError, CaseState
+from guidance.casebook.recorder import CaseRecorder, edit_header
+from guidance.records import FrameState, Phase
+from tests.unit.casebook.recorded import HEIGHT_PX, frames, info, record
+
+
+def same(a: Frame, b: Frame) -> bool:
+    """Whether two frames are equal but for where their times begin."""
+    return np.array_equal(a.pixels, b.pixels) and (a.sequence, a.bits, a.flags) == (b.sequence, b.bits, b.flags)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 16])
+def test_every_frame_comes_back_bit_for_bit_with_its_own_time_and_flags(tmp_path: Path, bits: int) -> None:
+    recorded = frames(bits=bits)
+    record(tmp_path / "case", recorded)
+    with open_source(str(tmp_path / "case")) as source:
+        back = list(source)
+    assert len(back) == len(recorded)
+    assert all(same(a, b) for a, b in zip(recorded, back, strict=True))
+    assert [b.t_s for b in back] == [a.t_s - recorded[0].t_s for a in recorded]  # to the last bit
+    assert source.info.mm_per_px == 0.25
+
+
+def test_any_player_plays_the_video_and_a_picture_that_came_again_is_in_it_once(tmp_path: Path) -> None:
+    recorded = frames(12, repeats=3)
+    record(tmp_path / "case", recorded)
+    with VideoFile(tmp_path / "case" / "video.mkv") as video:
+        played = list(video)
+    assert [round(frame.t_s, 3) for frame in played] == [0.0, 0.1, 0.2, 0.3]
+    assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(recorded[::3], played, strict=True))
+
+
+def test_an_opened_case_tells_all_that_was_kept(tmp_path: Path) -> None:
+    record(tmp_path / "case")
+    with ArchivedCase(tmp_path / "case") as case:
+        assert (len(case), case.header.duration_s) == (12, pytest.approx(11 / 30))
+        assert case.plan.mm_per_px == 0.2
+        assert [row.phase for row in case.timeline] == [Phase.CEMENT] * 12
+        assert case.number_at(0.1) == 3
+        assert case.number_at(-1) == 0
+        told = case.findings_at(0.1)
+        assert told is not None
+        assert told["frame"] == 3
+        assert told["state"] == FrameState.LIVE
+        assert [alert.zone for alert in case.alerts] == ["foramen_S1L"]
+        assert (case.state, case.missing) == (CaseState.COMPLETE, ())
+
+
+def test_a_flipped_byte_anywhere_in_the_pictures_is_named_by_frame(tmp_path: Path) -> None:
+    record(tmp_path / "case", frames(12, repeats=1))
+    index = [json.loads(line) for line in (tmp_path / "case" / "frames.jsonl").read_text().splitlines()]
+    rng = np.random.default_rng(5)
+    video = tmp_path / "case" / "video.mkv"
+    whole = video.read_bytes()
+    for row in index:
+        damaged = bytearray(whole)
+        damaged[row["at"] + int(rng.integers(row["size"]))] ^= 1 << int(rng.integers(8))
+        video.write_bytes(damaged)
+        with ArchivedCase(tmp_path / "case") as case:
+            assert case.damaged_frames() == (row["frame"],)
+            assert FrameFlag.CORRUPT in case.frame(row["frame"]).flags
+
+
+@pytest.mark.parametrize("field", ["t_s", "sequence", "flags", "crc32", "at", "size", "frame"])
+def test_a_flipped_digit_in_the_index_is_named_by_frame_as_well(tmp_path: Path, field: str) -> None:
+    record(tmp_path / "case", frames(12, repeats=1))
+    path = tmp_path / "case" / "frames.jsonl"
+    lines = path.read_text().splitlines()
+    row = json.loads(lines[6])
+    row[field] = row[field] * 2 + 1
+    lines[6] = json.dumps(row)
+    path.write_text("\n".join(lines) + "\n")
+    with ArchivedCase(tmp_path / "case") as case:
+        assert 6 in case.damaged_frames()
+        assert np.all(np.diff(case.times_s) >= 0)
+        assert case.times_s[7] == pytest.approx(7 / 30)
+
+
+def test_an_index_line_that_is_lost_leaves_every_other_frame_at_its_number(tmp_path: Path) -> None:
+    recorded = frames(12, repeats=1)
+    record(tmp_path / "case", recorded)
+    path = tmp_path / "case" / "frames.jsonl"
+    lines = path.read_bytes().splitlines()
+    lines[6] = b"\x00\xff" * 40
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    with ArchivedCase(tmp_path / "case") as case:
+        assert case.missing == (
+            "The index is damaged at frames 6",
+            "1 frames did not come or were not recorded, in 1 gaps",
+        )
+        assert case.damaged_frames() == (6,)
+        assert same(case.frame(7), recorded[7])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.6, 0.999])
+def test_files_cut_off_as_power_loss_leaves_them_open_up_to_the_cut(tmp_path: Path, share: float) -> None:
+    recorded = frames(12, repeats=1)
+    record(tmp_path / "case", recorded, close=False).break_off()
+    for name in ("video.mkv", "frames.jsonl", "findings.jsonl", "timeline.jsonl", "alerts.jsonl"):
+        path = tmp_path / "case" / name
+        os.truncate(path, int(path.stat().st_size * share))
+    with ArchivedCase(tmp_path / "case") as case:
+        kept = len(case)
+        whole = [n for n in range(kept) if n not in case.damaged_frames()]
+        assert all(same(case.frame(n), recorded[n]) for n in whole)
+        assert len(whole) >= int(12 * share) - 1
+        assert len(case.missing) >= (kept > 0)
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from tests.unit.casebook.recorded import frames, info
+from guidance.casebook.recorder import CaseRecorder
+recorder = CaseRecorder(Path(sys.argv[1]), info(), {"schema": 1})
+for frame in frames(3000, repeats=1):
+    recorder.frame(frame)
+    print(frame.sequence, flush=True)
+"""
+
+
+def test_a_killed_recorder_has_kept_every_frame_that_it_was_handed(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path / "case")], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    with process, process.stdout:
+        for line in process.stdout:
+            if int(line) == 150:
+                process.send_signal(signal.SIGKILL)
+                break
+        last = int((line + process.stdout.read()).splitlines()[-1])
+    with ArchivedCase(tmp_path / "case") as case:
+        assert len(case) >= last - 100 + 1
+        assert case.damaged_frames() == ()
+        assert case.state is CaseState.BROKEN_OFF
+        assert case.missing[0].startswith("The recording broke off: the last frame kept is of ")
+    (entry,) = Archive(tmp_path).cases()
+    assert (entry.frames, entry.state) == (len(case), CaseState.BROKEN_OFF)
+
+
+def test_a_case_is_being_recorded_until_it_is_closed(tmp_path: Path) -> None:
+    recorder = record(tmp_path / "case", close=False)
+    archive = Archive(tmp_path)
+    assert [(entry.state, entry.frames) for entry in archive.cases()] == [(CaseState.RECORDING, 12)]
+    with pytest.raises(ArchiveError, match="being recorded"):
+        archive.remove("case")
+    recorder.close()
+    assert archive.cases()[0].state is CaseState.COMPLETE
+
+
+def test_a_full_disk_is_told_and_the_case_goes_on_in_a_new_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = frames(12, repeats=1)
+    recorder = CaseRecorder(tmp_path / "case", info(), {"schema": 1})
+    for frame in recorded[:4]:
+        recorder.frame(frame)
+    with monkeypatch.context() as full:
+        full.setattr(os, "pwritev", lambda file, pieces, at: 10)
+        for frame in recorded[4:6]:
+            with pytest.raises(OSError, match="No space left"):
+                recorder.frame(frame)
+    for frame in recorded[6:]:
+        recorder.frame(frame)
+    recorder.close()
+    with ArchivedCase(tmp_path / "case") as case:
+        assert case.damaged_frames() == ()
+        assert [case.frame(n).sequence for n in range(len(case))] == [100, 101, 102, 103, *range(106, 112)]
+        assert case.missing == ("2 frames did not come or were not recorded, in 1 gaps",)
+
+
+def test_lines_that_a_full_disk_tore_are_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = CaseRecorder(tmp_path / "case", info(), {"schema": 1})
+    shown = frames(12, repeats=1)
+    recorder.frame(shown[0])
+    write = os.write
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", lambda file, data: write(file, data[:20]))
+        with pytest.raises(OSError, match="No space left"):
+            recorder.frame(shown[1])
+    recorder.frame(shown[2])
+    recorder.close()
+    with ArchivedCase(tmp_path / "case") as case:
+        assert [case.frame(n).sequence for n in range(len(case))] == [100, 101, 102]
+        assert (case.damaged_frames(), case.missing) == ((), ())
+
+
+def test_the_index_is_a_cache_that_may_be_lost_damaged_or_out_of_date(tmp_path: Path) -> None:
+    archive = Archive(tmp_path)
+    for name in ("a", "b"):
+        record(tmp_path / name)
+    before = archive.cases()
+    assert {entry.id for entry in before} == {"a", "b"}
+    assert before[0].alerts == {"cement_in_zone": 1}
+    archive.set_tags("a", ["teaching", "S1", "teaching"])
+    assert next(e.tags for e in archive.cases() if e.id == "a") == ("teaching", "S1")
+    (tmp_path / "index.sqlite3").write_bytes(b"not a database" * 100)
+    assert len(archive.cases()) == 2
+    archive.remove("b")
+    assert archive.rebuild() == 1
+    with sqlite3.connect(tmp_path / "index.sqlite3") as index:
+        assert index.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert index.execute("SELECT id FROM cases").fetchall() == [("a",)]
+    index.close()
+
+
+def test_retention_takes_the_oldest_and_never_what_is_to_be_kept(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    for name, age_d in (("kept", 90), ("old", 60), ("older", 70), ("new", 1)):
+        record(tmp_path / name)
+        began = now - timedelta(days=age_d)
+        edit_header(
+            tmp_path / name,
+            lambda header, began=began: header.model_copy(update={"began": began}),  # type: ignore[misc]
+        )
+    archive = Archive(tmp_path)
+    archive.set_keep("kept", True)
+    assert archive.let_go(days=65) == ("older",)
+    one = archive.cases()[0].bytes
+    assert archive.let_go(gigabytes=2.5 * one / 1e9) == ("old",)
+    assert {entry.id for entry in archive.cases()} == {"kept", "new"}
+    with pytest.raises(ArchiveError, match="marked keep"):
+        archive.remove("kept")
+
+
+@pytest.mark.parametrize("name", ["../etc", "", ".", "a/b", "a\0b", "missing"])
+def test_what_is_no_case_of_the_archive_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ArchiveError, match="no such case"):
+        Archive(tmp_path).open(name)
+
+
+def test_a_header_that_is_no_header_says_where_it_is_wrong(tmp_path: Path) -> None:
+    record(tmp_path / "case")
+    path = tmp_path / "case" / "case.json"
+    path.write_text(path.read_text().replace(f'"height_px": {HEIGHT_PX}', '"height_px": 0'))
+    with pytest.raises(ArchiveError, match=r"case\.json: height_px"):
+        ArchivedCase(tmp_path / "case")
+
+
+def test_nothing_of_a_case_can_be_read_by_others(tmp_path: Path) -> None:
+    record(tmp_path / "case")
+    assert (tmp_path / "case").stat().st_mode & 0o077 == 0
+    assert all(file.stat().st_mode & 0o077 == 0 for file in (tmp_path / "case").iterdir())
