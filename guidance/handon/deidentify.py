@@ -25,6 +25,8 @@ LEAST_MARGIN_PX = 2.0
 STROKE_CONTRAST = 16
 """In 8-bit levels: a letter that is fainter than this is not read."""
 TALLEST_ROW_PX = 64
+WIDEST_GAP = 2
+"""Within a row, in heights of it."""
 STEADY_SHARE = 0.9
 """Two frames show the same field where their outlines share this much of what either covers."""
 
@@ -111,42 +113,42 @@ def write_preview(path: Path, redaction: Redaction) -> None:
 
 
 def text_in(grey: Mask, inside: Mask) -> tuple[Box, ...]:
-    """Boxes of text in the field, whole rows: what ``find_text`` misses of a row that it has seen a part of goes as
-    well.
+    """Boxes (x0, y0, x1, y1) of text in the field, whole rows. ``inside``: (height, width), 255 in the field.
 
     ``find_text`` is made so as not to take instruments for text, and leaves out single letters, thin ones and those on
     ground of their own grey. It is asked about the picture and, where noise allows, about its fine detail, twice as
     strong; from what it finds, and from rows that begin beside the field, a box grows along the row over all that is
     as thin and sharp as a stroke. Misses: a row in the field of which not two letters side by side are seen.
     """
-    if not inside.any():
+    fine = grey.astype(np.int16) - cv2.blur(grey, (15, 15))
+    sample = np.abs(fine[::4, ::4])[inside[::4, ::4] > 0]
+    if not sample.size:
         return ()
-    fine = grey.astype(np.int16) - cv2.medianBlur(grey, 15)
     # The level that a tenth of what noise and halftoning make exceeds.
-    noise = float(np.percentile(np.abs(fine[inside > 0]), 90))
+    noise = float(np.percentile(sample, 90))
     seeds = [*find_text(grey, inside)]
     seeds += [box for box in _drawn_beside(grey, inside) if box[3] - box[1] <= TALLEST_ROW_PX]
     if noise < STROKE_CONTRAST:
         seeds += find_text(np.clip(2 * fine + 128, 0, 255).astype(np.uint8), inside)
-    strokes = (np.abs(fine) > max(STROKE_CONTRAST, 3 * noise)) & (inside > 0)
+    strokes = (np.abs(fine) > max(STROKE_CONTRAST, 2 * noise)) & (inside > 0)
     return _merged(_whole_row(box, strokes) for box in seeds)
 
 
 def _whole_row(box: Box, strokes: NDArray[np.bool_]) -> Box:
-    """The box, longer by what of strokes goes on to its left and right without a gap of more than its height, and by as
-    much again: a first letter may be too faint to be seen."""
+    """The box, longer by the strokes to its left and right that no wide gap parts from it, and by such a gap again: a
+    first or last letter may be too faint to be seen."""
     x0, y0, x1, y1 = box
-    height = y1 - y0
+    gap = WIDEST_GAP * (y1 - y0)
     columns = np.flatnonzero(strokes[y0:y1].sum(axis=0) >= 2)
     for x in columns[columns >= x1]:
-        if x - x1 > height:
+        if x - x1 > gap:
             break
         x1 = int(x) + 1
     for x in columns[columns < x0][::-1]:
-        if x0 - x > height:
+        if x0 - x > gap:
             break
         x0 = int(x)
-    return max(0, x0 - height), y0, min(strokes.shape[1], x1 + height), y1
+    return max(0, x0 - gap), y0, min(strokes.shape[1], x1 + gap), y1
 
 
 def _drawn_beside(grey: Mask, keep: Mask) -> tuple[Box, ...]:

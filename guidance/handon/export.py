@@ -1,10 +1,12 @@
 """A case handed over: survey, pictures and report, in this order."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from drivers.frame import Frame
+import numpy as np
+
+from drivers.frame import Frame, Pixels
 from guidance.handon.deidentify import Redaction, survey, write_preview
 from guidance.handon.events import Events, events_of
 from guidance.handon.patient import Patient
@@ -54,7 +56,8 @@ def hand_over(
     redaction = None
     if not wishes.keep_text:
         with case.open() as source:
-            redaction = survey(frame for _, frame in chosen(iter(source), wishes.excerpt))
+            pulses = chosen(iter(source), replace(wishes.excerpt, every_pulse=True))
+            redaction = survey(frame for _, frame in pulses)
         if wishes.preview is not None:
             write_preview(wishes.preview, redaction)
     events = events_of(case.findings(), case.alerts())
@@ -79,11 +82,15 @@ def hand_over(
 def _blackened(
     frames: Iterator[tuple[float, Frame]], redaction: Redaction | None, progress: Callable[[int], object]
 ) -> Iterator[tuple[float, Frame]]:
+    before: Pixels | None = None
+    shown: Pixels | None = None
     for t_s, frame in frames:
-        if redaction is not None:
-            shown, _ = redaction.apply(frame.pixels, frame.bits)
-            frame = Frame(shown, frame.t_s, frame.sequence, frame.bits)
-        yield t_s, frame
+        # A pulse that comes again is the same picture object again, which nobody has to code anew.
+        if before is None or shown is None or not np.array_equal(before, frame.pixels):
+            before = shown = frame.pixels
+            if redaction is not None:
+                shown, _ = redaction.apply(before, frame.bits)
+        yield t_s, Frame(shown, frame.t_s, frame.sequence, frame.bits)
         progress(1)
 
 

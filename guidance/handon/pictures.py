@@ -52,9 +52,9 @@ class PictureFile:
 
     def frame_at(self, t_s: float) -> int | None:
         """The number, from 1, of the frame that is shown at this time; None where the file has none."""
-        if not self.times_s[0] <= t_s <= self.times_s[-1]:
-            return None
-        return int(np.searchsorted(self.times_s, t_s, side="right"))
+        # Findings are told to a microsecond.
+        number = int(np.searchsorted(self.times_s, t_s + 5e-7, side="right"))
+        return number if number > 0 and t_s <= self.times_s[-1] + 5e-7 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,9 @@ def write_pictures(
     """The files: ``out``, and ``-002`` and so on beside it where one cannot hold all. No more than one frame is held.
 
     ``frames``: with their times from the case's first frame, of one size; 8 bit become Byte, more Word SC.
-    ``compress``: JPEG-LS, lossless; else Explicit VR Little Endian. ``blackened``: burned-in text has been blacked
-    out. A file gets its name once it is whole. Raises HandOnError where nothing can be written or there is no frame.
+    ``compress``: JPEG-LS, lossless (a picture that is the same object as the one before is not coded again); else
+    Explicit VR Little Endian. ``blackened``: burned-in text has been blacked out. A file gets its name once it is
+    whole. Raises HandOnError where nothing can be written or there is no frame.
     """
     series_uid = new_uid()
     files: list[PictureFile] = []
@@ -112,6 +113,8 @@ class _Part:
     times_s: list[float] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
     """Of each frame's item from the first one's."""
+    last: Pixels | None = None
+    last_coded: bytes = b""
 
     def __enter__(self) -> "_Part":
         return self
@@ -141,6 +144,14 @@ class _Part:
         if self.encoder is None:
             self.pixels.write(np.asarray(pixels, dtype=pixels.dtype.newbyteorder("<")).tobytes())
             return
+        if pixels is not self.last:
+            self.last, self.last_coded = pixels, self._encoded(pixels)
+        self.offsets.append(self.pixels.tell())
+        self.pixels.write(struct.pack("<HHL", *ITEM, len(self.last_coded)))
+        self.pixels.write(self.last_coded)
+
+    def _encoded(self, pixels: Pixels) -> bytes:
+        assert self.encoder is not None
         coded = self.encoder.encode(
             np.asarray(pixels),
             rows=self.rows,
@@ -152,10 +163,7 @@ class _Part:
             pixel_representation=0,
             photometric_interpretation="MONOCHROME2",
         )
-        coded = bytes(coded) + b"\0" * (len(coded) % 2)
-        self.offsets.append(self.pixels.tell())
-        self.pixels.write(struct.pack("<HHL", *ITEM, len(coded)))
-        self.pixels.write(coded)
+        return bytes(coded) + b"\0" * (len(coded) % 2)
 
     def write(self, path: Path, header: Dataset) -> None:
         """The whole file, under its name only when it is whole."""
