@@ -100,12 +100,13 @@ def state_words(reception: Reception, frame: FrameMessage | None, age_s: float) 
         return False, DEAF
     if frame is None:
         return False, WAITING
-    if age_s > STALE_S:
-        return False, f"STALE: the last picture is {age_s:.0f} s old"
-    state = reception.health.state if reception.health is not None else frame.header.state
     # Whichever of the two is the worse: a heartbeat may be older than the picture, or newer.
-    worse = frame.header.state if state is FrameState.LIVE else state
-    return worse is FrameState.LIVE, _WORDS[worse]
+    state = frame.header.state
+    if state is FrameState.LIVE and reception.health is not None:
+        state = reception.health.state
+    if age_s > STALE_S and state in (FrameState.LIVE, FrameState.HELD):
+        return False, f"STALE: the last picture is {age_s:.0f} s old"
+    return state is FrameState.LIVE, _WORDS[state]
 
 
 def picture_of(frame: FrameMessage | None, is_live: bool, words: str) -> Grey:
