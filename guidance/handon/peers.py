@@ -32,16 +32,17 @@ VERIFICATION = UID("1.2.840.10008.1.1")
 COMMITMENT, COMMITMENT_INSTANCE = UID("1.2.840.10008.1.20.1"), UID("1.2.840.10008.1.20.1.1")
 WORKLIST = UID("1.2.840.10008.5.1.4.31")
 
+SLOWEST_BYTES_PER_S = 1_000_000
+"""A line that carries less than this is taken for broken."""
+
 SUCCESS, PENDING, WARNINGS = 0x0000, (0xFF00, 0xFF01), range(0xB000, 0xC000)
-ALL_KEPT, SOME_REFUSED = 1, 2
-"""Event types of storage commitment (PS3.4, J.3.3)."""
 
 # What pynetdicom logs of its own accord: identifiers hold the patient.
 _config.LOG_HANDLER_LEVEL = "none"
 _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
 _config.STORE_SEND_CHUNKED_DATASET = True
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class SentFile:
 
 
 def store(peer: Peer, files: Sequence[SentFile], own_ae_title: str = OWN_AE_TITLE) -> Iterator[SentFile]:
-    """Each file once the peer has it (C-STORE). Files are read in pieces, never held whole. Raises HandOnError.
+    """Each file once the peer has it (C-STORE). A file that is sent waits in memory. Raises HandOnError.
 
     Each transfer syntax is proposed in a presentation context of its own: of several in one, a peer may pick the
     uncompressed one, and then can't be given what is compressed.
@@ -97,7 +98,9 @@ def store(peer: Peer, files: Sequence[SentFile], own_ae_title: str = OWN_AE_TITL
     ae = AE(own_ae_title)
     for sop_class, syntax in sorted({(file.sop_class, file.syntax) for file in files}):
         ae.add_requested_context(sop_class, syntax)
-    ae.dimse_timeout = ae.network_timeout = ANSWER_S
+    # The answer is waited for from the moment on which the file is read, not from that on which it is sent.
+    largest_bytes = max((file.path.stat().st_size for file in files), default=0)
+    ae.dimse_timeout = ae.network_timeout = ANSWER_S + largest_bytes / SLOWEST_BYTES_PER_S
     with _associated(ae, peer) as association:
         for file in files:
             try:
@@ -318,7 +321,7 @@ def _require_success(status: Dataset | None, who: str, what: str) -> None:
     if code != SUCCESS and code not in WARNINGS:
         raise HandOnError(f"{who}: status 0x{code:04X}; expected it to have {what}")
     if code in WARNINGS:
-        _log.warning("%s: done, with warning 0x%04X", who, code)
+        log.warning("%s: done, with warning 0x%04X", who, code)
 
 
 def _reference(file: SentFile) -> Dataset:

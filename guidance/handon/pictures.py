@@ -36,8 +36,8 @@ from guidance.records import ScaleSource
 MOST_FRAMES = 4000
 """A Frame Time Vector is text of at most 65534 bytes, of which a frame takes up to 16."""
 
-MOST_BYTES = 1 << 30
-"""Of a file's pixels before they are compressed. Many receivers hold a whole file in memory; DICOM ends at 4 GB."""
+MOST_BYTES = 1 << 29
+"""Of a file's pixels before they are compressed: whoever sends or receives a file may hold all of it in memory."""
 
 ITEM, SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 
