@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from guidance.bus.messages import ChooseSource, FrameMessage, PinField, UsePlan
+from guidance.bus.messages import ChooseSource, FrameMessage, NextPatient, PinField, UsePlan
 from guidance.casebook.plans import PlansFolder, plan_text
 from guidance.drawing import faults
 from guidance.plan import PlanError, PlanFile, check_zones_inside
@@ -130,6 +130,11 @@ class _Choose(_Asked):
     order: ChooseSource
 
 
+class _Next(_Asked):
+    case: str
+    order: NextPatient
+
+
 @dataclass(frozen=True, slots=True)
 class SetupFolders:
     """``plans`` None: none are kept. ``recordings``: to choose from. ``source``: what the service began with."""
@@ -226,6 +231,12 @@ def setup_routes(folders: SetupFolders) -> APIRouter:
         await _order(request, asked.case, asked.order)
         return {}
 
+    @routes.post("/next-patient")
+    async def next_patient(request: Request) -> dict[str, Any]:
+        asked = await _asked(request, _Next)
+        await _order(request, asked.case, asked.order)
+        return {}
+
     return routes
 
 
@@ -274,7 +285,7 @@ def _present_source(request: Request, folders: SetupFolders) -> str | None:
     return folders.source if health is None or health.source_spec is None else health.source_spec
 
 
-async def _order(request: Request, case: str, command: UsePlan | PinField | ChooseSource) -> None:
+async def _order(request: Request, case: str, command: UsePlan | PinField | ChooseSource | NextPatient) -> None:
     board: Board = request.app.state.board
     desk: OrderDesk = request.app.state.orders
     who = identify_of(request)()

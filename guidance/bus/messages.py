@@ -388,6 +388,16 @@ class ChooseSource(_Told):
     confirmed: bool = False
 
 
+class NextPatient(_Told):
+    """Another patient from now on, before the same live source: a new case begins, without zones and alerts.
+
+    ``confirmed``: even if the picture is live now.
+    """
+
+    kind: Literal["next_patient"] = "next_patient"
+    confirmed: bool = False
+
+
 class Mark(_Told):
     """Words for the log, at this moment of the case."""
 
@@ -406,6 +416,7 @@ Command = Annotated[
     | UsePlan
     | PinField
     | ChooseSource
+    | NextPatient
     | Mark,
     Field(discriminator="kind"),
 ]

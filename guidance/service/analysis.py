@@ -24,6 +24,7 @@ from guidance.bus.messages import (
     HealthBody,
     InputBody,
     Mark,
+    NextPatient,
     Order,
     PauseAudio,
     PinField,
@@ -227,7 +228,8 @@ class Analysis:
             carried = carried_over(self._left_active)
         else:
             # A recording that begins anew shows another patient, a live source that was lost the same one.
-            carried = carried_over(self._watch.active) if case.info.live else ()
+            same_patient = case.info.live and not case.another_patient
+            carried = carried_over(self._watch.active) if same_patient else ()
         self._case = case
         self._plan = self._own_plan if case.plan is None else case.plan
         self._pipeline = self._pipeline_of(case)
@@ -400,6 +402,10 @@ class Analysis:
                 if not confirmed and self._is_live():
                     raise NotChosenError("a live case would end; expected the order to be confirmed")
                 self._capture.choose(spec)
+            case NextPatient(confirmed=confirmed):
+                if not confirmed and self._is_live():
+                    raise NotChosenError("a live case would end; expected the order to be confirmed")
+                self._capture.begin_next_patient()
             case PinField(polygon_px=polygon, bone_dark=bone_dark):
                 self._pin_field(FieldPin(polygon_px=polygon, bone_dark=bone_dark))
             case Mark():

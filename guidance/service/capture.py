@@ -81,11 +81,15 @@ class Slot(Generic[Thing]):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One run of a source; a recording that begins anew is another. ``plan`` None: the one that the service has."""
+    """One run of a source; a recording that begins anew is another. ``plan`` None: the one that the service has.
+
+    ``another_patient``: somebody has said so, so that nothing of the case before holds for this one.
+    """
 
     id: str
     info: SourceInfo
     plan: CasePlan | None = field(default=None, compare=False)
+    another_patient: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,6 +124,7 @@ class Capture:
         self._chosen: Choice | None = None
         self._next: Choice | None = None
         self._is_new = True
+        self._next_patient = False
         self._plan: CasePlan | None = None
         self.refused: str | None = None
         self._open_source = open_source
@@ -128,7 +133,6 @@ class Capture:
         self._newest = newest
         self._every = every
         self._stopping = stopping
-        self._started = datetime.now(UTC)
         self._numbers = itertools.count(1)
         self._last: Captured | None = None
         self.case: Case | None = None
@@ -177,6 +181,12 @@ class Capture:
         self._next = self._choose(spec)
         if self._live is not None:
             self._live.stop()
+
+    def begin_next_patient(self) -> None:
+        """Another case from the live source's next frame on. May be called from any thread. Raises NotChosenError."""
+        if self._live is None:
+            raise NotChosenError("the source is no live one; expected a live source, before which patients change")
+        self._next_patient = True
 
     @property
     def spec(self) -> str | None:
@@ -242,6 +252,8 @@ class Capture:
             case = self.case = self._case_of(source.info)
             shift_s: float | None = None
             for frame in self._counted(source):
+                if self._next_patient:
+                    case = self.case = self._case_of_next_patient(source.info)
                 if shift_s is None:
                     shift_s = self._shift_s(case, frame)
                 self._hand_over(case, replace(frame, t_s=frame.t_s + shift_s) if shift_s else frame)
@@ -301,7 +313,11 @@ class Capture:
             begun = self._last is not None and self._last.case is self.case
             if info.live or not begun:
                 return self.case
-        return Case(f"{self._started:%Y%m%dT%H%M%S}-{next(self._numbers)}", info, self._plan)
+        return Case(f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{next(self._numbers)}", info, self._plan)
+
+    def _case_of_next_patient(self, info: SourceInfo) -> Case:
+        self._next_patient, self._is_new = False, True
+        return replace(self._case_of(info), plan=CasePlan(), another_patient=True)
 
     def _shift_s(self, case: Case, first: Frame) -> float:
         """What makes a reopened live source's time go on where it was lost."""

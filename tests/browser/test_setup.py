@@ -15,7 +15,7 @@ from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from guidance.bus.messages import ChooseSource, PinField, UsePlan
+from guidance.bus.messages import ChooseSource, NextPatient, PinField, UsePlan
 from guidance.casebook.plans import PlansFolder
 from guidance.plan import load_plan
 from guidance.records import Registration, View
@@ -451,6 +451,18 @@ def test_sources_are_listed_previewed_and_chosen_when_it_is_confirmed(page: Chro
     press(page, "question-yes")
     wait_until(page, lambda: service.orders)
     assert service.orders[-1].command == ChooseSource(source="phantom://leak_foramen", confirmed=True)
+
+
+def test_the_next_patient_begins_when_it_is_confirmed(page: Chrome, service: FakeService) -> None:
+    press(page, "tab-source")
+    press(page, "next-patient")
+    assert "Zones and alerts of this one are not taken along" in text(page, "question-words")
+    press(page, "question-no")
+    assert service.orders == []
+    press(page, "next-patient")
+    press(page, "question-yes")
+    wait_until(page, lambda: service.orders)
+    assert service.orders[-1].command == NextPatient(confirmed=True)
 
 
 def test_a_plan_is_downloaded_as_it_would_be_saved(page: Chrome, service: FakeService, tmp_path: Path) -> None:

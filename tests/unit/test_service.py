@@ -43,6 +43,7 @@ from guidance.bus.messages import (
     HealthEnvelope,
     Mark,
     Message,
+    NextPatient,
     PauseAudio,
     PinField,
     RemoveZone,
@@ -521,8 +522,10 @@ def test_a_disk_that_refuses_is_told_the_analysis_goes_on_and_so_does_the_case_w
         return 10 if is_full.is_set() else write(file, pieces, at)
 
     monkeypatch.setattr(os, "pwritev", pwritev)
+    rng = np.random.default_rng(3)
+    noise = [replace(f, pixels=freeze(rng.integers(0, 255, f.pixels.shape, np.uint8))) for f in frames(900)]
     with (
-        small_service(source(frames(900), live=True), archive=tmp_path) as service,
+        small_service(source(noise, live=True), archive=tmp_path) as service,
         Subscriber(service.endpoints) as reader,
     ):
         hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.frames > 20, within_s=10)
@@ -1048,6 +1051,33 @@ def test_another_source_is_chosen_and_a_new_case_with_its_own_plan_begins(live: 
         assert desk.order(after.case, ChooseSource(source="v4l2:///dev/video0", confirmed=True)).ok
         last = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.body.source_spec == "v4l2:///dev/video0")
         assert last.case != after.case
+
+
+def test_the_next_patient_is_a_new_case_on_the_same_source_without_plan_and_alerts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = small_service(source(frames(4000), live=True), pipeline=EscapingPipeline, archive=tmp_path)
+    with service, Subscriber(service.endpoints) as reader, commander(service) as desk:
+        told = hear(reader, lambda m: isinstance(m, AlertEnvelope) and m.body.state is AlertState.RAISED)
+        with pytest.raises(BusError, match="a live case would end; expected the order to be confirmed"):
+            desk.order(told.case, NextPatient())
+        monkeypatch.setattr(EscapingPipeline, "runs_for", 0)
+        assert desk.order(told.case, NextPatient(confirmed=True)).ok
+        after = hear(reader, lambda m: isinstance(m, HealthEnvelope) and m.case != told.case)
+    assert isinstance(after, HealthEnvelope)
+    assert after.body.alerts == []
+    new, before = Archive(tmp_path).cases()
+    assert (new.id, before.id) == (after.case, told.case)
+    with Archive(tmp_path).open(new.id) as case:
+        assert case.times_s[0] == 0
+        assert case.plan.zones == ()
+
+
+def test_a_recording_has_no_next_patient() -> None:
+    with small_service(source(frames(4000))) as service, Subscriber(service.endpoints) as reader:
+        told = hear(reader, lambda m: isinstance(m, HealthEnvelope))
+        with commander(service) as desk, pytest.raises(BusError, match="expected a live source"):
+            desk.order(told.case, NextPatient(confirmed=True))
 
 
 def test_a_live_case_is_ended_only_by_an_order_that_is_confirmed() -> None:

@@ -12,7 +12,7 @@ import * as plans from "./setup_plan.js";
 import { copyLast, download, listPlans, loadFile, save, showUse, use } from "./setup_plans.js";
 import { drawRuler, fillGauges, showScale, takeRuler, takeScale } from "./setup_scale.js";
 import * as server from "./setup_server.js";
-import { listSources, showSource } from "./setup_sources.js";
+import { beginNextPatient, listSources, showSource } from "./setup_sources.js";
 import { TEMPLATES } from "./setup_templates.js";
 
 /** @typedef {import("./setup_geometry.js").Point} Point */
@@ -587,6 +587,7 @@ function listen() {
     download: () => told(async () => download()),
     use: () => told(use),
     "list-sources": () => told(() => listSources(room)),
+    "next-patient": () => told(() => beginNextPatient(room)),
   };
   for (const [id, press] of Object.entries(presses)) part(id).addEventListener("click", () => void press());
   for (const view of [...plans.VIEWS, /** @type {const} */ ("live")])

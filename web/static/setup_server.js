@@ -113,3 +113,8 @@ export async function preview(source) {
 export async function choose(ofCase, source, confirmed) {
   await asked("setup/source", said("POST", { case: ofCase, order: { kind: "source", source, confirmed } }));
 }
+
+/** @param {string} ofCase @param {boolean} confirmed */
+export async function nextPatient(ofCase, confirmed) {
+  await asked("setup/next-patient", said("POST", { case: ofCase, order: { kind: "next_patient", confirmed } }));
+}

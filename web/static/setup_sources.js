@@ -71,6 +71,17 @@ async function watchSource(offer, room) {
 }
 
 /**
+ * Another patient lies down before the same source.
+ * @param {Room} room
+ */
+export async function beginNextPatient(room) {
+  const heard = room.heard();
+  if (!(await asks("Begin a new case on the same source? Zones and alerts of this one are not taken along."))) return;
+  await server.nextPatient(heard?.case ?? "", true);
+  room.say("A new case has begun: no zones, no alerts.");
+}
+
+/**
  * Say what is watched.
  * @param {any} health the service's
  */

@@ -1,9 +1,6 @@
 import json
 import os
-import signal
 import sqlite3
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +13,7 @@ from drivers.sources import open_source
 from guidance.casebook.archive import Archive, ArchivedCase, ArchiveError, CaseState
 from guidance.casebook.recorder import CaseRecorder, edit_header
 from guidance.records import FrameState, Phase
+from tests.unit.casebook.kills import kill_once
 from tests.unit.casebook.recorded import HEIGHT_PX, frames, info, record
 
 
@@ -122,36 +120,14 @@ def test_files_cut_off_as_power_loss_leaves_them_open_up_to_the_cut(tmp_path: Pa
         assert len(case.missing) >= (kept > 0)
 
 
-KILLED = """
-import sys, time
-from pathlib import Path
-from tests.unit.casebook.recorded import frames, info
-from guidance.casebook.recorder import CaseRecorder
-recorder = CaseRecorder(Path(sys.argv[1]), info(), {"schema": 1})
-for frame in frames(3000, repeats=1):
-    recorder.frame(frame)
-    print(frame.sequence, flush=True)
-"""
-
-
-def test_a_killed_recorder_has_kept_every_frame_that_it_was_handed(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(tmp_path / "case")], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    with process, process.stdout:
-        for line in process.stdout:
-            if int(line) == 150:
-                process.send_signal(signal.SIGKILL)
-                break
-        last = int((line + process.stdout.read()).splitlines()[-1])
-    with ArchivedCase(tmp_path / "case") as case:
-        assert len(case) >= last - 100 + 1
-        assert case.damaged_frames() == ()
-        assert case.state is CaseState.BROKEN_OFF
-        assert case.missing[0].startswith("The recording broke off: the last frame kept is of ")
+def test_a_killed_service_loses_less_than_a_second_and_the_case_opens_and_says_so(tmp_path: Path) -> None:
+    killed = kill_once(tmp_path, after_s=0.7, side_px=256)
+    assert killed.captured > 3
+    assert killed.lost_s < 1
+    assert killed.damaged == 0
+    assert killed.says_so
     (entry,) = Archive(tmp_path).cases()
-    assert (entry.frames, entry.state) == (len(case), CaseState.BROKEN_OFF)
+    assert (entry.frames, entry.state) == (killed.kept, CaseState.BROKEN_OFF)
 
 
 def test_a_case_is_being_recorded_until_it_is_closed(tmp_path: Path) -> None:
