@@ -1,8 +1,7 @@
 """Burned-in text: found, shown and blacked out.
 
 A machine burns the patient's name, the date and the hospital into its pictures, mostly beside the x-ray field and
-sometimes in it. Beside the field nothing is x-ray, so all of it goes, read or not; in the field the rows of
-text that ``vision.field.find_text`` finds go.
+sometimes in it. Beside the field nothing is x-ray, so all of it goes, read or not; in the field rows of text go.
 """
 
 from collections.abc import Iterable
@@ -22,11 +21,17 @@ SURVEYED = 32
 """So many frames, spread over a case, say where its x-ray field is and what text stands in it."""
 
 LEAST_MARGIN_PX = 2.0
+"""The field is kept this much beyond its edge, or as far as the edge is soft."""
+
 STROKE_CONTRAST = 16
 """In 8-bit levels: a letter that is fainter than this is not read."""
+
 TALLEST_ROW_PX = 64
+"""What is taller beside the field is a frame or a glow, and no row of text that may go on in the field."""
+
 WIDEST_GAP = 2
 """Within a row, in heights of it."""
+
 STEADY_SHARE = 0.9
 """Two frames show the same field where their outlines share this much of what either covers."""
 
@@ -184,8 +189,9 @@ def _trusted(fields: list[XrayField], pictures: int) -> list[XrayField]:
 
 
 def _alike(a: XrayField, b: XrayField) -> bool:
-    common = np.count_nonzero(a.mask & b.mask)
-    return bool(common >= STEADY_SHARE * np.count_nonzero(a.mask | b.mask))
+    one, other = (field.outline.polygon_px.astype(np.float32) for field in (a, b))
+    common, _ = cv2.intersectConvexConvex(one, other)
+    return bool(common >= STEADY_SHARE * (cv2.contourArea(one) + cv2.contourArea(other) - common))
 
 
 def _grown(field: XrayField, size: tuple[int, int]) -> Mask:

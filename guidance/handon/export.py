@@ -51,7 +51,8 @@ def hand_over(
     """The case as DICOM files: ``out`` with its pictures, ``-002`` and so on, and ``-report`` beside it.
 
     Reads the frames twice where text is to be blacked out. ``progress`` hears of each frame that is written.
-    Raises HandOnError, and SourceError where the recording is damaged: what is not whole is not left behind.
+    Raises HandOnError, and SourceError where the recording is damaged: then nothing is left behind, and an excerpt
+    that ends before the damage can be had.
     """
     redaction = None
     if not wishes.keep_text:

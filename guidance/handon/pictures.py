@@ -79,7 +79,7 @@ def write_pictures(
     ``frames``: with their times from the case's first frame, of one size; 8 bit become Byte, more Word SC.
     ``compress``: JPEG-LS, lossless (a picture that is the same object as the one before is not coded again); else
     Explicit VR Little Endian. ``blackened``: burned-in text has been blacked out. A file gets its name once it is
-    whole. Raises HandOnError where nothing can be written or there is no frame.
+    whole; where anything fails, none is left. Raises HandOnError where nothing can be written or there is no frame.
     """
     series_uid = new_uid()
     files: list[PictureFile] = []
@@ -92,10 +92,14 @@ def write_pictures(
                 _calibrate(header, calibration)
                 part.write(path, header)
                 files.append(PictureFile(path, header, tuple(part.times_s)))
-    except OSError as error:
-        raise HandOnError(
-            f"{error.filename or out}: cannot be written ({error.strerror}); expected room in a writable folder"
-        ) from error
+    except BaseException as error:
+        for file in files:
+            file.path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise HandOnError(
+                f"{error.filename or out}: cannot be written ({error.strerror}); expected room in a writable folder"
+            ) from error
+        raise
     if not files:
         raise HandOnError(f"{out}: no sound frame in that part of the case; nothing was written")
     return files

@@ -147,9 +147,12 @@ def test_a_line_that_a_crash_has_torn_does_not_stop_the_rest(
     assert "1 lines are damaged" in caplog.text
 
 
-def test_a_recording_that_breaks_off_leaves_no_half_file(case: Path, tmp_path: Path) -> None:
+def test_a_recording_that_breaks_off_leaves_no_part_of_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "MOST_FRAMES", 2)
+
     def frames() -> Any:
-        yield 0.0, Frame(picture(0), 0.0, 0)
+        for i in range(3):
+            yield i / 30, Frame(picture(i), i / 30, i)
         raise SourceError("the file ends here")
 
     with pytest.raises(SourceError):
