@@ -2,11 +2,15 @@
 
 import json
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydicom.config import disable_value_validation
 
 from guidance.handon import HandOnError
 
@@ -17,12 +21,27 @@ def _one_line(text: str) -> str:
     return text
 
 
+def _name(text: str) -> str:
+    if any(len(group) > 64 for group in text.split("=")) or text.count("=") > 2:
+        raise ValueError("expected at most 64 letters, as FAMILY^GIVEN, in each of at most three scripts")
+    return _one_line(text)
+
+
 def _text(longest: int, **more: Any) -> Any:
     """A text that DICOM can hold; ``repr`` off, so that no error or log shows it by accident."""
     return Field(default="", max_length=longest, repr=False, **more)
 
 
 Text = Annotated[str, AfterValidator(_one_line)]
+Name = Annotated[str, AfterValidator(_name)]
+
+
+@contextmanager
+def in_confidence() -> Iterator[None]:
+    """Meanwhile nobody is told of a value that pydicom or highdicom doubts: their warnings repeat it."""
+    with warnings.catch_warnings(), disable_value_validation():
+        warnings.simplefilter("ignore")
+        yield
 
 
 class Patient(BaseModel):
@@ -36,7 +55,7 @@ class Patient(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True)
 
     version: Literal[1] = Field(default=1, alias="schema")
-    name: Text = _text(324)
+    name: Name = _text(324)
     id: Text = _text(64)
     birth_date: date | None = Field(default=None, repr=False)
     sex: Literal["M", "F", "O"] | None = Field(default=None, repr=False)
@@ -44,7 +63,7 @@ class Patient(BaseModel):
     study_uid: str | None = Field(default=None, pattern=r"^[0-2](\.(0|[1-9]\d*))+$", max_length=64, repr=False)
     study_id: Text = _text(16)
     study_description: Text = _text(64)
-    referring_physician: Text = _text(324)
+    referring_physician: Name = _text(324)
     procedure_id: Text = _text(16)
     step_id: Text = _text(16)
 

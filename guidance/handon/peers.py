@@ -19,7 +19,7 @@ from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 
 from guidance.handon import HandOnError
-from guidance.handon.patient import Patient
+from guidance.handon.patient import Patient, in_confidence
 from guidance.handon.study import new_uid
 
 OWN_AE_TITLE = "FLUOROGUIDE"
@@ -186,7 +186,8 @@ def stow(url: str, files: Sequence[SentFile]) -> Iterator[SentFile]:
         raise HandOnError(f"{url}: {error}; expected the address of a DICOMweb service") from error
     for file in files:
         try:
-            answer = client.store_instances([dcmread(file.path)])
+            with in_confidence():
+                answer = client.store_instances([dcmread(file.path)])
         except requests.RequestException as error:
             raise HandOnError(f"{file.path}: {url} does not take it: {_words(error)}") from error
         if file.sop_instance not in {i.ReferencedSOPInstanceUID for i in answer.get("ReferencedSOPSequence") or ()}:
@@ -215,19 +216,24 @@ def worklist(
     station: str = "",
     accession_number: str = "",
 ) -> list[WorklistEntry]:
-    """What is scheduled, of the day, modality, station (AE title) and number that are given. Raises HandOnError."""
+    """What is scheduled, of the day, modality, station (AE title) and number that are given. Raises HandOnError.
+
+    An entry that is not as DICOM says is left out, with a warning that it was.
+    """
     ae = AE(own_ae_title)
     ae.add_requested_context(WORKLIST)
     ae.dimse_timeout = ae.network_timeout = ANSWER_S
-    entries = []
-    with _associated(ae, peer) as association:
+    entries: list[WorklistEntry | None] = []
+    with _associated(ae, peer) as association, in_confidence():
         question = _question(day, modality, station, accession_number)
         for status, found in association.send_c_find(question, WORKLIST):
             if status and status.Status in PENDING and found is not None:
-                entries.append(_entry(found, peer))
+                entries.append(_entry(found))
             else:
                 _require_success(status, f"{peer}", "answered about its worklist")
-    return sorted(entries, key=lambda entry: (entry.when, entry.patient.accession_number))
+    if None in entries:
+        log.warning("%s: %d entries of the worklist are not as DICOM says: left out", peer, entries.count(None))
+    return sorted(filter(None, entries), key=lambda entry: (entry.when, entry.patient.accession_number))
 
 
 _ASKED = (
@@ -260,7 +266,7 @@ def _question(day: date | None, modality: str, station: str, accession_number: s
     return question
 
 
-def _entry(found: Dataset, peer: Peer) -> WorklistEntry:
+def _entry(found: Dataset) -> WorklistEntry | None:
     step = next(iter(found.get("ScheduledProcedureStepSequence") or ()), Dataset())
     born = str(found.get("PatientBirthDate") or "")
     try:
@@ -279,10 +285,8 @@ def _entry(found: Dataset, peer: Peer) -> WorklistEntry:
             }
         )
     except ValueError:
-        # Its words could hold what they are about.
-        raise HandOnError(
-            f"{peer}: an entry of its worklist is not as DICOM says; expected lengths and dates of PS3.5"
-        ) from None
+        # Lengths, dates or codes are wrong; the error's own words could hold what they are about.
+        return None
     return WorklistEntry(
         patient,
         f"{step.get('ScheduledProcedureStepStartDate') or ''} {step.get('ScheduledProcedureStepStartTime') or ''}"[

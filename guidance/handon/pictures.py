@@ -30,6 +30,7 @@ from pydicom.uid import (
 
 from drivers.frame import Frame, Pixels
 from guidance.handon import HandOnError
+from guidance.handon.patient import in_confidence
 from guidance.handon.study import Study, new_uid
 from guidance.records import ScaleSource
 
@@ -176,7 +177,8 @@ class _Part:
         unfinished = path.with_name(path.name + ".part")
         try:
             with unfinished.open("wb") as file:
-                dcmwrite(file, header, enforce_file_format=True)
+                with in_confidence():
+                    dcmwrite(file, header, enforce_file_format=True)
                 if self.encoder is None:
                     vr = b"OB" if self.bits_allocated == 8 else b"OW"
                     file.write(struct.pack("<HH2sHL", 0x7FE0, 0x0010, vr, 0, length + length % 2))

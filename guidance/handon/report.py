@@ -29,6 +29,7 @@ from pydicom.dataset import Dataset
 import guidance
 from guidance.handon import HandOnError
 from guidance.handon.events import AlertEvent, CementEvent, Events, NeedleEvent, PhaseSpan
+from guidance.handon.patient import in_confidence
 from guidance.handon.pictures import PictureFile
 from guidance.handon.study import Study, new_uid
 
@@ -63,9 +64,18 @@ def write_report(path: Path, study: Study, events: Events, pictures: Sequence[Pi
     An event outside of these pictures stands in it without a frame. Raises HandOnError where there is nothing to
     report, or the file cannot be written.
     """
-    groups = [*_groups(events, pictures)]
-    if not groups:
+    if not (events.phases or events.alerts):
         raise HandOnError(f"{path}: no findings in the case; expected at least one frame with them")
+    with in_confidence():
+        report = _report(study, events, pictures)
+        try:
+            report.save_as(path, enforce_file_format=True)
+        except OSError as error:
+            raise HandOnError(f"{path}: cannot be written ({error.strerror}); expected a writable place") from error
+    return report
+
+
+def _report(study: Study, events: Events, pictures: Sequence[PictureFile]) -> Dataset:
     content = MeasurementReport(
         observation_context=ObservationContext(
             observer_device_context=ObserverContext(
@@ -76,7 +86,7 @@ def write_report(path: Path, study: Study, events: Events, pictures: Sequence[Pi
             )
         ),
         procedure_reported=CodedConcept("44491008", "SCT", "Fluoroscopy"),
-        imaging_measurements=groups,
+        imaging_measurements=[*_groups(events, pictures)],
         title=_dcm("126000", "Imaging Measurement Report"),
     )
     content[0].ContentSequence.append(_comment(NONE_DETECTED))
@@ -95,10 +105,6 @@ def write_report(path: Path, study: Study, events: Events, pictures: Sequence[Pi
         is_complete=True,
     )
     _complete(report, study)
-    try:
-        report.save_as(path, enforce_file_format=True)
-    except OSError as error:
-        raise HandOnError(f"{path}: cannot be written ({error.strerror}); expected a writable place") from error
     return report
 
 

@@ -7,7 +7,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, generate_uid
 
 import guidance
-from guidance.handon.patient import Patient
+from guidance.handon.patient import Patient, in_confidence
 
 CODES = (("113100", "Basic Application Confidentiality Profile"), ("113101", "Clean Pixel Data Option"))
 """PS3.16, CID 7050."""
@@ -43,7 +43,10 @@ class Study:
 
     def dataset(self) -> Dataset:
         """The modules Patient, General Study, General Equipment and what SOP Common says of the text's alphabet."""
-        patient = self.patient or Patient()
+        with in_confidence():
+            return self._dataset(self.patient or Patient())
+
+    def _dataset(self, patient: Patient) -> Dataset:
         ds = Dataset()
         ds.SpecificCharacterSet = "ISO_IR 192"
         ds.PatientName, ds.PatientID = patient.name, patient.id
