@@ -5,6 +5,15 @@ not into logs, names of files, errors or the bus. Text that is burned into the p
 asks for it.
 """
 
+OWN_AE_TITLE = "FLUOROGUIDE"
+"""What we are called by DICOM applications elsewhere, unless somebody says otherwise."""
+
+COMMIT_PORT = 11112
+"""DICOM's registered port: where an archive may call back."""
+
+IGTL_PORT = 18944
+"""OpenIGTLink's usual port."""
+
 
 class HandOnError(Exception):
     """A case cannot be handed on. One line: what, where, what was expected; never a word about the patient."""

@@ -6,25 +6,26 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from drivers.dicom import is_dicom
 from drivers.frame import FrameSource
 from drivers.sources import open_source
 from guidance.bus.keys import client_keys
 from guidance.casebook.recorder import PATIENT
-from guidance.handon import HandOnError
+from guidance.handon import COMMIT_PORT, IGTL_PORT, OWN_AE_TITLE, HandOnError
 from guidance.handon.patient import Patient
 from guidance.handon.recorded import Excerpt, RecordedCase
+
+if TYPE_CHECKING:
+    from guidance.handon.peers import Peer, SentFile
 
 # highdicom, pynetdicom and OpenIGTLink's library take a second to import, so each command does it when it is run.
 
 Run = Callable[[argparse.Namespace], int]
 AddCommand = Callable[[str, Run, str], argparse.ArgumentParser]
-
-OWN_AE_TITLE = "FLUOROGUIDE"
-IGTL_PORT = 18944
 
 
 def add_commands(command: AddCommand) -> None:
@@ -40,7 +41,7 @@ def add_commands(command: AddCommand) -> None:
     to.add_argument("--to", metavar="AET@HOST:PORT", help="by C-STORE")
     to.add_argument("--stow", metavar="URL", help="by STOW-RS; a login comes from ~/.netrc")
     send.add_argument("--commit", action="store_true", help="ask the archive to promise to keep it; fails without")
-    send.add_argument("--commit-port", type=int, default=11112, help="where it may answer (default: %(default)s)")
+    send.add_argument("--commit-port", type=int, default=COMMIT_PORT, help="where it may answer (default: %(default)s)")
     send.add_argument(
         "--commit-timeout-s", type=float, default=60.0, help="how long it may take (default: %(default)s)"
     )
@@ -80,8 +81,9 @@ def _add_wishes(parser: argparse.ArgumentParser) -> None:
     part.add_argument("--every-pulse", action="store_true", help="a picture that comes again unchanged only once")
     part.add_argument("--uncompressed", action="store_true", help="instead of JPEG-LS, which loses nothing either")
     part.add_argument("--no-report", action="store_true", help="the pictures alone")
-    part.add_argument("--keep-text", action="store_true", help="leave burned-in text and all beside the x-ray field")
-    part.add_argument("--preview", type=Path, metavar="OUT.png", help="show what is blacked out")
+    text = part.add_mutually_exclusive_group()
+    text.add_argument("--keep-text", action="store_true", help="leave burned-in text and all beside the x-ray field")
+    text.add_argument("--preview", type=Path, metavar="OUT.png", help="show what is blacked out")
     whose = part.add_mutually_exclusive_group()
     whose.add_argument("--patient", type=Path, metavar="FILE", help=f"whose it is (default: CASE/{PATIENT})")
     whose.add_argument("--deidentify", action="store_true", help="nobody's, even where that is known")
@@ -94,22 +96,30 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _send(options: argparse.Namespace) -> int:
-    from guidance.handon.peers import SentFile
+    from guidance.handon.peers import Peer, SentFile
 
+    # Before the work, not after it.
+    peer = None if options.to is None else Peer.parse(options.to)
+    if peer is None and options.commit:
+        raise HandOnError("send --commit: expected --to, since STOW-RS knows no storage commitment")
     files = [Path(name) for name in options.what]
-    if all(path.is_file() and _is_ready(path) for path in files):
-        return _deliver([SentFile.of(path) for path in files], options)
+    if all(path.is_file() and is_dicom(path) for path in files):
+        _refuse_wishes(options)
+        return _deliver(peer, [SentFile.of(path) for path in files], options)
     if len(files) > 1:
         raise HandOnError("send: expected one case, or DICOM files")
     with TemporaryDirectory(prefix="fluoroguide-") as folder:
         written = _written(options.what[0], Path(folder) / "pictures.dcm", options)
-        return _deliver([SentFile.of(path) for path in written], options)
+        return _deliver(peer, [SentFile.of(path) for path in written], options)
 
 
-def _is_ready(path: Path) -> bool:
-    """Whether a file is DICOM already; of a video, the case is meant."""
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+def _refuse_wishes(options: argparse.Namespace) -> None:
+    """Whoever asks for a file without its patient must not see it go with him."""
+    parser = argparse.ArgumentParser()
+    _add_wishes(parser)
+    for name, usual in vars(parser.parse_args([])).items():
+        if getattr(options, name) != usual:
+            raise HandOnError(f"send --{name.replace('_', '-')}: DICOM files go as they are; export them first")
 
 
 def _written(spec: str, out: Path, options: argparse.Namespace) -> tuple[Path, ...]:
@@ -139,17 +149,14 @@ def _written(spec: str, out: Path, options: argparse.Namespace) -> tuple[Path, .
     return done.paths
 
 
-def _deliver(files: list[Any], options: argparse.Namespace) -> int:
-    from guidance.handon.peers import Peer, commit, store, stow
+def _deliver(peer: "Peer | None", files: "list[SentFile]", options: argparse.Namespace) -> int:
+    from guidance.handon.peers import commit, store, stow
 
-    if options.stow is not None:
-        if options.commit:
-            raise HandOnError("send --commit: expected --to, since STOW-RS knows no storage commitment")
+    if peer is None:
         for _ in stow(options.stow, files):
             pass
         print(f"{len(files)} files stored at {options.stow}")
         return 0
-    peer = Peer.parse(options.to)
     for _ in store(peer, files, options.ae_title):
         pass
     print(f"{len(files)} files stored at {peer}")

@@ -18,12 +18,10 @@ from pydicom.uid import UID
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 
-from guidance.handon import HandOnError
+from guidance.handon import COMMIT_PORT, OWN_AE_TITLE, HandOnError
 from guidance.handon.patient import Patient, in_confidence
 from guidance.handon.study import new_uid
 
-OWN_AE_TITLE = "FLUOROGUIDE"
-COMMIT_PORT = 11112
 ANSWER_S = 30.0
 """An archive that compresses anew, or writes to tape, takes its time over a large file."""
 

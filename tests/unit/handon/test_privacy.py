@@ -69,6 +69,14 @@ def test_an_error_in_a_patient_file_names_the_place_and_not_what_stands_there(tm
     assert "patient.json" in str(failed.value)
 
 
+def test_a_file_that_goes_as_it_is_cannot_be_asked_for_without_its_patient(
+    case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(case), "--to-s", "0", "--dicom", str(tmp_path / "x.dcm")]) == 0
+    assert main(["send", str(tmp_path / "x.dcm"), "--to", "PACS@127.0.0.1:1", "--deidentify"]) == 2
+    assert "go as they are" in capsys.readouterr().err
+
+
 def test_a_patient_is_typed_in_and_not_given_on_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
