@@ -1,13 +1,13 @@
 """A case handed over: survey, pictures and report, in this order."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from drivers.frame import Frame, Pixels
-from guidance.handon.deidentify import Redaction, survey, write_preview
+from guidance.handon.deidentify import SURVEYED, Redaction, survey, write_preview
 from guidance.handon.events import Events, events_of
 from guidance.handon.patient import Patient
 from guidance.handon.pictures import Calibration, PictureFile, write_pictures
@@ -50,15 +50,14 @@ def hand_over(
 ) -> HandedOver:
     """The case as DICOM files: ``out`` with its pictures, ``-002`` and so on, and ``-report`` beside it.
 
-    Reads the frames twice where text is to be blacked out. ``progress`` hears of each frame that is written.
+    A recording that is no archived case is read twice where text is to be blacked out. ``progress`` hears of each frame
+    that is written.
     Raises HandOnError, and SourceError where the recording is damaged: then nothing is left behind, and an excerpt
     that ends before the damage can be had.
     """
     redaction = None
     if not wishes.keep_text:
-        with case.open() as source:
-            pulses = chosen(iter(source), replace(wishes.excerpt, every_pulse=True))
-            redaction = survey(frame for _, frame in pulses)
+        redaction = survey(case.glimpses(wishes.excerpt, 2 * SURVEYED - 1))
         if wishes.preview is not None:
             write_preview(wishes.preview, redaction)
     events = events_of(case.findings(), case.alerts())

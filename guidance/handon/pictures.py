@@ -31,6 +31,7 @@ from pydicom.uid import (
 from drivers.frame import Frame, Pixels
 from guidance.handon import HandOnError
 from guidance.handon.patient import in_confidence
+from guidance.handon.recorded import TOLERANCE_S
 from guidance.handon.study import Study, new_uid
 from guidance.records import ScaleSource
 
@@ -53,9 +54,8 @@ class PictureFile:
 
     def frame_at(self, t_s: float) -> int | None:
         """The number, from 1, of the frame that is shown at this time; None where the file has none."""
-        # Findings are told to a microsecond.
-        number = int(np.searchsorted(self.times_s, t_s + 5e-7, side="right"))
-        return number if number > 0 and t_s <= self.times_s[-1] + 5e-7 else None
+        number = int(np.searchsorted(self.times_s, t_s + TOLERANCE_S, side="right"))
+        return number if number > 0 and t_s <= self.times_s[-1] + TOLERANCE_S else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,13 @@
 import json
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from drivers.archived import INDEX
@@ -20,6 +21,9 @@ from guidance.handon.patient import Patient
 from guidance.wire import AlertMessage
 
 log = logging.getLogger(__name__)
+
+TOLERANCE_S = 5e-7
+"""Times are told to a microsecond, here and in the findings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,10 @@ class Excerpt:
     to_s: float = float("inf")
     every_pulse: bool = False
 
+    def holds(self, times_s: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which of these times, from the case's first frame, are in it."""
+        return (times_s >= self.from_s - TOLERANCE_S) & (times_s <= self.to_s + TOLERANCE_S)
+
 
 @dataclass(frozen=True, slots=True)
 class RecordedCase:
@@ -42,6 +50,7 @@ class RecordedCase:
     ``open``: a source of its frames, new for each reading. ``results``: the folder with ``findings.jsonl`` and
     ``alerts.jsonl``, None without. ``began``: when its first frame came; None where nobody noted it. ``patient``: as
     ``patient.json`` in the case's folder says; None without one. ``missing``: what an archived case lacks, in words.
+    ``archived``: the folder of an archived case, None of any other recording.
     """
 
     open: Callable[[], FrameSource]
@@ -49,6 +58,7 @@ class RecordedCase:
     began: datetime | None = None
     patient: Patient | None = None
     missing: tuple[str, ...] = ()
+    archived: Path | None = None
 
     @classmethod
     def of(cls, spec: str, open_source: Callable[[str], FrameSource], results: Path | None = None) -> Self:
@@ -63,7 +73,8 @@ class RecordedCase:
             results = folder
         began: datetime | None = None
         missing: tuple[str, ...] = ()
-        if (folder / INDEX).is_file():
+        is_archived = (folder / INDEX).is_file()
+        if is_archived:
             with ArchivedCase(folder) as archived:
                 began, missing = archived.header.began, archived.missing
         return cls(
@@ -72,7 +83,24 @@ class RecordedCase:
             began=began,
             patient=Patient.read(folder / PATIENT) if (folder / PATIENT).is_file() else None,
             missing=missing,
+            archived=folder if is_archived else None,
         )
+
+    def glimpses(self, excerpt: Excerpt, count: int) -> Iterator[Frame]:
+        """Sound frames all over the excerpt: of an archived case ``count`` at most, else each pulse of the recording.
+
+        An archived frame is read by its place; to reach one in the middle of another recording all before it are read.
+        """
+        if self.archived is None:
+            with self.open() as source:
+                yield from (frame for _, frame in chosen(iter(source), replace(excerpt, every_pulse=True)))
+            return
+        with ArchivedCase(self.archived) as case:
+            inside = np.flatnonzero(excerpt.holds(case.times_s))
+            for number in np.unique(np.linspace(0, len(inside) - 1, min(count, len(inside))).astype(int)):
+                frame = case.frame(int(inside[number]))
+                if not frame.flags:
+                    yield frame
 
     def findings(self) -> Iterator[dict[str, Any]]:
         """The lines of ``findings.jsonl`` as JSON, in order; none without results. Raises HandOnError.
@@ -106,9 +134,9 @@ def chosen(frames: Iterator[Frame], excerpt: Excerpt) -> Iterator[tuple[float, F
     for frame in frames:
         first_s = frame.t_s if first_s is None else first_s
         t_s = frame.t_s - first_s
-        if t_s > excerpt.to_s:
+        if t_s > excerpt.to_s + TOLERANCE_S:
             return
-        if t_s < excerpt.from_s or frame.flags:
+        if t_s < excerpt.from_s - TOLERANCE_S or frame.flags:
             continue
         if excerpt.every_pulse and before is not None and np.array_equal(before, frame.pixels):
             continue

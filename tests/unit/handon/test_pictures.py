@@ -123,6 +123,14 @@ def test_a_recording_with_its_replay_is_handed_on_as_a_case_is(case: Path, tmp_p
     assert done.report is not None
 
 
+def test_a_look_at_an_archived_case_reads_frames_all_over_the_excerpt_and_no_others(case: Path) -> None:
+    recorded = RecordedCase.of(str(case), open_source)
+    seen = [frame.sequence for frame in recorded.glimpses(Excerpt(from_s=0.2, to_s=0.9), 4)]
+    assert seen == [6, 13, 20, 27]
+    assert [frame.sequence for frame in recorded.glimpses(Excerpt(to_s=0.05), 99)] == [0, 1]
+    assert not [*recorded.glimpses(Excerpt(from_s=99.0), 4)]
+
+
 def test_results_without_findings_are_refused(case: Path, tmp_path: Path) -> None:
     with pytest.raises(HandOnError, match=r"no findings\.jsonl"):
         RecordedCase.of(str(case), open_source, tmp_path)
