@@ -32,10 +32,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, arguments in {
         "patient": [str(case)],
         "nobody": [str(case), "--deidentify", "--every-pulse"],
-        "plain": [str(case), "--uncompressed"],
-        "deep": [str(deep), "--from-s", "0.3"],
+        "plain": [str(case), "--uncompressed", "--to-s", "0.3"],
+        "deep": [str(deep), "--from-s", "0.7"],
         "one": [str(case), "--to-s", "0"],
-        "text": [str(case), "--keep-text", "--deidentify"],
+        "text": [str(case), "--keep-text", "--deidentify", "--to-s", "0.3"],
     }.items():
         assert main(["export", *arguments, "--dicom", str(folder / f"{name}.dcm")]) == 0
     return folder

@@ -23,6 +23,7 @@ from guidance.handon.recorded import Excerpt, RecordedCase, chosen
 from guidance.handon.study import Study
 from tests.unit.handon.made import FRAME_S, NAME, PATIENT, SECRETS, picture, write_case
 
+START = Excerpt(to_s=0.1)
 NOBODY = Study.of(None, None, clean_pixels=True)
 
 
@@ -51,7 +52,7 @@ def test_every_pixel_and_time_comes_back(tmp_path: Path, compress: bool, syntax:
 def test_eight_bits_are_a_byte_picture_and_more_a_word_picture(tmp_path: Path) -> None:
     for bits, name in ((8, "Byte"), (12, "Word")):
         out = tmp_path / f"{bits}.dcm"
-        handed(write_case(tmp_path / f"case{bits}", bits), out)
+        handed(write_case(tmp_path / f"case{bits}", bits), out, excerpt=START)
         ds = dcmread(out)
         assert ds.SOPClassUID.name == f"Multi-frame Grayscale {name} Secondary Capture Image Storage"
         assert ds.BitsStored == bits
@@ -169,7 +170,7 @@ def test_a_recording_that_breaks_off_leaves_no_part_of_itself(tmp_path: Path, mo
 
 
 def test_patient_and_study_are_those_of_the_case(case: Path, tmp_path: Path) -> None:
-    handed(case, tmp_path / "out.dcm", patient=Patient.read(case / "patient.json"))
+    handed(case, tmp_path / "out.dcm", patient=Patient.read(case / "patient.json"), excerpt=START)
     ds = dcmread(tmp_path / "out.dcm")
     assert ds.PatientName == NAME
     assert (ds.PatientID, ds.PatientBirthDate, ds.PatientSex) == (PATIENT["id"], "19500131", "F")
@@ -179,7 +180,7 @@ def test_patient_and_study_are_those_of_the_case(case: Path, tmp_path: Path) -> 
 
 
 def test_a_de_identified_file_says_so_and_holds_no_date_and_no_name(case: Path, tmp_path: Path) -> None:
-    handed(case, tmp_path / "out.dcm")
+    handed(case, tmp_path / "out.dcm", excerpt=START)
     ds = dcmread(tmp_path / "out.dcm")
     assert (ds.PatientIdentityRemoved, ds.BurnedInAnnotation) == ("YES", "NO")
     assert [code.CodeValue for code in ds.DeidentificationMethodCodeSequence] == ["113100", "113101"]
@@ -191,7 +192,7 @@ def test_a_de_identified_file_says_so_and_holds_no_date_and_no_name(case: Path, 
 
 def test_two_exports_without_a_patient_share_no_number(case: Path, tmp_path: Path) -> None:
     names = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-    first, second = (handed(case, tmp_path / name).pictures[0].header for name in ("a.dcm", "b.dcm"))
+    first, second = (handed(case, tmp_path / name, excerpt=START).pictures[0].header for name in ("a.dcm", "b.dcm"))
     assert not {first[name].value for name in names} & {second[name].value for name in names}
 
 
@@ -208,7 +209,7 @@ def test_burned_in_text_goes_unless_it_is_asked_for(case: Path, tmp_path: Path) 
 
 
 def test_the_scale_stands_in_it_where_all_was_measured_with_one(case: Path, tmp_path: Path) -> None:
-    handed(case, tmp_path / "out.dcm")
+    handed(case, tmp_path / "out.dcm", excerpt=START)
     ds = dcmread(tmp_path / "out.dcm")
     assert [float(side) for side in ds.PixelSpacing] == [0.4, 0.4]
     assert ds.PixelSpacingCalibrationType == "FIDUCIAL"
@@ -219,7 +220,7 @@ def test_no_scale_stands_in_it_where_two_views_had_their_own(case: Path, tmp_pat
     other = json.loads(lines[-3])
     other["scale"] = {"mm_per_px": 0.5, "source": "needle"}
     (case / "findings.jsonl").write_text("\n".join([*lines[:-3], json.dumps(other)]) + "\n")
-    handed(case, tmp_path / "out.dcm")
+    handed(case, tmp_path / "out.dcm", excerpt=START)
     assert "PixelSpacing" not in dcmread(tmp_path / "out.dcm")
 
 

@@ -16,7 +16,7 @@ from tests.unit.handon.made import NAME
 
 
 def report(case: Path, out: Path, **wishes: Any) -> Dataset:
-    done = hand_over(RecordedCase.of(str(case), open_source), out, Wishes(**wishes))
+    done = hand_over(RecordedCase.of(str(case), open_source), out, Wishes(**{"keep_text": True} | wishes))
     assert done.report is not None
     return dcmread(done.report)
 
@@ -89,7 +89,7 @@ def test_it_is_of_the_same_patient_and_study_as_the_pictures(case: Path, tmp_pat
 
 
 def test_of_a_de_identified_case_it_tells_no_day(case: Path, tmp_path: Path) -> None:
-    ds = report(case, tmp_path / "out.dcm")
+    ds = report(case, tmp_path / "out.dcm", keep_text=False)
     assert ds.PatientIdentityRemoved == "YES"
     days = {str(element.value) for element in ds.iterall() if element.VR in ("DA", "DT") and element.value}
     assert days == {"19000101"}
