@@ -26,8 +26,8 @@ LEAST_MARGIN_PX = 2.0
 STROKE_CONTRAST = 16
 """In 8-bit levels: a letter that is fainter than this is not read."""
 
-TALLEST_ROW_PX = 64
-"""What is taller beside the field is a frame or a glow, and no row of text that may go on in the field."""
+ROW_HEIGHT_PX = range(6, 65)
+"""Beside the field what is lower is a speck, what is taller a frame or a glow: no row of text that may go on in it."""
 
 WIDEST_GAP = 2
 """Within a row, in heights of it."""
@@ -132,7 +132,7 @@ def text_in(grey: Mask, inside: Mask) -> tuple[Box, ...]:
     # The level that a tenth of what noise and halftoning make exceeds.
     noise = float(np.percentile(sample, 90))
     seeds = [*find_text(grey, inside)]
-    seeds += [box for box in _drawn_beside(grey, inside) if box[3] - box[1] <= TALLEST_ROW_PX]
+    seeds += [box for box in _drawn_beside(grey, inside) if box[3] - box[1] in ROW_HEIGHT_PX]
     if noise < STROKE_CONTRAST:
         seeds += find_text(np.clip(2 * fine + 128, 0, 255).astype(np.uint8), inside)
     strokes = (np.abs(fine) > max(STROKE_CONTRAST, 2 * noise)) & (inside > 0)
