@@ -28,6 +28,8 @@ from guidance.casebook.judged_truth import NotJudgedError
 from guidance.casebook.judgements import JudgementError
 from guidance.casebook.replay import OutputError, replay
 from guidance.casebook.results import ResultsError
+from guidance.handon import HandOnError
+from guidance.handon.commands import add_commands as add_handing_on
 from guidance.opening import open_spec, plan_for
 from guidance.phantom.scenario import ScenarioError
 from guidance.plan import PlanError
@@ -50,6 +52,7 @@ UNUSABLE = (
     JudgementError,
     NotJudgedError,
     ScenarioError,
+    HandOnError,
     field_pins.FieldPinsError,
     ResultsError,
 )
@@ -153,6 +156,7 @@ def _parser() -> argparse.ArgumentParser:
 
     archive = commands.add_parser("archive", help="cases that were recorded: list, check, import, keep, tidy")
     archiving.add_to(archive, open_spec, plan_for)
+    add_handing_on(command)
 
     devices = command("devices", _devices, "list grabbers")
     devices.add_argument("--json", action="store_true", help="print JSON")
