@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from drivers.dicom import is_dicom
-from drivers.frame import FrameSource
-from drivers.sources import open_source
 from guidance.bus.keys import client_keys
 from guidance.casebook.recorder import PATIENT
 from guidance.handon import COMMIT_PORT, IGTL_PORT, OWN_AE_TITLE, HandOnError
 from guidance.handon.patient import Patient
 from guidance.handon.recorded import Excerpt, RecordedCase
+from guidance.opening import open_spec
 
 if TYPE_CHECKING:
     from guidance.handon.peers import Peer, SentFile
@@ -125,7 +124,7 @@ def _refuse_wishes(options: argparse.Namespace) -> None:
 def _written(spec: str, out: Path, options: argparse.Namespace) -> tuple[Path, ...]:
     from guidance.handon.export import Wishes, hand_over
 
-    case = RecordedCase.of(spec, _open, options.results)
+    case = RecordedCase.of(spec, open_spec, options.results)
     patient = case.patient if options.patient is None else Patient.read(options.patient)
     if options.deidentify:
         patient = None
@@ -144,6 +143,8 @@ def _written(spec: str, out: Path, options: argparse.Namespace) -> tuple[Path, .
         _say("burned-in text is left in the pictures")
     with tqdm(unit=" frames", disable=None, desc="pictures") as bar:
         done = hand_over(case, out, wishes, bar.update)
+    for words in done.damage:
+        _say(words)
     if done.report is None and wishes.report:
         _say("no report: the case has no findings; replay it and give --results")
     return done.paths
@@ -241,12 +242,6 @@ def _igtlink(options: argparse.Namespace) -> int:
     keys = None if options.keys is None else client_keys(options.keys)
     serve(options.connect, options.host, options.port, keys, lambda port: print(f"{options.host}:{port}", flush=True))
     return 0
-
-
-def _open(spec: str) -> FrameSource:
-    from guidance.phantom.source import open_phantom
-
-    return open_source(spec, {"phantom": open_phantom})
 
 
 def _say(words: str) -> None:

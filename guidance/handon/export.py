@@ -35,10 +35,11 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HandedOver:
-    """What was written. ``report`` None: none was wished for, or the case has no findings."""
+    """What was written. ``report`` None: none was wished for, or the case has no findings. ``damage``: of those."""
 
     pictures: tuple[PictureFile, ...]
     report: Path | None
+    damage: tuple[str, ...] = ()
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -60,7 +61,8 @@ def hand_over(
         redaction = survey(case.glimpses(wishes.excerpt, 2 * SURVEYED - 1))
         if wishes.preview is not None:
             write_preview(wishes.preview, redaction)
-    events = events_of(case.findings(), case.alerts())
+    told = case.told()
+    events = events_of((), ()) if told is None else events_of(told.rows(), told.alerts)
     study = Study.of(wishes.patient, case.began, clean_pixels=redaction is not None)
     with case.open() as source:
         frames = _blackened(chosen(iter(source), wishes.excerpt), redaction, progress)
@@ -76,7 +78,7 @@ def hand_over(
     if wishes.report and events.phases:
         report = out.with_name(f"{out.stem}-report{out.suffix}")
         write_report(report, study, events, pictures)
-    return HandedOver(tuple(pictures), report)
+    return HandedOver(tuple(pictures), report, () if told is None else tuple(told.damage))
 
 
 def _blackened(

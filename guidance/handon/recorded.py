@@ -1,26 +1,21 @@
 """A case that is handed on: its frames, what was found on them, and whose it is."""
 
-import json
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from drivers.archived import INDEX
 from drivers.frame import Frame, FrameSource
 from guidance.casebook.archive import ArchivedCase
-from guidance.casebook.recorder import ALERTS, FINDINGS, PATIENT
+from guidance.casebook.recorder import FINDINGS, PATIENT
+from guidance.casebook.results import Results
 from guidance.handon import HandOnError
 from guidance.handon.patient import Patient
-from guidance.wire import AlertMessage
-
-log = logging.getLogger(__name__)
 
 TOLERANCE_S = 5e-7
 """Times are told to a microsecond, here and in the findings."""
@@ -102,25 +97,9 @@ class RecordedCase:
                 if not frame.flags:
                     yield frame
 
-    def findings(self) -> Iterator[dict[str, Any]]:
-        """The lines of ``findings.jsonl`` as JSON, in order; none without results. Raises HandOnError.
-
-        A line that a crash or a full disk has torn is passed over: the archive writes it again as a whole.
-        """
-        if self.results is not None:
-            yield from _rows(self.results / FINDINGS)
-
-    def alerts(self) -> Iterator[AlertMessage]:
-        """All changes of alerts, in order, as ``findings``."""
-        if self.results is None or not (self.results / ALERTS).is_file():
-            return
-        for row in _rows(self.results / ALERTS):
-            try:
-                yield AlertMessage.model_validate(row)
-            except ValidationError as error:
-                first = error.errors(include_url=False)[0]
-                place = ".".join(str(part) for part in first["loc"])
-                raise HandOnError(f"{self.results / ALERTS}: alert {row.get('id')}: {place}: {first['msg']}") from error
+    def told(self) -> Results | None:
+        """What was found and told beside its frames; None without results. Raises ResultsError."""
+        return None if self.results is None else Results(self.results)
 
 
 def chosen(frames: Iterator[Frame], excerpt: Excerpt) -> Iterator[tuple[float, Frame]]:
@@ -142,22 +121,3 @@ def chosen(frames: Iterator[Frame], excerpt: Excerpt) -> Iterator[tuple[float, F
             continue
         before = frame.pixels
         yield t_s, frame
-
-
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    torn = 0
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            for line in file:
-                try:
-                    row = json.loads(line)
-                except ValueError:
-                    row = None
-                if isinstance(row, dict):
-                    yield row
-                else:
-                    torn += 1
-    except OSError as error:
-        raise HandOnError(f"{path}: cannot be read ({error.strerror}); expected lines of JSON") from error
-    if torn:
-        log.warning("%s: %d lines are damaged and were passed over", path, torn)
