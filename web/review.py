@@ -78,9 +78,14 @@ class Reviewing:
                 if self._open.get(case_id) is opened:  # it was not closed while this waited
                     return await asyncio.to_thread(use, opened)
 
-    async def anew(self, case_id: str) -> None:
-        """Forget what was read of a case that may have grown since."""
+    async def forget(self, case_id: str) -> None:
+        """Forget what was read of a case that has changed."""
         await self._close(self._open.pop(case_id, None))
+
+    async def forget_unended(self, case_id: str) -> None:
+        """Forget what was read of a case that was being recorded, and may have grown or ended since."""
+        if case_id in self._open and self._open[case_id].case.header.ended is None:
+            await self.forget(case_id)
 
     async def _opened(self, case_id: str) -> _Opened:
         # The page asks for several things of a case at once: it is read for the first of them.
@@ -105,9 +110,12 @@ class Reviewing:
             raise Refused(
                 "A case is being analysed anew already; one at a time, so that the live one is not held up.", 409
             )
-        folder = self.archive.folder(case_id)
-        if case_id in self._open:
-            self._open[case_id].recomputed = None
+        await self.forget_unended(case_id)
+        opened = await self._opened(case_id)
+        if opened.case.state is CaseState.RECORDING:
+            raise Refused("This case is still being recorded; it can be analysed anew once it has ended.", 409)
+        opened.recomputed = None
+        folder = opened.case.folder
         self._recomputing = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", "guidance.casebook.recompute", str(folder), stdin=asyncio.subprocess.DEVNULL
         )
@@ -160,8 +168,7 @@ def review_routes() -> APIRouter:
     @routes.get("/cases/{case_id}")
     async def opened(request: Request, case_id: str) -> Response:
         shown = _reviewing(request)
-        if await shown.with_case(case_id, lambda it: it.case.state is CaseState.RECORDING):
-            await shown.anew(case_id)
+        await shown.forget_unended(case_id)
         return _json(await shown.with_case(case_id, _case_json))
 
     @routes.get("/cases/{case_id}/times")
@@ -214,14 +221,14 @@ def review_routes() -> APIRouter:
         if any(not 0 < len(tag) <= 64 for tag in tags):
             raise Refused("A tag is empty or too long; expected 1 to 64 characters.")
         await asyncio.to_thread(_reviewing(request).archive.set_tags, case_id, tags)
-        await _reviewing(request).anew(case_id)
+        await _reviewing(request).forget(case_id)
         return {"tags": tags}
 
     @routes.put("/cases/{case_id}/keep")
     async def keep(request: Request, case_id: str) -> dict[str, Any]:
         wanted = (await asked(request, _Keep, "keep")).keep
         await asyncio.to_thread(_reviewing(request).archive.set_keep, case_id, wanted)
-        await _reviewing(request).anew(case_id)
+        await _reviewing(request).forget(case_id)
         return {"keep": wanted}
 
     return routes
