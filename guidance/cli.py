@@ -14,9 +14,8 @@ from tqdm import tqdm
 
 import guidance
 from drivers.errors import SourceError
-from drivers.frame import FrameSource, SourceInfo
-from drivers.sources import open_source
-from guidance import archiving, review
+from drivers.frame import SourceInfo
+from guidance import afterwards, archiving, review
 from guidance.accounts import AccountsError, Role, add_account, add_token, read_accounts, remove_account, require_new
 from guidance.admission import Admission, AdmissionError
 from guidance.bus.keys import KeysError, client_keys, make_keys
@@ -28,9 +27,12 @@ from guidance.casebook.case import CaseError
 from guidance.casebook.judged_truth import NotJudgedError
 from guidance.casebook.judgements import JudgementError
 from guidance.casebook.replay import OutputError, replay
+from guidance.casebook.results import ResultsError
+from guidance.handon import HandOnError
+from guidance.handon.commands import add_commands as add_handing_on
+from guidance.opening import open_spec, plan_for
 from guidance.phantom.scenario import ScenarioError
-from guidance.plan import PlanError, check_zones_inside, load_plan
-from guidance.records import CasePlan
+from guidance.plan import PlanError
 from guidance.settings import SettingsError, load_settings
 
 DEMO = "phantom://demo"
@@ -50,7 +52,9 @@ UNUSABLE = (
     JudgementError,
     NotJudgedError,
     ScenarioError,
+    HandOnError,
     field_pins.FieldPinsError,
+    ResultsError,
 )
 """What is wrong with the input or the usage, each told in one line; anything else is a bug and shows its trace."""
 
@@ -107,6 +111,10 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = command("evaluate", _evaluate, "replay fixture cases, or a campaign of simulated ones, and score them")
     evaluate.add_argument("cases", type=Path, nargs="*", metavar="CASE")
     evaluate.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    evaluate.add_argument("--junit", type=Path, metavar="FILE", help="also as JUnit's XML, for a CI server")
+    evaluate.add_argument(
+        "--html", type=Path, metavar="FILE", help="also as a report with pictures of the worst frames"
+    )
     campaign = evaluate.add_argument_group("campaign", "procedures drawn at random instead of cases")
     campaign.add_argument(
         "--campaign", nargs="?", choices=("needles", "leaks", "roots"), const="leaks", help="what for (default: leaks)"
@@ -116,6 +124,8 @@ def _parser() -> argparse.ArgumentParser:
     campaign.add_argument("--ct", type=Path, help="a CT volume as some of the patients: .nii.gz or a DICOM folder")
     campaign.add_argument("--out", type=Path, metavar="FILE", help="keeps each trial's notes, and goes on from there")
     campaign.add_argument("--jobs", type=int, help="processes (default: one a processor)")
+
+    afterwards.add_to(command)
 
     phantom = command("phantom", _phantom, "render a simulated procedure with its truth")
     phantom.add_argument("scenario", help="a scenario's name or file; `list` names the built-in ones")
@@ -145,7 +155,8 @@ def _parser() -> argparse.ArgumentParser:
     review.add_to(command)
 
     archive = commands.add_parser("archive", help="cases that were recorded: list, check, import, keep, tidy")
-    archiving.add_to(archive, _open, _plan_for)
+    archiving.add_to(archive, open_spec, plan_for)
+    add_handing_on(command)
 
     devices = command("devices", _devices, "list grabbers")
     devices.add_argument("--json", action="store_true", help="print JSON")
@@ -194,10 +205,10 @@ def _run_service(options: argparse.Namespace, spec: str, plan: Path | None, loop
     admission = Admission(options.accounts, options.tls_cert, options.tls_key, options.plain_http)
     admission.check(options.host)
     settings = load_settings(options.settings)
-    with _open(spec) as source:
-        case_plan = _plan_for(source, spec, plan)
+    with open_spec(spec) as source:
+        case_plan = plan_for(source, spec, plan)
     return run_service(
-        lambda: _open(spec),
+        lambda: open_spec(spec),
         case_plan,
         settings,
         host=options.host,
@@ -211,7 +222,7 @@ def _run_service(options: argparse.Namespace, spec: str, plan: Path | None, loop
         archive=options.archive,
         plans=options.plans or plans.default_folder(),
         fields=field_pins.default_path(),
-        choose=lambda chosen: Choice(chosen, lambda: _open(chosen), lambda source: _plan_for(source, chosen, None)),
+        choose=lambda chosen: Choice(chosen, lambda: open_spec(chosen), lambda source: plan_for(source, chosen, None)),
         recordings=options.recordings,
         spec=spec,
     )
@@ -221,8 +232,8 @@ def _replay(options: argparse.Namespace) -> int:
     from guidance.service import read_ahead
 
     settings = load_settings(options.settings)
-    with _open(options.source) as source:
-        plan = _plan_for(source, options.source, options.plan)
+    with open_spec(options.source) as source:
+        plan = plan_for(source, options.source, options.plan)
         with _progress(source.info) as progress, read_ahead(source, enabled=options.threads == 2) as frames:
             replay(
                 frames,
@@ -237,21 +248,31 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from guidance.evaluation.report import as_json, as_table
-    from guidance.evaluation.run import evaluate_case
+    from guidance.casebook.document import as_html
+    from guidance.evaluation.report import as_document, as_json, as_junit, as_table
+    from guidance.evaluation.run import evaluate_cases
 
     if options.campaign:
         return _campaign(options)
     if not options.cases:
         raise CaseError("evaluate: expected CASE folders, or --campaign")
-    scores = [evaluate_case(folder) for folder in options.cases]
+    cases = evaluate_cases(options.cases, with_pictures=options.html is not None)
+    scores = [case.scores for case in cases if case.scores is not None]
     print(as_json(scores) if options.json else as_table(scores))
-    return 1 if any(score.shortfalls for score in scores) else 0
+    if options.junit is not None:
+        afterwards.write_file(options.junit, as_junit(cases).encode())
+    if options.html is not None:
+        afterwards.write_file(options.html, as_html(as_document(cases)).encode())
+    if unread := [case.error for case in cases if case.error is not None]:
+        raise CaseError("; ".join(unread))
+    return 1 if any(case.falls_short for case in cases) else 0
 
 
 def _campaign(options: argparse.Namespace) -> int:
     from guidance.evaluation.campaign import Campaign, as_table, falls_short, run_campaign
 
+    if options.junit is not None or options.html is not None:
+        raise CaseError("evaluate --campaign: expected neither --junit nor --html, which are for CASE folders")
     if options.cases or options.trials < 1 or (options.jobs is not None and options.jobs < 1):
         raise CaseError("evaluate --campaign: expected no CASE, and at least one trial and one process")
     campaign = Campaign(options.campaign, options.trials, options.seed, options.ct)
@@ -346,25 +367,6 @@ def _bench(options: argparse.Namespace) -> int:
     report = bench(options.size, options.frames)
     print(json.dumps(report.as_json(), indent=2) if options.json else report.as_table())
     return 0
-
-
-def _open(spec: str) -> FrameSource:
-    from guidance.phantom.source import open_phantom
-
-    return open_source(spec, {"phantom": open_phantom})
-
-
-def _plan_for(source: FrameSource, spec: str, path: Path | None) -> CasePlan:
-    """The plan that was named, or else the one that the phantom or the case folder brings along."""
-    beside = Path(spec) / "plan.json"
-    if path is None and beside.is_file():
-        path = beside
-    if path is None:
-        own: CasePlan | None = getattr(source, "plan", None)
-        return own or CasePlan()
-    plan = load_plan(path)
-    check_zones_inside(plan, source.info.width_px, source.info.height_px, str(path))
-    return plan
 
 
 @contextmanager

@@ -253,7 +253,7 @@ def findings_record(message: FindingsMessage) -> Findings:
             registration.shift_px, registration.rotation_deg, registration.confidence, ok=registration.ok
         ),
         scale=None if scale is None else Scale(scale.mm_per_px, scale.source),
-        zones=tuple(Zone(zone.id, zone.kind, _array(zone.polygon_px)) for zone in message.zones),
+        zones=tuple(Zone(zone.id, zone.kind, _array(zone.polygon_px), message.view) for zone in message.zones),
         needles=tuple(
             Needle(**{name: getattr(needle, name) for name in NeedleMessage.model_fields}) for needle in message.needles
         ),

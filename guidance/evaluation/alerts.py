@@ -56,12 +56,12 @@ class AlertScore:
 def score_alerts(changes: Sequence[Alert], truth: CaseTruth, limits: Limits) -> AlertScore:
     """Hold every raised alert against the truth, and every true danger against the alerts."""
     raised = [change for change in changes if change.state is AlertState.RAISED]
-    firsts = _first_dangers(truth, limits)
+    firsts = first_dangers(truth, limits)
     delays = {danger: _delay(danger, first, raised, truth) for danger, first in firsts.items()}
     return AlertScore(firsts, delays, tuple(alert for alert in raised if not _is_true(alert, truth, limits)))
 
 
-def _first_dangers(truth: CaseTruth, limits: Limits) -> dict[Danger, int]:
+def first_dangers(truth: CaseTruth, limits: Limits) -> dict[Danger, int]:
     """Each leak, needle breach and escape with the first live frame on which it is true."""
     first: dict[Danger, int] = {}
     live = [frame for frame in truth.frames if frame.state is FrameState.LIVE]

@@ -54,13 +54,29 @@ class Scores:
     shortfalls: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class PulseScore:
+    """How well one pulse was seen; None where the truth has nothing to hold it against.
+
+    ``tip_mm``: the largest error of the tips that were found. ``missed`` and ``false``: how many needles.
+    """
+
+    tip_mm: float | None
+    missed: int
+    false: int
+    dice_cement: float | None
+    dice_roots: float | None
+    registration_mm: float | None
+
+
 @dataclass(slots=True)
 class Scorer:
-    """Collects one case's figures frame by frame."""
+    """Collects one case's figures frame by frame. ``pulse``: the last frame's own, None where it was no new pulse."""
 
     name: str
     truth: CaseTruth
     limits: Limits
+    pulse: PulseScore | None = None
     _scores: Scores = field(init=False)
     _tip_px: list[float] = field(default_factory=list)
     _tips: int = 0
@@ -72,6 +88,8 @@ class Scorer:
     _last_pulse: int = 0
     _last_live_s: float | None = None
     _changes: list[Alert] = field(default_factory=list)
+    alerts: AlertScore = field(init=False)
+    """Known once the result has been asked for."""
 
     def __post_init__(self) -> None:
         self._scores = Scores(self.name)
@@ -86,6 +104,7 @@ class Scorer:
         self._changes += changes
         self._states_right += findings.state is truth.state
         self._scores.frames += 1
+        self.pulse = None
         if findings.state is FrameState.LIVE and findings.pulse != self._last_pulse:
             self._last_pulse = findings.pulse
             self._note_pulse(findings, truth)
@@ -110,40 +129,53 @@ class Scorer:
         # The roadmap is scored as it stands once the injection is over.
         s.dice_roots = self._dice_roots[-1] if self._dice_roots else None
         s.registration_median_mm = _median(self._registration_mm)
-        self._add_alerts(score_alerts(self._changes, self.truth, self.limits))
+        self.alerts = score_alerts(self._changes, self.truth, self.limits)
+        self._add_alerts(self.alerts)
         return s
 
     def _note_pulse(self, findings: Findings, truth: FrameTruth) -> None:
-        self._note_needles(findings, truth)
-        self._note_masks(findings, truth)
-        self._note_registration(findings, truth)
+        tip_mm, missed, false = self._note_needles(findings, truth)
+        dice_cement, dice_roots = self._note_masks(findings, truth)
+        registration_mm = self._note_registration(findings, truth)
+        self.pulse = PulseScore(tip_mm, missed, false, dice_cement, dice_roots, registration_mm)
 
-    def _note_needles(self, findings: Findings, truth: FrameTruth) -> None:
+    def _note_needles(self, findings: Findings, truth: FrameTruth) -> tuple[float | None, int, int]:
         if truth.view is None:
-            return  # While the C-arm swings the truth names no tips: what is found is neither right nor wrong.
+            # While the C-arm swings the truth names no tips: what is found is neither right nor wrong.
+            return None, 0, 0
         found = [n.tip_px for n in findings.needles if not n.predicted]
         real = [tip.tip_px for tip in truth.tips if tip.visible]
         hidden = [tip.tip_px for tip in truth.tips if not tip.visible]
         pairs = match_points(found, real, MATCH_MM / self.truth.mm_per_px)
+        errors_px = [distance for _, _, distance in pairs]
         self._tips += len(real)
-        self._tip_px += [distance for _, _, distance in pairs]
+        self._tip_px += errors_px
         # A needle whose tip is out of sight may be shown or not: neither is right or wrong.
         spare = [p for i, p in enumerate(found) if i not in {i for i, _, _ in pairs}]
-        self._false_tips += len(spare) - len(match_points(spare, hidden, np.inf))
+        false = len(spare) - len(match_points(spare, hidden, np.inf))
+        self._false_tips += false
+        tip_mm = max(errors_px) * self.truth.mm_per_px if errors_px else None
+        return tip_mm, len(real) - len(pairs), false
 
-    def _note_masks(self, findings: Findings, truth: FrameTruth) -> None:
+    def _note_masks(self, findings: Findings, truth: FrameTruth) -> tuple[float | None, float | None]:
         size = (self.truth.height_px, self.truth.width_px)
+        dice_cement = dice_roots = None
         if truth.cement is not None and truth.cement_mm2 >= CEMENT_FROM_MM2:
             rings = [ring for deposit in findings.cement for ring in deposit.polygons_px]
-            self._dice_cement.append(dice(fill(rings, size), truth.cement.mask()))
+            dice_cement = dice(fill(rings, size), truth.cement.mask())
+            self._dice_cement.append(dice_cement)
         if truth.roots is not None:
             rings = [ring for root in findings.nerve_roots for ring in root.polygons_px]
-            self._dice_roots.append(dice(fill(rings, size), truth.roots.mask()))
+            dice_roots = dice(fill(rings, size), truth.roots.mask())
+            self._dice_roots.append(dice_roots)
+        return dice_cement, dice_roots
 
-    def _note_registration(self, findings: Findings, truth: FrameTruth) -> None:
-        if findings.registration is not None and findings.registration.ok:
-            error_mm = registration_error_mm(findings.registration, truth, self.truth)
-            self._registration_mm += [] if error_mm is None else [error_mm]
+    def _note_registration(self, findings: Findings, truth: FrameTruth) -> float | None:
+        if findings.registration is None or not findings.registration.ok:
+            return None
+        error_mm = registration_error_mm(findings.registration, truth, self.truth)
+        self._registration_mm += [] if error_mm is None else [error_mm]
+        return error_mm
 
     def _beam_s(self) -> float:
         """How long the beam was on: the time of all frames that are live in truth."""

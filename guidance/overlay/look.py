@@ -43,6 +43,8 @@ STYLES: dict[str, Style] = {
     "needle_predicted": Style("#38d6ff", 2.4, (6, 6), 0.0, essential=True),
     "needle_distance": Style("#38d6ff", 1.8, (3, 6)),
     "cement_distance": Style("#ff9f45", 1.8, (3, 6)),
+    "truth": Style("#ffffff", 2.0, (8, 14)),
+    "true_tip": Style("#ffffff", 2.0),
     "label": Style("#e8eef4", 1.0),
     "label_alert": Style("#ffffff", 1.0, essential=True),
     "notice": Style("#ffd796", 1.0, essential=True),

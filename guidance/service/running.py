@@ -226,6 +226,7 @@ class Service:
             "--plans": self._plans,
             "--recordings": self._recordings,
             "--source": self._spec,
+            "--archive": self._archive,
         }
         given = [part for option, value in known.items() if value is not None for part in (option, str(value))]
         return guarded + kept + given + self._admission.options()

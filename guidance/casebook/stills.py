@@ -1,0 +1,151 @@
+"""Single pictures of a case with what was told of them, drawn as the room saw it."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.frame import Frame, FrameSource, Pixels
+from guidance.casebook.archive import ArchivedCase
+from guidance.casebook.replay import OutputError
+from guidance.casebook.results import SAME_TIME_S, Results, ResultsError
+from guidance.overlay import draw, paint
+from guidance.records import Alert, AlertState, FieldKind, Findings
+from guidance.vision.field import eight_bit, find_text
+
+Bgr = NDArray[np.uint8]
+
+
+Redact = Callable[[Frame, Findings], Pixels]
+"""A frame's pixels without what may name the patient."""
+
+
+class Pictures(Protocol):
+    """Where the pictures of a case are found by their time."""
+
+    def at(self, times_s: Sequence[float]) -> Iterator[Frame]:
+        """The last frame at or before each time; times rise, seconds from the first frame."""
+
+
+class SourcePictures:
+    """The pictures of an opened recording, read through once from its start."""
+
+    def __init__(self, source: FrameSource) -> None:
+        self._source = source
+
+    def at(self, times_s: Sequence[float]) -> Iterator[Frame]:
+        """The last frame at or before each time. SourceError where the recording breaks off passes through."""
+        wanted = iter(times_s)
+        t_s = next(wanted, None)
+        first_s: float | None = None
+        last: Frame | None = None
+        for frame in self._source:
+            first_s = frame.t_s if first_s is None else first_s
+            while last is not None and t_s is not None and frame.t_s - first_s > t_s + SAME_TIME_S:
+                yield last
+                t_s = next(wanted, None)
+            if t_s is None:
+                return
+            last = frame
+        while last is not None and t_s is not None:
+            yield last
+            t_s = next(wanted, None)
+
+
+class ArchivedCasePictures:
+    """The pictures of a recorded case, each found at once."""
+
+    def __init__(self, case: ArchivedCase) -> None:
+        self._case = case
+
+    def at(self, times_s: Sequence[float]) -> Iterator[Frame]:
+        """The last frame at or before each time; its flags say where it is not what was recorded."""
+        for t_s in times_s:
+            yield self._case.frame(self._case.number_at(t_s + SAME_TIME_S))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moment:
+    """A frame, what was found on it, and the alerts that were active."""
+
+    frame: Frame
+    findings: Findings
+    alerts: tuple[Alert, ...]
+
+
+def raised_times(results: Results) -> list[float]:
+    """When alerts were raised, each time once."""
+    return sorted({change.t_s for change in results.alerts if change.state is AlertState.RAISED})
+
+
+def require_within(results: Results, times_s: Iterable[float]) -> None:
+    """Raise ResultsError for a time before the first or after the last of what was told."""
+    (last,) = results.findings_at([inf])
+    for t_s in times_s:
+        if last is None or not 0 <= t_s <= last.t_s + SAME_TIME_S:
+            end = "which is empty" if last is None else f"which ends at {last.t_s:g} s"
+            raise ResultsError(f"{t_s:g} s: expected a time within the case, {end}")
+
+
+def moments(pictures: Pictures, results: Results, times_s: Iterable[float]) -> Iterator[tuple[float, Moment]]:
+    """Each time, in their order, with what was shown then: the newest findings on the very picture that they are of.
+
+    A time before anything was told is passed over.
+    """
+    times = sorted(times_s)
+    told = [(t_s, findings) for t_s, findings in zip(times, results.findings_at(times), strict=True) if findings]
+    frames = pictures.at([findings.t_s for _, findings in told])
+    for (t_s, findings), frame in zip(told, frames, strict=True):
+        yield t_s, Moment(frame, findings, results.active_at(t_s))
+
+
+def paint_moment(moment: Moment, redact: Redact | None) -> Bgr:
+    """The annotated picture as ``overlay.paint`` draws it, (height, width, 3) BGR.
+
+    ``redact``: takes away what may name the patient; None where that may be seen.
+    """
+    frame, findings = moment.frame, moment.findings
+    pixels = frame.pixels if redact is None else redact(frame, findings)
+    return paint(pixels, draw(findings, moment.alerts), findings, moment.alerts, frame.bits)
+
+
+def without_text(frame: Frame, findings: Findings) -> Pixels:
+    """The picture with all that lies outside of the x-ray field, and the text found inside of it, in black.
+
+    Names and numbers stand beside the field on nearly every machine. Misses what ``find_text`` misses: soft or
+    half-transparent letters inside the field.
+    """
+    pixels, field = frame.pixels, findings.field
+    inside = np.full(pixels.shape, 255, np.uint8)
+    if field is not None and field.kind is not FieldKind.FULL:
+        inside[:] = 0
+        cv2.fillPoly(inside, [np.round(field.polygon_px).astype(np.int32)], 255)
+    for x0, y0, x1, y1 in find_text(eight_bit(pixels, frame.bits), inside):
+        inside[y0:y1, x0:x1] = 0
+    shown: Pixels = pixels.copy()
+    shown[inside == 0] = 0
+    return shown
+
+
+def write_stills(
+    pictures: Pictures, results: Results, times_s: Iterable[float], out: Path, redact: Redact | None = without_text
+) -> list[Path]:
+    """``SECONDS.png`` for each time; the files. Raises OutputError and ResultsError."""
+    written: list[Path] = []
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for _, moment in moments(pictures, results, times_s):
+            path = out / f"{moment.findings.t_s:010.3f}s.png"
+            _, png = cv2.imencode(".png", paint_moment(moment, redact))
+            path.write_bytes(png.tobytes())
+            written.append(path)
+    except OSError as error:
+        raise OutputError(
+            f"{error.filename or out}: cannot be written ({error.strerror}); expected a writable folder"
+        ) from error
+    return written
