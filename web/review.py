@@ -24,11 +24,12 @@ from drivers.frame import FrameFlag
 from guidance.casebook.archive import Archive, ArchivedCase, ArchiveError, CaseEntry, CaseState
 from guidance.casebook.course import course_json
 from guidance.casebook.judgements import JudgementError, Said, judge, judgements, standing
-from guidance.casebook.labelled import labels_zip
 from guidance.casebook.recompute import Recomputed, progress_of
 from guidance.casebook.shown import active_at, drawn
 from guidance.encoded import gray_jpeg, gray_png
+from guidance.handon import HandOnError
 from guidance.records import TECHNICAL, AlertKind
+from guidance.review import labels_of
 from web.access import identify_of
 from web.answers import Answering, Refused, asked
 from web.orders import LOGGED_OUT
@@ -211,7 +212,7 @@ def review_routes() -> APIRouter:
 
     @routes.get("/cases/{case_id}/labels.zip")
     async def labels(request: Request, case_id: str) -> Response:
-        data = await _reviewing(request).with_case(case_id, lambda it: labels_zip(it.case))
+        data = await _reviewing(request).with_case(case_id, lambda it: labels_of(it.case))
         named = {"Content-Disposition": f'attachment; filename="{case_id}-labels.zip"', "Cache-Control": KEPT_NOWHERE}
         return Response(data, media_type="application/zip", headers=named)
 
@@ -235,7 +236,7 @@ def review_routes() -> APIRouter:
 
 
 class _ReviewAnswers(Answering):
-    refusals = (ArchiveError, JudgementError)
+    refusals = (ArchiveError, JudgementError, HandOnError)
 
 
 def _reviewing(request: Request) -> Reviewing:
