@@ -24,7 +24,7 @@ from drivers.frame import FrameFlag
 from guidance.casebook.archive import Archive, ArchivedCase, ArchiveError, CaseEntry, CaseState
 from guidance.casebook.course import course_json
 from guidance.casebook.judgements import JudgementError, Said, judge, judgements, standing
-from guidance.casebook.recompute import Recomputed, progress_of
+from guidance.casebook.recompute import Recomputed, RecomputeError, forget, progress_of
 from guidance.casebook.shown import active_at, drawn
 from guidance.encoded import gray_jpeg, gray_png
 from guidance.handon import HandOnError
@@ -117,16 +117,21 @@ class Reviewing:
             raise Refused("This case is still being recorded; it can be analysed anew once it has ended.", 409)
         opened.recomputed = None
         folder = opened.case.folder
+        await asyncio.to_thread(forget, folder)
         self._recomputing = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", "guidance.casebook.recompute", str(folder), stdin=asyncio.subprocess.DEVNULL
         )
 
-    async def close(self) -> None:
-        """Close every case, and give up what is being analysed."""
+    async def give_up(self) -> None:
+        """Stop analysing a case anew; what it has come to stays where it is, and says that it is not complete."""
         process = self._recomputing
         if process is not None and process.returncode is None:
             process.terminate()
             await process.wait()
+
+    async def close(self) -> None:
+        """Close every case, and give up what is being analysed."""
+        await self.give_up()
         while self._open:
             await self._close(self._open.popitem()[1])
 
@@ -210,6 +215,12 @@ def review_routes() -> APIRouter:
         await _reviewing(request).recompute(case_id)
         return {}
 
+    @routes.delete("/cases/{case_id}/recomputed")
+    async def stop(request: Request, case_id: str) -> dict[str, Any]:
+        _reviewing(request).archive.folder(case_id)
+        await _reviewing(request).give_up()
+        return {}
+
     @routes.get("/cases/{case_id}/labels.zip")
     async def labels(request: Request, case_id: str) -> Response:
         data = await _reviewing(request).with_case(case_id, lambda it: labels_of(it.case))
@@ -236,7 +247,7 @@ def review_routes() -> APIRouter:
 
 
 class _ReviewAnswers(Answering):
-    refusals = (ArchiveError, JudgementError, HandOnError)
+    refusals = (ArchiveError, JudgementError, RecomputeError, HandOnError)
 
 
 def _reviewing(request: Request) -> Reviewing:

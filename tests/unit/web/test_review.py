@@ -172,11 +172,17 @@ def test_tags_and_keep_are_set_and_found_in_the_list(address: str) -> None:
 def test_a_case_is_analysed_anew_beside_it_with_progress_and_then_drawn(address: str, archive: Path) -> None:
     assert asked(address, f"cases/{LEAK}/recomputed")[2]["begun"] is False
     assert asked(address, f"cases/{LEAK}/recomputed", "POST")[0] == 200
+    status, _, answer = asked(address, f"cases/{LEAK}/recomputed", "POST")
+    assert (status, "one at a time" in answer["error"]) == (409, True)
+    assert asked(address, f"cases/{LEAK}/recomputed", "DELETE")[0] == 200
+    assert asked(address, f"cases/{LEAK}/recomputed")[2]["complete"] is False
+    assert asked(address, f"cases/{LEAK}/recomputed", "POST")[0] == 200
     until = time.monotonic() + 60
     while not (told := asked(address, f"cases/{LEAK}/recomputed")[2])["complete"] or told["running"]:
         assert time.monotonic() < until, told
         time.sleep(0.2)
     assert told["differences"] == []
+    assert asked(address, f"cases/{LEAK}/moments/0?recomputed=true")[0] == 200
     now = asked(address, f"cases/{LEAK}/moments/95?recomputed=true")[2]
     then = asked(address, f"cases/{LEAK}/moments/95")[2]
     assert now["strokes"] == then["strokes"]
