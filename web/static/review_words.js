@@ -1,6 +1,7 @@
 // How times, alerts and cases are told in words on the review pages.
 
 const MARKS = /** @type {Record<string, string>} */ ({ high: "!!!", medium: "!!", low: "!" });
+
 /** @param {number} seconds @param {number} [digits] as in "1:02:03.45" */
 export function clock(seconds, digits = 0) {
   const rounded = Number(seconds.toFixed(digits));
