@@ -6,7 +6,7 @@ a generator that yields conditions and name it in ``RULES``.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from math import inf
+from math import dist, inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from guidance.records import (
     Findings,
     FrameState,
     Needle,
+    PointPx,
     PolygonPx,
     Priority,
     Zone,
@@ -46,6 +47,13 @@ ESCAPE_PULSES = 2
 ESCAPE_LOG_RATIO = 4.0
 """So likely, 55 times on a pulse on average, runs are from their second pulse on, faint ones too; specks of noise that
 chance to line up ahead of a deposit's lobe stay at about 20 times."""
+
+FRONT_MM = 5.0
+"""A run has one front. From pulse to pulse it is found again so near, and as much farther as the run has grown longer
+since, a chord being no longer than its arc; specks of noise that chance to line up do so elsewhere each time."""
+
+APART_S = 0.4
+"""A front is looked for again for so long where another one was told in between: of two runs the faster one is told."""
 
 RUN_WIDTH_MM = 1.0
 """Veins and fracture lines are 1 to 4 mm wide: as much of a zone a run covers at least for each millimetre in it."""
@@ -80,22 +88,35 @@ class _Gap:
 
 @dataclass(frozen=True, slots=True)
 class _Escape:
-    """A run since it was fast: on how many pulses it has been seen, how surely, and its greatest length and speed."""
+    """A run since it was fast: on how many pulses it has been seen, how surely, and its greatest length and speed.
+
+    ``front_px`` and ``front_mm``: where it was last told, as the anatomy lay on the reference frame, and how far from
+    its deposit along the run. ``is_alone``: no other front was
+    being followed when it was first told.
+    """
 
     pulses: int
     run_mm: float
     mm_per_s: float
     log_ratios: float
+    front_px: PointPx
+    front_mm: float
+    t_s: float
+    is_alone: bool
 
     @property
     def is_sure(self) -> bool:
         """Whether its pulses together speak for it."""
         return self.pulses >= ESCAPE_PULSES and self.log_ratios >= ESCAPE_LOG_RATIO * self.pulses
 
-    @property
-    def may_alarm(self) -> bool:
+    def may_alarm(self, t_s: float) -> bool:
         """Whether it is a condition; a first pulse is one, because an alert waits for the second."""
-        return self.is_sure or self.pulses < ESCAPE_PULSES
+        return self.is_sure or (self.pulses < ESCAPE_PULSES and self.is_alone and self.t_s == t_s)
+
+    def goes_on_at(self, front_px: PointPx, run_mm: float, mm_per_px: float) -> bool:
+        """Whether a front told there, at the end of a run so long, is its own."""
+        reach_mm = FRONT_MM + max(0.0, run_mm - self.front_mm)
+        return dist(front_px, self.front_px) * mm_per_px <= reach_mm
 
 
 @dataclass(slots=True)
@@ -133,8 +154,8 @@ class History:
     """For each view and deposit, since when its outline has been seen on every pulse."""
     gaps: dict[tuple[int, int, str], tuple["_Gap", ...]] = field(default_factory=dict)
     """For each view, deposit and zone, how it lately lay to it."""
-    escapes: dict[tuple[int, int], "_Escape"] = field(default_factory=dict)
-    """For each view and deposit, the run through which cement seems to escape, or has."""
+    escapes: dict[tuple[int, int], tuple["_Escape", ...]] = field(default_factory=dict)
+    """For each view and deposit, the runs through which cement seems to escape, or has."""
     run_depths_mm: dict[tuple[int, int, str], float] = field(default_factory=dict)
     """For each view, deposit and zone, how deep the front of its run has come into the zone; negative: still before."""
     lasted_s: dict[FrameState | str, float] = field(default_factory=dict)
@@ -285,8 +306,8 @@ def _cement_escapes(findings: Findings, limits: Limits, history: History) -> Ite
 
     It stays a condition once a second pulse has shown it: cement that has left the bone does not come back.
     """
-    of_deposits = (history.escapes.get((findings.view_id, deposit.id)) for deposit in findings.cement)
-    escapes = [escape for escape in of_deposits if escape is not None and escape.may_alarm]
+    of_deposits = (history.escapes.get((findings.view_id, deposit.id), ()) for deposit in findings.cement)
+    escapes = [escape for followed in of_deposits for escape in followed if escape.may_alarm(findings.t_s)]
     if escapes:
         worst = max(escapes, key=lambda escape: escape.run_mm)
         text = f"Cement escapes in a thin run of {worst.run_mm:.0f} mm, {worst.mm_per_s:.0f} mm/s"
@@ -300,33 +321,56 @@ def _note_runs(findings: Findings, limits: Limits, history: History) -> None:
     """
     for deposit in findings.cement:
         name = (findings.view_id, deposit.id)
-        escape = _escape_of(deposit, history.escapes.pop(name, None), limits)
-        if escape is None:
+        escapes = _escapes_of(deposit, history.escapes.pop(name, ()), findings, limits)
+        if not escapes:
             history.run_depths_mm = {key: mm for key, mm in history.run_depths_mm.items() if key[:2] != name}
             continue
-        history.escapes[name] = escape
-        if deposit.run_mm is None or deposit.front_px is None or not escape.may_alarm:
+        history.escapes[name] = escapes
+        newest = escapes[0]
+        if deposit.front_px is None or newest.t_s < findings.t_s or not newest.may_alarm(findings.t_s):
             continue
         for zone in _watched_zones(findings, ZoneKind.FORBIDDEN):
             depth_mm = depth_in_px(deposit.front_px, zone.polygon_px) * _mm_per_px(findings)
             history.run_depths_mm[*name, zone.id] = max(depth_mm, history.run_depths_mm.get((*name, zone.id), -inf))
 
 
-def _escape_of(deposit: CementDeposit, before: _Escape | None, limits: Limits) -> _Escape | None:
-    """The escape from a deposit with what this pulse shows of it; None where there is none, or none any more."""
+def _escapes_of(
+    deposit: CementDeposit, before: tuple[_Escape, ...], findings: Findings, limits: Limits
+) -> tuple[_Escape, ...]:
+    """The escapes from a deposit with what this pulse shows of them, the one that it shows first."""
     speed = deposit.front_mm_per_s or 0.0
-    if deposit.run_mm is None or deposit.is_held:
-        return before if before is not None and before.is_sure else None
-    if before is None:
-        is_fast = speed >= limits.cement_escape_mm_per_s
-        return _Escape(1, deposit.run_mm, speed, deposit.run_log_ratio) if is_fast else None
-    return _Escape(
-        before.pulses + 1,
-        max(before.run_mm, deposit.run_mm),
-        max(before.mm_per_s, speed),
+    if deposit.run_mm is None or deposit.front_px is None or deposit.is_held:
+        return tuple(escape for escape in before if escape.is_sure)
+    before = tuple(escape for escape in before if escape.is_sure or findings.t_s - escape.t_s <= APART_S)
+    front_px = _on_reference(deposit.front_px, findings)
+    mm = _mm_per_px(findings)
+    own = next((escape for escape in before if escape.goes_on_at(front_px, deposit.run_mm, mm)), None)
+    if own is None:
+        if speed < limits.cement_escape_mm_per_s:
+            return before
+        is_alone = all(escape.is_sure for escape in before)
+        log_ratio, length_mm = deposit.run_log_ratio, deposit.run_mm
+        new = _Escape(1, length_mm, speed, log_ratio, front_px, length_mm, findings.t_s, is_alone)
+        return (new, *before)
+    others = tuple(escape for escape in before if escape is not own)
+    seen = _Escape(
+        own.pulses + 1,
+        max(own.run_mm, deposit.run_mm),
+        max(own.mm_per_s, speed),
         # A run that has once been sure and comes to rest has been there all the same.
-        before.log_ratios + max(deposit.run_log_ratio, ESCAPE_LOG_RATIO if before.is_sure else 0.0),
+        own.log_ratios + max(deposit.run_log_ratio, ESCAPE_LOG_RATIO if own.is_sure else 0.0),
+        front_px,
+        deposit.run_mm,
+        findings.t_s,
+        own.is_alone,
     )
+    return (seen, *others)
+
+
+def _on_reference(at_px: PointPx, findings: Findings) -> PointPx:
+    """Where a point of this frame lay on the reference frame, but for small turns."""
+    dx, dy = (0.0, 0.0) if findings.registration is None else findings.registration.shift_px
+    return at_px[0] - dx, at_px[1] - dy
 
 
 def _cement_and_roots(findings: Findings, limits: Limits, history: History) -> Iterator[Condition]:

@@ -83,6 +83,9 @@ SIGHT_S: Final = 0.3
 SETTLING_S: Final = 0.3
 """So long after its first outline a deposit still comes out of the noise, thick parts first: nothing runs yet."""
 
+RETURNING_S: Final = 1.0
+"""So long after pulses that nobody saw, what has grown meanwhile comes out of the noise, a whole deposit of it."""
+
 _Pixels = tuple[NDArray[np.intp], NDArray[np.intp]]
 _APART_MM: Final = (4 * pi) ** 0.5 * COARSE_MM
 """Noise that is smoothed so speaks once in this much of a line."""
@@ -199,8 +202,9 @@ class RunWatch:
         beside it, and what is fainter than the noise of some millimetres of its way.
         """
         scene = self._scene
+        settled_s = max(begun_s + SETTLING_S, self._begun_s + RETURNING_S)
         begun_s = max(begun_s, self._begun_s)
-        pulses = [pulse for pulse in self._pulses if pulse.t_s >= begun_s + SETTLING_S]
+        pulses = [pulse for pulse in self._pulses if pulse.t_s >= settled_s]
         if scene is None or len(pulses) < LEAST_PULSES:
             return None
         runs = [_advance(arm_mm, scene, pulses) for arm_mm in _arms(name, scene)]

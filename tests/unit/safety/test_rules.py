@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from guidance.records import AlertKind, Condition, Findings, FrameState, Priority, Zone, ZoneKind
+from guidance.records import AlertKind, Condition, Findings, FrameState, Priority, Registration, Zone, ZoneKind
 from guidance.safety.limits import AlarmTiming, Limits
 from guidance.safety.rules import History, assess
 from tests.unit.safety.scenes import FORAMEN, LOST, deposit, findings, needle, root
@@ -100,7 +100,7 @@ def test_cement_in_a_caution_zone_warns_and_is_no_breach() -> None:
 
 
 def test_a_thin_fast_run_is_an_escape_without_any_zone() -> None:
-    run = deposit(0, 0, 10, 10, front_mm_per_s=12.0, run_mm=11.0)
+    run = deposit(0, 0, 10, 10, front_mm_per_s=12.0, run_mm=11.0, front_px=(10.0, 5.0))
     (escape,) = conditions(findings(cement=(run,), zones=()))
     assert (escape.kind, escape.value, escape.unit) == (AlertKind.CEMENT_ESCAPE, 12.0, "mm/s")
 
@@ -108,7 +108,11 @@ def test_a_thin_fast_run_is_an_escape_without_any_zone() -> None:
 def test_an_escape_stays_a_condition_when_its_front_has_come_to_rest() -> None:
     running = [
         findings(
-            pulse, cement=(deposit(0, 0, 10, 10, front_mm_per_s=speed, run_mm=11.0, run_log_ratio=ratio),), zones=()
+            pulse,
+            cement=(
+                deposit(0, 0, 10, 10, front_mm_per_s=speed, run_mm=11.0, run_log_ratio=ratio, front_px=(10.0, 5.0)),
+            ),
+            zones=(),
         )
         for pulse, speed, ratio in ((1, 12.0, 3.0), (2, 8.0, 9.0), (3, 3.0, 2.5))
     ]
@@ -118,18 +122,48 @@ def test_an_escape_stays_a_condition_when_its_front_has_come_to_rest() -> None:
 
 
 def test_a_run_that_only_one_pulse_shows_is_no_escape_on_the_next() -> None:
-    running = findings(1, cement=(deposit(0, 0, 10, 10, front_mm_per_s=12.0, run_mm=11.0),), zones=())
+    running = findings(
+        1, cement=(deposit(0, 0, 10, 10, front_mm_per_s=12.0, run_mm=11.0, front_px=(10.0, 5.0)),), zones=()
+    )
     assert not conditions(running, findings(2, cement=(deposit(0, 0, 10, 10),), zones=()))
 
 
 def test_a_run_that_its_pulses_do_not_bear_out_is_no_escape_until_they_do() -> None:
     def running(pulse: int, ratio: float) -> Findings:
-        run = deposit(0, 0, 10, 10, front_mm_per_s=12.0, run_mm=11.0, run_log_ratio=ratio)
+        run = deposit(0, 0, 10, 10, front_mm_per_s=12.0, run_mm=11.0, run_log_ratio=ratio, front_px=(10.0, 5.0))
         return findings(pulse, cement=(run,), zones=())
 
     unlikely = [running(pulse, 3.0) for pulse in (1, 2, 3)]
     assert not conditions(*unlikely)
     assert conditions(*unlikely, running(4, 8.0))
+
+
+def test_a_front_that_is_told_in_another_place_each_time_is_noise_and_no_escape() -> None:
+    def running(pulse: int, x: float) -> Findings:
+        run = deposit(0, 0, 10, 10, front_mm_per_s=12.0, run_mm=11.0, run_log_ratio=9.0, front_px=(x, 5.0))
+        return findings(pulse, cement=(run,), zones=())
+
+    assert conditions(running(1, 60))
+    assert not conditions(running(1, 60), running(2, 120))
+    assert not conditions(running(1, 60), running(2, 120), running(3, 200))
+
+
+def test_a_run_is_an_escape_although_another_front_is_told_in_between() -> None:
+    def running(pulse: int, x: float) -> Findings:
+        run = deposit(0, 0, 10, 10, front_mm_per_s=12.0, run_mm=11.0, run_log_ratio=9.0, front_px=(x, 5.0))
+        return findings(pulse, cement=(run,), zones=())
+
+    assert conditions(running(1, 60), running(2, 120), running(3, 66))
+
+
+def test_a_run_goes_on_where_the_anatomy_has_moved_to() -> None:
+    def running(pulse: int, x: float) -> Findings:
+        run = deposit(0, 0, 10, 10, front_mm_per_s=12.0, run_mm=11.0, run_log_ratio=9.0, front_px=(x, 5.0))
+        moved = Registration((40.0 * pulse, 0.0), 0.0, 0.95, ok=True)
+        return findings(pulse, cement=(run,), zones=(), registration=moved)
+
+    assert conditions(running(1, 60), running(2, 104))
+    assert not conditions(running(1, 60), running(2, 60))
 
 
 def running_to(x: float, pulse: int, ratio: float = 9.0) -> Findings:
@@ -157,7 +191,9 @@ def test_a_run_that_its_pulses_do_not_bear_out_breaches_no_zone() -> None:
 
 
 def test_a_thin_arm_that_grows_slowly_is_no_escape() -> None:
-    assert not conditions(findings(cement=(deposit(0, 0, 10, 10, front_mm_per_s=1.0, run_mm=11.0),), zones=()))
+    assert not conditions(
+        findings(cement=(deposit(0, 0, 10, 10, front_mm_per_s=1.0, run_mm=11.0, front_px=(10.0, 5.0)),), zones=())
+    )
 
 
 def test_cement_beside_a_mapped_root_warns() -> None:
