@@ -28,13 +28,14 @@ from guidance.casebook.case_report import (
 from guidance.casebook.document import Document, Facts, Heading, Paragraph, Picture, Table, as_html
 from guidance.casebook.document_pdf import UnprintableError, as_pdf
 from guidance.casebook.results import Results
-from guidance.casebook.stills import ArchivedCasePictures, moments, without_text, write_stills
+from guidance.casebook.stills import ArchivedCasePictures, SourcePictures, moments, without_text, write_stills
 from guidance.cli import main
 from guidance.overlay import VIEW_LIMITS
 from guidance.overlay.look import SCALE_ASSUMED
 from guidance.records import AlertState, FieldKind, FieldOutline, Findings, FrameState, Phase, Scale, ScaleSource, View
 from guidance.wire import AlertMessage, findings_json
 from tests.unit.casebook.recorded import alert, record
+from tests.unit.evaluation.cases import write_recording
 from tests.unit.safety.scenes import LOST, deposit, findings, needle
 
 PATIENT = {"schema": 1, "name": "Müller^Jürgen", "birth_date": "1950-02-30"}
@@ -263,6 +264,30 @@ def test_stills_are_of_each_alert_or_of_the_times_that_are_asked_for(
     capsys.readouterr()
     assert main(["stills", str(tmp_path / "case"), "--out", str(tmp_path / "c"), "--at-s", "9"]) == 2
     assert capsys.readouterr().err == "fluoroguide: 9 s: expected a time within the case, which ends at 0.366667 s\n"
+
+
+def test_pictures_of_a_recording_are_the_last_at_or_before_each_time() -> None:
+    shown = [Frame(freeze(np.zeros((8, 8), np.uint8)), t_s, i) for i, t_s in enumerate((10.0, 10.1, 10.5, 10.6))]
+    times_s = (0.0, 0.1, 0.1, 0.3, 0.5, 99.0)
+    assert [frame.sequence for frame in SourcePictures(shown).at(times_s)] == [0, 1, 1, 1, 2, 3]  # type: ignore[arg-type]
+
+
+def test_a_recording_without_results_is_analysed_now_with_the_same_outcome(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording = str(write_recording(tmp_path / "run.mkv", 1))
+    assert main(["replay", recording, "--out", str(tmp_path / "results")]) == 0
+    written = []
+    for given in ([], ["--results", str(tmp_path / "results")]):
+        out = tmp_path / str(len(given))
+        assert main(["stills", recording, "--at-s", "0.4", "--out", str(out), *given]) == 0
+        assert main(["report", recording, "--out", str(out / "report.html"), *given]) == 0
+        written.append([file.read_bytes() for file in sorted(out.iterdir())])
+    assert written[0] == written[1]
+    assert len(written[0]) == 2
+    arguments = ["--results", str(tmp_path / "results"), "--plan", "plan.json", "--out", str(tmp_path / "x")]
+    assert main(["stills", recording, *arguments]) == 2
+    assert "--plan: expected only where the case is analysed now" in capsys.readouterr().err
 
 
 def test_a_report_of_another_kind_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
