@@ -2,6 +2,8 @@
 FROM python:3.13-slim AS build
 WORKDIR /app
 COPY requirements/run.txt requirements/
+# For crcmod, which is slow unless its C part is compiled.
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashes -r requirements/run.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY drivers drivers

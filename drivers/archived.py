@@ -12,11 +12,10 @@ import struct
 import zlib
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import av
 import imagecodecs
@@ -36,9 +35,11 @@ HEADER_BYTES = 65536
 """A Matroska file's description of its one track is well inside of these."""
 
 
-@dataclass(frozen=True, slots=True)
-class IndexRow:
-    """A line of ``frames.jsonl``. ``at``, ``size``: the bytes of the picture in the file ``part``."""
+class IndexRow(NamedTuple):
+    """A line of ``frames.jsonl``. ``at``, ``size``: the bytes of the picture in the file ``part``.
+
+    No dataclass: half an hour has 54 000 of them, which take 50 ms to make instead of 220.
+    """
 
     frame: int
     t_s: float
@@ -51,8 +52,7 @@ class IndexRow:
 
     def as_line(self) -> bytes:
         """The row as JSON; ``t_s`` with every bit of it."""
-        row = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return json.dumps(row, separators=(",", ":")).encode() + b"\n"
+        return json.dumps(self._asdict(), separators=(",", ":")).encode() + b"\n"
 
 
 ALL_FLAGS = (FrameFlag.CORRUPT | FrameFlag.NO_SIGNAL).value

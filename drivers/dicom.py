@@ -338,6 +338,8 @@ def _decoded(data: bytes, header: Dataset, vr: str) -> NDArray[Any]:
             raise ValueError("lossy JPEG of more than 8 bits can't be decoded")
         if stored.dtype == np.uint8 and header.BitsStored > 8:
             raise ValueError(f"8-bit pixels instead of {header.BitsStored}-bit ones")
+        if _CODECS[syntax] == "jpegls":
+            return _lowered(stored, data)
         return _as_stored(stored, data) if _CODECS[syntax] == "jpeg2000" else stored
     native = not syntax.is_encapsulated
     options = as_pixel_options(header, number_of_frames=1, pixel_keyword="PixelData", pixel_vr=vr)
@@ -376,6 +378,13 @@ def _as_stored(codes: Pixels, data: bytes) -> Pixels:
         return codes
     half = 1 << (precision[0] & 0x7F)
     return np.asarray(codes - np.asarray(half, codes.dtype))
+
+
+def _lowered(codes: Pixels, data: bytes) -> Pixels:
+    """FFmpeg shifts JPEG-LS samples of 9 to 15 bits up to 16: this takes it back."""
+    frame = data.find(b"\xff\xf7")
+    precision = data[frame + 4] if 0 <= frame < len(data) - 4 else 0  # ISO/IEC 14495-1, C.2.2: P
+    return np.asarray(codes >> (16 - precision)) if 8 < precision < 16 else codes
 
 
 class _DisplayCurve:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 import guidance
 from drivers.errors import SourceError
 from drivers.frame import SourceInfo
-from guidance import afterwards, archiving
+from guidance import afterwards, archiving, review
 from guidance.accounts import AccountsError, Role, add_account, add_token, read_accounts, remove_account, require_new
 from guidance.admission import Admission, AdmissionError
 from guidance.bus.keys import KeysError, client_keys, make_keys
@@ -24,8 +24,12 @@ from guidance.casebook import field_pins, plans
 from guidance.casebook.alarm_log import AlarmLogError, default_path
 from guidance.casebook.archive import ArchiveError
 from guidance.casebook.case import CaseError
+from guidance.casebook.judged_truth import NotJudgedError
+from guidance.casebook.judgements import JudgementError
 from guidance.casebook.replay import OutputError, replay
 from guidance.casebook.results import ResultsError
+from guidance.handon import HandOnError
+from guidance.handon.commands import add_commands as add_handing_on
 from guidance.opening import open_spec, plan_for
 from guidance.phantom.scenario import ScenarioError
 from guidance.plan import PlanError
@@ -45,7 +49,10 @@ UNUSABLE = (
     AlarmLogError,
     ArchiveError,
     CaseError,
+    JudgementError,
+    NotJudgedError,
     ScenarioError,
+    HandOnError,
     field_pins.FieldPinsError,
     ResultsError,
 )
@@ -145,8 +152,11 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--token", metavar="NAME", help="a program or wall screen, by a token that is printed once")
     accounts.add_argument("--role", choices=[role.value for role in Role], help="may see, or may give orders as well")
 
+    review.add_to(command)
+
     archive = commands.add_parser("archive", help="cases that were recorded: list, check, import, keep, tidy")
     archiving.add_to(archive, open_spec, plan_for)
+    add_handing_on(command)
 
     devices = command("devices", _devices, "list grabbers")
     devices.add_argument("--json", action="store_true", help="print JSON")

@@ -93,6 +93,8 @@ class CementMessage(WireModel):
     growth_mm2_per_s: Rounded | None
     front_mm_per_s: Rounded | None
     needle: int | None = None
+    front_px: Point | None = None
+    run_mm: Rounded | None = None
 
 
 class FindingsMessage(WireModel):
@@ -189,48 +191,6 @@ def alert_record(message: AlertMessage) -> Alert:
     return Alert(**{name: getattr(message, name) for name in Alert.__dataclass_fields__})
 
 
-def findings_record(message: FindingsMessage) -> Findings:
-    """The findings that a message tells of, as far as it tells them: of a run its front's place and length are lost."""
-    field, registration, scale = message.field_px, message.registration, message.scale
-    return Findings(
-        frame=message.frame,
-        t_s=message.t_s,
-        state=message.state,
-        phase=message.phase,
-        phase_inferred=message.phase_inferred,
-        view=message.view,
-        view_id=message.view_id,
-        field=None if field is None else FieldOutline(field.kind, _vertices(field.polygon), field.bone_dark),
-        registration=None if registration is None else Registration(**dict(registration)),
-        scale=None if scale is None else Scale(scale.mm_per_px, scale.source),
-        zones=tuple(Zone(zone.id, zone.kind, _vertices(zone.polygon_px), message.view) for zone in message.zones),
-        needles=tuple(Needle(**dict(needle)) for needle in message.needles),
-        nerve_roots=tuple(
-            NerveRoot(
-                root.id,
-                tuple(_vertices(ring) for ring in root.polygons_px),
-                _vertices(root.centerline_px),
-                root.area_mm2,
-            )
-            for root in message.nerve_roots
-        ),
-        cement=tuple(
-            CementDeposit(
-                deposit.id,
-                tuple(_vertices(ring) for ring in deposit.polygons_px),
-                deposit.area_mm2,
-                deposit.growth_mm2_per_s,
-                deposit.front_mm_per_s,
-                needle=deposit.needle,
-            )
-            for deposit in message.cement
-        ),
-        pulse=message.pulse,
-        latency_ms=message.latency_ms,
-        input_fault=message.input_fault,
-    )
-
-
 def findings_json(findings: Findings) -> dict[str, Any]:
     """One line of ``findings.jsonl`` as JSON's own types."""
     return findings_message(findings).model_dump(mode="json")
@@ -243,10 +203,6 @@ def alert_json(alert: Alert) -> dict[str, Any]:
 
 def _polygon(points: PolygonPx) -> Polygon:
     return [(x, y) for x, y in np.asarray(points, dtype=np.float64).tolist()]
-
-
-def _vertices(points: Polygon) -> PolygonPx:
-    return np.array(points, dtype=np.float64).reshape(-1, 2)
 
 
 def _zone(zone: Zone) -> ZoneMessage:
@@ -274,4 +230,53 @@ def _cement(deposit: CementDeposit) -> CementMessage:
         growth_mm2_per_s=deposit.growth_mm2_per_s,
         front_mm_per_s=deposit.front_mm_per_s,
         needle=deposit.needle,
+        front_px=deposit.front_px,
+        run_mm=deposit.run_mm,
     )
+
+
+def findings_record(message: FindingsMessage) -> Findings:
+    """What ``findings_message`` was made of, as far as it is told: to draw what was recorded as it was drawn then."""
+    field, registration, scale = message.field_px, message.registration, message.scale
+    return Findings(
+        frame=message.frame,
+        t_s=message.t_s,
+        state=message.state,
+        phase=message.phase,
+        phase_inferred=message.phase_inferred,
+        view=message.view,
+        view_id=message.view_id,
+        field=None if field is None else FieldOutline(field.kind, _array(field.polygon), field.bone_dark),
+        registration=None
+        if registration is None
+        else Registration(
+            registration.shift_px, registration.rotation_deg, registration.confidence, ok=registration.ok
+        ),
+        scale=None if scale is None else Scale(scale.mm_per_px, scale.source),
+        zones=tuple(Zone(zone.id, zone.kind, _array(zone.polygon_px), message.view) for zone in message.zones),
+        needles=tuple(
+            Needle(**{name: getattr(needle, name) for name in NeedleMessage.model_fields}) for needle in message.needles
+        ),
+        nerve_roots=tuple(
+            NerveRoot(root.id, _arrays(root.polygons_px), _array(root.centerline_px), root.area_mm2)
+            for root in message.nerve_roots
+        ),
+        cement=tuple(
+            CementDeposit(
+                **{name: getattr(deposit, name) for name in CementMessage.model_fields if name != "polygons_px"},
+                polygons_px=_arrays(deposit.polygons_px),
+            )
+            for deposit in message.cement
+        ),
+        pulse=message.pulse,
+        latency_ms=message.latency_ms,
+        input_fault=message.input_fault,
+    )
+
+
+def _array(points: Polygon) -> PolygonPx:
+    return np.array(points, dtype=np.float64).reshape(-1, 2)
+
+
+def _arrays(rings: list[Polygon]) -> tuple[PolygonPx, ...]:
+    return tuple(_array(ring) for ring in rings)

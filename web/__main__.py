@@ -19,9 +19,10 @@ from guidance.accounts import AccountsError, KnownAccounts
 from guidance.admission import Admission, AdmissionError, check_pair
 from guidance.bus.keys import KeysError, client_keys
 from guidance.bus.messages import Endpoints
+from guidance.casebook.archive import ArchiveError
 from guidance.casebook.plans import PlansFolder
 from web.access import Access
-from web.app import Admitted, create_app
+from web.app import Admitted, create_app, create_review_app
 from web.live import MOST_VIEWERS, PATIENCE_S
 from web.setup import SetupFolders
 
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m web", description=__doc__)
     parser.add_argument("--fd", type=int, required=True, help="a listening TCP socket")
     parser.add_argument("--lifeline", type=int, required=True, help="a pipe's reading end; serving ends when it does")
-    parser.add_argument("--keys", type=Path, required=True, help="folder of the client's keys")
+    parser.add_argument("--keys", type=Path, help="folder of the client's keys")
     parser.add_argument("--guarded", action="store_true", help="every socket of the bus asks for keys")
     parser.add_argument("--accounts", type=Path, help="who may; without them everybody on this machine")
     parser.add_argument("--audit-log", type=Path, help="where it is noted who did what")
@@ -47,8 +48,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--plans", type=Path, help="folder of the setup page's plans; none are kept without")
     parser.add_argument("--recordings", type=Path, help="folder of recordings that may be chosen")
     parser.add_argument("--source", help="what the service began with")
-    parser.add_argument("endpoints", nargs=4, help="of messages, frames, snapshots and commands")
+    parser.add_argument("--archive", type=Path, help="folder of recorded cases, to be reviewed")
+    parser.add_argument(
+        "endpoints", nargs="*", help="of messages, frames, snapshots and commands; without them only reviews are served"
+    )
     options = parser.parse_args(arguments)
+    if len(options.endpoints) != (0 if options.keys is None else 4) or not (options.endpoints or options.archive):
+        parser.error("expected --keys and four endpoints, or --archive alone")
     # Ctrl-C goes to the whole terminal; the service decides, and tells through the lifeline.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     listening = socket.socket(fileno=options.fd)
@@ -66,10 +72,14 @@ def main(arguments: list[str] | None = None) -> int:
             admission.tls,
             options.most_viewers,
         )
-        plans = None if options.plans is None else PlansFolder(options.plans)
-        folders = SetupFolders(plans, options.recordings, options.source)
-        app = create_app(Endpoints(*options.endpoints), client_keys(options.keys), options.guarded, admitted, folders)
-    except (AdmissionError, AccountsError, KeysError) as error:
+        if options.endpoints:
+            plans = None if options.plans is None else PlansFolder(options.plans)
+            folders = SetupFolders(plans, options.recordings, options.source)
+            endpoints, keys = Endpoints(*options.endpoints), client_keys(options.keys)
+            app = create_app(endpoints, keys, options.guarded, admitted, folders, options.archive)
+        else:
+            app = create_review_app(options.archive, admitted)
+    except (AdmissionError, AccountsError, KeysError, ArchiveError) as error:
         print(f"fluoroguide's dashboard: {error}", file=sys.stderr)  # noqa: T201 - the service's own standard error
         return 2
     # What the imports made lives as long as the process; to walk it took a picture's time, every few seconds.

@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Response, WebSocket
+from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
 
 from guidance.accounts import KnownAccounts, Role
@@ -24,6 +26,7 @@ from web.live import MOST_VIEWERS, TICK_S, Board, Viewer
 from web.login import LogIn
 from web.monitoring import Monitoring, Part, PartState
 from web.orders import OrderDesk, PageOrders
+from web.review import Reviewing, review_routes
 from web.sessions import Sessions
 from web.setup import Pictures, SetupFolders, setup_routes
 
@@ -56,10 +59,12 @@ def create_app(
     guarded: bool = False,
     admitted: Admitted = EVERYBODY,
     folders: SetupFolders | None = None,
+    archive: Path | None = None,
 ) -> Access:
     """The application on the bus's endpoints behind its door; it owns its subscriber for as long as it lives.
 
     ``keys``: to command with. ``guarded``: to listen with, too. ``folders``: what the setup page keeps and chooses.
+    ``archive``: the cases that can be reviewed. Raises ArchiveError.
     """
     assert endpoints.commands is not None
     commands = endpoints.commands
@@ -67,6 +72,7 @@ def create_app(
     accounts = admitted.accounts
     sessions = None if accounts is None else Sessions(accounts, audit, admitted.sessions)
     log_in = LogIn(audit, sessions, admitted.tls, Attempts())
+    reviewing = None if archive is None else Reviewing(archive, stays=accounts is None)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -93,11 +99,15 @@ def create_app(
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+                if reviewing is not None:
+                    await reviewing.close()
 
     app = FastAPI(title="fluoroguide", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.audit = audit
+    app.state.reviewing = reviewing
     app.include_router(log_in.router)
     app.include_router(monitoring.router)
+    app.include_router(review_routes())
 
     def doors() -> dict[str, Part]:
         """Whether it is noted who did what, and whether it is known who may."""
@@ -136,6 +146,48 @@ def create_app(
 
     app.include_router(setup_routes(folders or SetupFolders()))
     app.mount("/", StaticFiles(directory=STATIC, html=True))
+    return Access(app, audit, sessions, admitted.tls)
+
+
+def create_review_app(archive: Path, admitted: Admitted = EVERYBODY) -> Access:
+    """The review pages alone, behind the same door: no service is heard, nothing is live. Raises ArchiveError."""
+    audit = Audit(admitted.audit_log)
+    accounts = admitted.accounts
+    sessions = None if accounts is None else Sessions(accounts, audit, admitted.sessions)
+    log_in = LogIn(audit, sessions, admitted.tls, Attempts())
+    reviewing = Reviewing(archive, stays=accounts is None)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        with audit, closing(log_in):
+            keeping = asyncio.create_task(_keep(audit))
+            try:
+                yield
+            finally:
+                keeping.cancel()
+                await asyncio.gather(keeping, return_exceptions=True)
+                await reviewing.close()
+
+    app = FastAPI(title="fluoroguide", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.audit = audit
+    app.state.reviewing = reviewing
+    app.include_router(log_in.router)
+    app.include_router(review_routes())
+
+    @app.get("/styles.json")
+    async def styles() -> dict[str, Any]:
+        return look_json()
+
+    @app.get("/healthy")
+    async def healthy() -> dict[str, Any]:
+        return {"ok": True, "parts": {"archive": {"state": "ok"}}}
+
+    async def to_cases() -> Response:
+        return RedirectResponse("/review.html", HTTPStatus.SEE_OTHER)
+
+    for page in ("/", "/index.html", "/setup.html"):
+        app.add_api_route(page, to_cases, methods=["GET", "HEAD"])
+    app.mount("/", StaticFiles(directory=STATIC))
     return Access(app, audit, sessions, admitted.tls)
 
 

@@ -5,15 +5,12 @@ Whatever is refused is refused in one sentence, ``{"error": "…"}``. Who may as
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from guidance.bus.messages import ChooseSource, FrameMessage, NextPatient, PinField, UsePlan
 from guidance.casebook.plans import PlansFolder, plan_text
@@ -22,25 +19,13 @@ from guidance.plan import PlanError, PlanFile, check_zones_inside
 from guidance.records import FrameState
 from guidance.settings import ClinicalLimits
 from web.access import identify_of
+from web.answers import Answering, Refused, asked
 from web.live import Board
 from web.orders import LOGGED_OUT, OrderDesk
 from web.sources import NoPreviewError, offers_json, preview, same_device
 
-LONGEST_BODY_BYTES = 64 * 1024
-"""As long as the bus takes an order."""
-
 VIEWS_KEPT = 8
 """Of so many views the last picture is kept: a case has two, and some more where references were taken anew."""
-
-Model = TypeVar("Model", bound=BaseModel)
-
-
-class Refused(Exception):  # noqa: N818 - it is an answer, not a failure
-    """What is asked for cannot be done; one sentence, and HTTP's word for it."""
-
-    def __init__(self, why: str, status: int = 422) -> None:
-        super().__init__(why)
-        self.status = status
 
 
 class Pictures:
@@ -104,21 +89,8 @@ class _Pin(_Asked):
     order: PinField
 
 
-class _Answering(APIRoute):
-    """A door that answers what is refused with one sentence."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def answer(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except Refused as refused:
-                return JSONResponse({"error": str(refused)}, refused.status)
-            except PlanError as error:
-                return JSONResponse({"error": str(error)}, 422)
-
-        return answer
+class _SetupAnswers(Answering):
+    refusals = (PlanError,)
 
 
 class _Source(_Asked):
@@ -146,7 +118,7 @@ class SetupFolders:
 
 def setup_routes(folders: SetupFolders) -> APIRouter:
     """Everything below ``/setup``."""
-    routes = APIRouter(prefix="/setup", route_class=_Answering)
+    routes = APIRouter(prefix="/setup", route_class=_SetupAnswers)
 
     def folder() -> PlansFolder:
         if folders.plans is None:
@@ -183,25 +155,25 @@ def setup_routes(folders: SetupFolders) -> APIRouter:
 
     @routes.post("/checked")
     async def checked(request: Request) -> Response:
-        return Response(plan_text(await _asked(request, PlanFile)), media_type="application/json")
+        return Response(plan_text(await asked(request, PlanFile)), media_type="application/json")
 
     @routes.put("/plans/{name}")
     async def save(request: Request, name: str, replace: bool = False) -> dict[str, Any]:
-        plan = await _asked(request, PlanFile)
+        plan = await asked(request, PlanFile)
         check_plan(plan)
         await asyncio.to_thread(_save, folder(), name, plan, replace)
         return {"name": name, "version": plan.version}
 
     @routes.post("/use")
     async def use(request: Request) -> dict[str, Any]:
-        asked = await _asked(request, _Use)
-        await _order(request, asked.case, asked.order)
-        return {"version": asked.order.plan.version}
+        said = await asked(request, _Use)
+        await _order(request, said.case, said.order)
+        return {"version": said.order.plan.version}
 
     @routes.post("/field")
     async def field(request: Request) -> dict[str, Any]:
-        asked = await _asked(request, _Pin)
-        await _order(request, asked.case, asked.order)
+        said = await asked(request, _Pin)
+        await _order(request, said.case, said.order)
         return {}
 
     @routes.get("/sources")
@@ -212,29 +184,29 @@ def setup_routes(folders: SetupFolders) -> APIRouter:
 
     @routes.post("/preview")
     async def shown(request: Request) -> Response:
-        asked = await _asked(request, _Source)
-        await offered(request, asked.source)
-        if same_device(asked.source, _present_source(request, folders)):
+        said = await asked(request, _Source)
+        await offered(request, said.source)
+        if same_device(said.source, _present_source(request, folders)):
             raise Refused("That is the source in use: it is the live picture, and its input cannot be tried now.", 409)
         if previewing.locked():
             raise Refused("Another preview is being made; try again in a moment.", 409)
         async with previewing:
             try:
-                return Response(await preview(asked.source), media_type="image/jpeg")
+                return Response(await preview(said.source), media_type="image/jpeg")
             except NoPreviewError as error:
                 raise Refused(str(error)) from error
 
     @routes.post("/source")
     async def choose(request: Request) -> dict[str, Any]:
-        asked = await _asked(request, _Choose)
-        await offered(request, asked.order.source)
-        await _order(request, asked.case, asked.order)
+        said = await asked(request, _Choose)
+        await offered(request, said.order.source)
+        await _order(request, said.case, said.order)
         return {}
 
     @routes.post("/next-patient")
     async def next_patient(request: Request) -> dict[str, Any]:
-        asked = await _asked(request, _Next)
-        await _order(request, asked.case, asked.order)
+        said = await asked(request, _Next)
+        await _order(request, said.case, said.order)
         return {}
 
     return routes
@@ -294,18 +266,3 @@ async def _order(request: Request, case: str, command: UsePlan | PinField | Choo
     error = LOGGED_OUT if who is None else await desk.give(who, command, case)
     if error is not None:
         raise Refused(error)
-
-
-async def _asked(request: Request, model: type[Model]) -> Model:
-    """The request's body as a model."""
-    data = b""
-    async for part in request.stream():
-        data += part
-        if len(data) > LONGEST_BODY_BYTES:
-            raise Refused(f"That is more than {LONGEST_BODY_BYTES // 1024} KiB; a plan is shorter.", 413)
-    try:
-        return model.model_validate_json(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise Refused(f"{place or 'plan'}: {first['msg'].removeprefix('Value error, ')}") from error

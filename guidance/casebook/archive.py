@@ -21,11 +21,12 @@ from functools import cached_property
 from itertools import groupby, pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from drivers.archived import CASE, INDEX, ArchivedPictures, read_index
 from drivers.errors import SourceError
@@ -47,6 +48,10 @@ SQLITE = "index.sqlite3"
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 TAIL_BYTES = 4096
 Model = TypeVar("Model", bound=BaseModel)
+# A table is several times faster than the enumeration itself, and a case has tens of thousands of rows.
+STATES: dict[str, FrameState] = {state.value: state for state in FrameState}
+PHASES: dict[str, Phase] = {phase.value: phase for phase in Phase}
+VIEWS: dict[str | None, View | None] = {None: None, **{view.value: view for view in View}}
 
 
 class ArchiveError(ValueError):
@@ -83,8 +88,7 @@ class CaseEntry:
         return self.state is CaseState.COMPLETE
 
 
-@dataclass(frozen=True, slots=True)
-class TimelineRow:
+class TimelineRow(NamedTuple):
     """What was found on one frame, in short. ``at``: where in ``findings.jsonl`` the whole of it begins.
 
     ``depths``: each needle's share of the vertebral body's depth, None where that is not known.
@@ -189,7 +193,8 @@ class ArchivedCase:
     def _rows(self, name: str) -> Iterator[Any]:
         lines = _lines(self.folder / name)
         try:
-            yield from json.loads(b"[" + b",".join(lines) + b"]")
+            # Half as long as json.loads takes for half an hour.
+            yield from from_json(b"[" + b",".join(lines) + b"]", cache_strings="keys")
             return
         except ValueError:
             pass
@@ -366,9 +371,9 @@ def _timeline_row(row: Any) -> TimelineRow | None:
         return TimelineRow(
             t_s=float(row["t_s"]),
             at=int(row["at"]),
-            state=FrameState(row["state"]),
-            phase=Phase(row["phase"]),
-            view=None if row["view"] is None else View(row["view"]),
+            state=STATES[row["state"]],
+            phase=PHASES[row["phase"]],
+            view=VIEWS[row["view"]],
             depths={int(needle): share for needle, share in row["depths"].items()},
             cement_mm2=row["cement_mm2"],
             latency_ms=row["latency_ms"],

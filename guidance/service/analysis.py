@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import Literal, Protocol, assert_never
 
-import cv2
 import numpy as np
 
 from drivers.frame import Frame, Pixels, SourceInfo, freeze
@@ -61,8 +60,6 @@ from guidance.service.recording import Recording, Write
 from guidance.settings import Settings
 from guidance.vision.pipeline import NothingSeenError
 from guidance.wire import AlertMessage, FindingsMessage, alert_message, findings_message
-
-JPEG_QUALITY = 85
 
 WATCH_S = 0.025
 """How often the source's own word on its input is looked at while no frame comes."""
@@ -570,14 +567,6 @@ def _pin(pipeline: Analyses, pin: FieldPin) -> bool:
     """Whether it takes new references."""
     polygon_px = None if pin.polygon_px is None else np.array(pin.polygon_px, dtype=np.float64)
     return pipeline.pin_field(polygon_px, pin.bone_dark)
-
-
-def gray_jpeg(frame: Frame) -> bytes:
-    """The frame as an 8-bit gray JPEG; of deeper pixels the upper 8 bits."""
-    pixels = frame.pixels if frame.bits == 8 else (frame.pixels >> (frame.bits - 8)).astype(np.uint8)
-    done, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    assert done
-    return bytes(jpeg)
 
 
 def _looks(shown: Shown) -> tuple[object, ...]:

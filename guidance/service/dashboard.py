@@ -53,7 +53,7 @@ class Dashboard:
     ) -> None:
         self._stopping = stopping
         self._tls = _whoever() if tls else None
-        self._listening = _listening_socket(host, port)
+        self._listening = listening_socket(host, port)
         bound_host, bound_port = self._listening.getsockname()[:2]
         # Bound to every address of this machine, it is reached from here by the loopback one.
         self.address: tuple[str, int] = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bound_host, bound_host), bound_port
@@ -137,7 +137,8 @@ def _whoever() -> ssl.SSLContext:
     return context
 
 
-def _listening_socket(host: str, port: int) -> socket.socket:
+def listening_socket(host: str, port: int) -> socket.socket:
+    """What browsers come to. Raises BusError where the port cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     if not 0 <= port <= 65535:
         raise BusError(f"port {port}: expected a number from 0 to 65535")

@@ -27,8 +27,9 @@ from guidance.bus.publisher import FRAMES_KEPT, MESSAGES_KEPT, FramePublisher, P
 from guidance.bus.subscriber import Subscriber
 from guidance.casebook.alarm_log import AlarmLog, Event
 from guidance.casebook.field_pins import FieldPins
+from guidance.encoded import gray_jpeg
 from guidance.records import CasePlan
-from guidance.service.analysis import Analysis, MakePipeline, Orders, Pictures, Shown, gray_jpeg
+from guidance.service.analysis import Analysis, MakePipeline, Orders, Pictures, Shown
 from guidance.service.capture import TICK_S, Capture, Captured, Choose, OpenSource, Slot
 from guidance.service.dashboard import Dashboard
 from guidance.service.early import EarlyPictures
@@ -225,6 +226,7 @@ class Service:
             "--plans": self._plans,
             "--recordings": self._recordings,
             "--source": self._spec,
+            "--archive": self._archive,
         }
         given = [part for option, value in known.items() if value is not None for part in (option, str(value))]
         return guarded + kept + given + self._admission.options()

@@ -61,6 +61,7 @@ from guidance.casebook.alarm_log import AlarmLog, Event, read_log
 from guidance.casebook.archive import Archive, CaseState
 from guidance.casebook.field_pins import FieldPin, FieldPins, FieldPinsError
 from guidance.casebook.recorder import CaseRecorder
+from guidance.encoded import gray_jpeg
 from guidance.plan import PlanFile, ZoneEntry
 from guidance.records import (
     Alert,
@@ -79,7 +80,6 @@ from guidance.records import (
     ZoneKind,
 )
 from guidance.service import Service, listen, read_ahead, run_until_asked
-from guidance.service.analysis import gray_jpeg
 from guidance.service.capture import Choice
 from guidance.service.recording import ROOM_FRAMES
 from guidance.settings import Settings

@@ -7,8 +7,15 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from guidance.overlay import draw
 from guidance.records import Alert, AlertKind, AlertState, FieldKind, FieldOutline, Priority
-from guidance.wire import FindingsMessage, alert_json, findings_json
+from guidance.wire import (
+    FindingsMessage,
+    alert_json,
+    findings_json,
+    findings_message,
+    findings_record,
+)
 from tests.unit.safety.scenes import box, deposit, findings, needle, root
 
 CONTRACT_FIELDS = {
@@ -56,3 +63,12 @@ def test_an_alert_is_the_contracts_line() -> None:
         "technical": False, "root": None, "subject": None, "first_seen_t_s": None, "active": True, "by": None,
         "delay_ms": None,
     }  # fmt: skip
+
+
+def test_what_was_told_can_be_drawn_as_it_was_drawn_then() -> None:
+    outline = FieldOutline(FieldKind.CIRCLE, box(0, 0, 99, 99), True)
+    leaking = replace(deposit(0, 0, 5, 5), front_px=(7.0, 3.0), run_mm=6.5, front_mm_per_s=9.0)
+    seen = replace(findings(cement=(leaking,), needles=(needle(40, 40),), roots=(root(0, 0, 9, 4),)), field=outline)
+    told = FindingsMessage.model_validate_json(json.dumps(findings_json(seen)))
+    assert draw(findings_record(told)) == draw(seen)
+    assert findings_message(findings_record(told)) == told

@@ -1,41 +1,13 @@
 // What the setup page asks the server; whatever it refuses comes as one sentence in an Error.
 
+import { asked, said } from "./server.js";
+
+export { Refusal } from "./server.js";
+
 /** @typedef {import("./setup_plan.js").Plan} Plan */
 /** @typedef {import("./setup_plan.js").View} View */
 /** @typedef {{name: string, saved_at: string, version: string | null, zones: number, views: string[], trouble: string | null}} KeptPlan */
 /** @typedef {{name: string, unit: string, about: string, default: number, least: number, most: number}} Limit */
-
-/** What the server would not do, in its words. */
-export class Refusal extends Error {
-  /** @param {string} words @param {number} status HTTP's word for it */
-  constructor(words, status) {
-    super(words);
-    this.status = status;
-  }
-}
-
-/** @param {string} path @param {RequestInit} [how] @returns {Promise<Response>} */
-async function asked(path, how) {
-  let answer;
-  try {
-    answer = await fetch(path, how);
-  } catch {
-    throw new Error("The server does not answer.");
-  }
-  if (answer.ok) return answer;
-  let words = `The server refused (${answer.status}).`;
-  try {
-    words = (await answer.json()).error ?? words;
-  } catch {
-    // No words with it: its number says all there is.
-  }
-  throw new Refusal(words, answer.status);
-}
-
-/** @param {string} method @param {unknown} body @returns {RequestInit} */
-function said(method, body) {
-  return { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-}
 
 /** @returns {Promise<any>} how things look */
 export async function look() {

@@ -3,7 +3,7 @@
 /** @typedef {{kind: string, style: string, xy: number[], text?: string, r?: number, subject?: string}} Stroke */
 /** @typedef {{x: number, y: number, width: number, height: number}} Box in input-frame pixels, corner to corner */
 
-const SMOOTH = new Set(["root", "cement"]);
+const SMOOTH = new Set(["root", "cement", "now root", "now cement"]);
 const HALO = "rgb(12 12 12 / 75%)";
 
 export class Stage {
@@ -27,6 +27,8 @@ export class Stage {
     /** @type {string} full, thin, off, or lines: all but the words */
     this.detail = "full";
     this.fillWithField = false;
+    /** @type {{left: number, top: number, zoom: number} | null} where the picture's pixel (0, 0) lies on the element */
+    this.place = null;
     new ResizeObserver(() => this.draw()).observe(element);
   }
 
@@ -71,15 +73,16 @@ export class Stage {
     const pen = /** @type {CanvasRenderingContext2D} */ (overlay.getContext("2d"));
     pen.setTransform(1, 0, 0, 1, 0, 0);
     pen.clearRect(0, 0, overlay.width, overlay.height);
+    this.place = null;
     if (box === null || this.bitmap === null) return;
 
     const zoom = Math.min(width / box.width, height / box.height);
     const left = (width - box.width * zoom) / 2;
     const top = (height - box.height * zoom) / 2;
     this.drawPicture(this.bitmap, box, left, top, zoom);
-    if (this.detail === "off") return;
     // Pixel (0, 0) is a centre: its corner lies at (-1/2, -1/2).
-    const place = { left: left - (box.x - 0.5) * zoom, top: top - (box.y - 0.5) * zoom, zoom };
+    const place = (this.place = { left: left - (box.x - 0.5) * zoom, top: top - (box.y - 0.5) * zoom, zoom });
+    if (this.detail === "off") return;
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     const unit = (box.height * zoom) / 1000;
     const wanted = this.strokes.filter((stroke) => this.isWanted(stroke));

@@ -8,6 +8,7 @@ from pydicom import dcmread, uid
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.sequence import Sequence
+from pydicom.uid import JPEGLSLossless
 
 from drivers.dicom import DicomFile, DicomFolder, mm_per_px_of
 from drivers.errors import SourceError
@@ -94,6 +95,17 @@ def test_signed_pixels_are_shown_from_the_lowest_up(tmp_path: Path) -> None:
     path = write_dicom(tmp_path / "r.dcm", shown.astype(np.int16) - 2048, 12)
 
     np.testing.assert_array_equal(_shown(path), shown)
+
+
+@pytest.mark.parametrize("bits", [9, 10, 12, 15])
+def test_jpeg_ls_of_just_the_stored_bits_comes_out_as_it_went_in(bits: int, tmp_path: Path) -> None:
+    """As pydicom and DCMTK write it; GDCM says 16 bits whatever there are."""
+    shown = pictures(1, dtype=np.uint16, top=2**bits - 1)
+    made = dcmread(write_dicom(tmp_path / "r.dcm", shown, bits))
+    made.compress(JPEGLSLossless, encoding_plugin="pyjpegls")
+    made.save_as(tmp_path / "ls.dcm")
+
+    np.testing.assert_array_equal(_shown(tmp_path / "ls.dcm"), shown)
 
 
 @pytest.mark.parametrize("syntax", ["JPEGLosslessProcess14_1", "JPEGLSLossless", "JPEG2000Lossless", "RLELossless"])
