@@ -13,7 +13,7 @@ import numpy as np
 import pypdf
 import pytest
 
-from drivers.frame import Frame, FrameFlag, freeze
+from drivers.frame import Frame, FrameFlag, Pixels, freeze
 from guidance.casebook.archive import ArchivedCase
 from guidance.casebook.case_report import (
     ALWAYS_HIDDEN,
@@ -28,17 +28,17 @@ from guidance.casebook.case_report import (
 from guidance.casebook.document import Document, Facts, Heading, Paragraph, Picture, Table, as_html
 from guidance.casebook.document_pdf import UnprintableError, as_pdf
 from guidance.casebook.results import Results
-from guidance.casebook.stills import ArchivedCasePictures, SourcePictures, moments, without_text, write_stills
+from guidance.casebook.stills import ArchivedCasePictures, SourcePictures, moments
 from guidance.cli import main
 from guidance.overlay import VIEW_LIMITS
 from guidance.overlay.look import SCALE_ASSUMED
-from guidance.records import AlertState, FieldKind, FieldOutline, Findings, FrameState, Phase, Scale, ScaleSource, View
+from guidance.records import AlertState, Findings, FrameState, Phase, Scale, ScaleSource, View
 from guidance.wire import AlertMessage, findings_json
 from tests.unit.casebook.recorded import alert, record
-from tests.unit.evaluation.cases import write_recording
+from tests.unit.evaluation.cases import SIDE_PX, noise, write_gray, write_recording
 from tests.unit.safety.scenes import LOST, deposit, findings, needle
 
-PATIENT = {"schema": 1, "name": "Müller^Jürgen", "birth_date": "1950-02-30"}
+PATIENT = {"schema": 1, "name": "Müller^Jürgen", "birth_date": "1950-02-28"}
 
 
 def at(t_s: float, **changes: object) -> Findings:
@@ -89,10 +89,14 @@ def told(folder: Path, seen: Sequence[Findings], changes: Sequence[AlertMessage]
     return Results(folder)
 
 
+def as_it_is(frame: Frame) -> Pixels:
+    return frame.pixels
+
+
 def report_of(results: Results, with_patient: bool = False) -> CaseReport:
     patient = (("Name", "Müller^Jürgen"),)
     recording = Recording("20261130T165214-1", "/media/Müller/run.mp4", 300, 200, 8, patient=patient)
-    return make_report(results, recording, Grey(), with_patient)
+    return make_report(results, recording, Grey(), None if with_patient else as_it_is)
 
 
 def words_of(document: Document) -> list[str]:
@@ -207,8 +211,8 @@ def test_a_recorded_case_reports_itself_and_says_what_it_lacks(tmp_path: Path) -
     (tmp_path / "case" / "patient.json").write_text(json.dumps(PATIENT))
     with ArchivedCase(tmp_path / "case") as case:
         recording = recording_of(case)
-        assert recording.patient == (("Name", "Müller^Jürgen"), ("Birth date", "1950-02-30"))
-        report = make_report(Results(case.folder), recording, ArchivedCasePictures(case))
+        assert recording.patient == (("Name", "Müller^Jürgen"), ("Birth date", "1950-02-28"))
+        report = make_report(Results(case.folder), recording, ArchivedCasePictures(case), as_it_is)
         assert report.recording.patient is None
         assert report.analysed_by.startswith("fluoroguide ")
         assert [picture.caption for picture in report.pictures] == [
@@ -230,7 +234,7 @@ def test_a_picture_that_is_damaged_in_the_recording_is_marked(tmp_path: Path) ->
                 for frame in super().at(times_s):
                     yield replace(frame, flags=FrameFlag.CORRUPT)
 
-        report = make_report(Results(case.folder), recording_of(case), Damaged(case))
+        report = make_report(Results(case.folder), recording_of(case), Damaged(case), as_it_is)
     assert "the recording is damaged here" in report.pictures[0].caption
 
 
@@ -296,16 +300,18 @@ def test_a_report_of_another_kind_is_refused(tmp_path: Path, capsys: pytest.Capt
     assert "r.doc: expected a name that ends in .html or .pdf" in capsys.readouterr().err
 
 
-def test_a_still_has_no_text_outside_of_the_field_unless_the_patient_may_be_told(tmp_path: Path) -> None:
-    ring = np.array([[60.0, 20.0], [240.0, 20.0], [240.0, 180.0], [60.0, 180.0]])
-    results = told(tmp_path / "results", [at(0.0, field=FieldOutline(FieldKind.RECTANGLE, ring, True), zones=())])
-    shown = []
-    for with_patient in (False, True):
-        (file,) = write_stills(
-            Grey(), results, [0.0], tmp_path / str(with_patient), None if with_patient else without_text
-        )
+def test_a_still_has_no_burned_in_text_unless_the_patient_may_be_told(tmp_path: Path) -> None:
+    shown = noise(1, frames=4)
+    for picture in shown:
+        cv2.putText(picture, "MUELLER", (2, 12), cv2.FONT_HERSHEY_PLAIN, 0.8, 255)
+    recording = str(write_gray(tmp_path / "run.mkv", shown))
+    brightest = []
+    for given in ([], ["--with-patient"]):
+        out = tmp_path / str(len(given))
+        assert main(["stills", recording, "--at-s", "0.2", "--out", str(out), *given]) == 0
+        (file,) = out.iterdir()
         picture = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
-        zoom = picture.shape[1] // 300
-        middle = picture.shape[0] // 2
-        shown.append((picture[middle, 20 * zoom], picture[middle, 200 * zoom]))
-    assert shown == [(0, 120), (120, 120)]
+        zoom = picture.shape[1] // SIDE_PX
+        top = (picture.shape[0] - SIDE_PX * zoom) // 3  # one of three strips
+        brightest.append(int(picture[top + 2 * zoom : top + 13 * zoom, 2 * zoom : 40 * zoom].max()))
+    assert brightest[0] < 120 < brightest[1]
