@@ -38,22 +38,21 @@ class SourcePictures:
         self._source = source
 
     def at(self, times_s: Sequence[float]) -> Iterator[Frame]:
-        """The last frame at or before each time. SourceError where the recording breaks off passes through."""
-        wanted = iter(times_s)
-        t_s = next(wanted, None)
-        first_s: float | None = None
-        last: Frame | None = None
-        for frame in self._source:
-            first_s = frame.t_s if first_s is None else first_s
-            while last is not None and t_s is not None and frame.t_s - first_s > t_s + SAME_TIME_S:
-                yield last
-                t_s = next(wanted, None)
-            if t_s is None:
-                return
-            last = frame
-        while last is not None and t_s is not None:
+        """The last frame at or before each time; nothing is read beyond it, for a recording may break off there.
+
+        SourceError passes through.
+        """
+        frames = iter(self._source)
+        last = next(frames)
+        first_s = last.t_s
+        later: Frame | None = None
+        for t_s in times_s:
+            while last.t_s - first_s < t_s - SAME_TIME_S:
+                later = next(frames, None) if later is None else later
+                if later is None or later.t_s - first_s > t_s + SAME_TIME_S:
+                    break
+                last, later = later, None
             yield last
-            t_s = next(wanted, None)
 
 
 class ArchivedCasePictures:

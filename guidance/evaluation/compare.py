@@ -16,7 +16,7 @@ from guidance.casebook.archive import read_header
 from guidance.casebook.case_report import AlertFact, alert_facts
 from guidance.casebook.document import Block, Document, Heading, Paragraph, Table
 from guidance.casebook.results import FINDINGS, Results, ResultsError
-from guidance.evaluation.batch import read_notes
+from guidance.evaluation.batch import ATTEMPTS, read_notes
 from guidance.evaluation.score import match_points
 
 Row = Mapping[str, Any]
@@ -118,7 +118,7 @@ def _results_in(root: Path) -> dict[str, Path]:
     found = {path.parent.relative_to(root).as_posix(): path.parent for path in root.rglob(FINDINGS)}
     if not found:
         raise ResultsError(f"{root}: no {FINDINGS} in it; expected the folder of a replay or a batch")
-    return {"" if name == "." else name: path for name, path in found.items() if not name.startswith(".attempts")}
+    return {"" if name == "." else name: path for name, path in found.items() if not name.startswith(ATTEMPTS)}
 
 
 def compare_case(name: str, first: Results, second: Results) -> CaseComparison:

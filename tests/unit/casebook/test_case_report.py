@@ -13,6 +13,7 @@ import numpy as np
 import pypdf
 import pytest
 
+from drivers.errors import SourceError
 from drivers.frame import Frame, FrameFlag, Pixels, freeze
 from guidance.casebook.archive import ArchivedCase
 from guidance.casebook.case_report import (
@@ -274,6 +275,18 @@ def test_pictures_of_a_recording_are_the_last_at_or_before_each_time() -> None:
     shown = [Frame(freeze(np.zeros((8, 8), np.uint8)), t_s, i) for i, t_s in enumerate((10.0, 10.1, 10.5, 10.6))]
     times_s = (0.0, 0.1, 0.1, 0.3, 0.5, 99.0)
     assert [frame.sequence for frame in SourcePictures(shown).at(times_s)] == [0, 1, 1, 1, 2, 3]  # type: ignore[arg-type]
+
+
+def test_pictures_before_the_place_where_a_recording_breaks_off_are_had() -> None:
+    def breaks_off() -> Iterator[Frame]:
+        for i in range(3):
+            yield Frame(freeze(np.zeros((8, 8), np.uint8)), i / 10, i)
+        raise SourceError("cut short")
+
+    pictures = SourcePictures(breaks_off()).at((0.0, 0.2, 0.3))  # type: ignore[arg-type]
+    assert [next(pictures).sequence, next(pictures).sequence] == [0, 2]
+    with pytest.raises(SourceError):
+        next(pictures)
 
 
 def test_a_recording_without_results_is_analysed_now_with_the_same_outcome(
