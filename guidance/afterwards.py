@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,12 +20,14 @@ from guidance.casebook.results import FINDINGS, Results, ResultsError
 from guidance.casebook.stills import (
     ArchivedCasePictures,
     Pictures,
+    Redact,
     SourcePictures,
     raised_times,
     require_within,
-    without_text,
     write_stills,
 )
+from guidance.handon.deidentify import SURVEYED, Redaction, survey
+from guidance.handon.recorded import Excerpt, RecordedCase
 from guidance.opening import open_spec, plan_for
 from guidance.settings import Settings, load_settings
 
@@ -114,8 +116,7 @@ def _stills(options: argparse.Namespace) -> int:
     with _opened(options) as case:
         times_s = raised_times(case.results) if options.at_s is None else options.at_s
         require_within(case.results, options.at_s or ())
-        redact = None if options.with_patient else without_text
-        for file in write_stills(case.pictures, case.results, times_s, options.out, redact):
+        for file in write_stills(case.pictures, case.results, times_s, options.out, _redact(options)):
             print(file)
         if not times_s:
             print("no alert was raised; --at-s says when else", file=sys.stderr)
@@ -127,9 +128,21 @@ def _report(options: argparse.Namespace) -> int:
     if written is None:
         raise OutputError(f"{options.out}: expected a name that ends in .html or .pdf")
     with _opened(options) as case:
-        report = make_report(case.results, case.recording, case.pictures, options.with_patient)
+        report = make_report(case.results, case.recording, case.pictures, _redact(options))
     write_file(options.out, written(as_document(report)))
     return 0
+
+
+def _redact(options: argparse.Namespace) -> Redact | None:
+    """What takes burned-in text out of a picture; the case is surveyed for it when the first one is shown."""
+    if options.with_patient:
+        return None
+
+    @cache
+    def redaction() -> Redaction:
+        return survey(RecordedCase.of(options.case, open_spec).glimpses(Excerpt(), 2 * SURVEYED - 1))
+
+    return lambda frame: redaction().apply(frame.pixels, frame.bits)[0]
 
 
 def _pdf(document: Document) -> bytes:

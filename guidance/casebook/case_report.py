@@ -13,7 +13,7 @@ from guidance.casebook.archive import ArchivedCase
 from guidance.casebook.document import Block, Document, Facts, Heading, Paragraph, Picture, Table, picture_of
 from guidance.casebook.recorder import PATIENT
 from guidance.casebook.results import Results, ResultsError
-from guidance.casebook.stills import Moment, Pictures, Redact, moments, paint_moment, raised_times, without_text
+from guidance.casebook.stills import Moment, Pictures, Redact, moments, paint_moment, raised_times
 from guidance.overlay import VIEW_LIMITS
 from guidance.overlay.look import NOTHING_ACTIVE, SCALE_ASSUMED, STATE_WORDS, ZONES_NOT_WATCHED
 from guidance.records import AlertState, FrameState, Priority, ScaleSource, View
@@ -148,23 +148,18 @@ def _patient_of(path: Path) -> tuple[tuple[str, str], ...] | None:
     return tuple((key.replace("_", " ").capitalize(), str(value)) for key, value in known.items())
 
 
-def make_report(
-    results: Results,
-    recording: Recording,
-    pictures: Pictures,
-    with_patient: bool = False,
-    redact: Redact = without_text,
-) -> CaseReport:
+def make_report(results: Results, recording: Recording, pictures: Pictures, redact: Redact | None) -> CaseReport:
     """The report of what ``results`` tell of a recording. Raises ResultsError and SourceError.
 
-    Without ``with_patient`` no patient's data are in it, and ``redact`` goes over its pictures.
+    ``redact``: takes what may name the patient out of a picture; then no patient's data are in the report. None: they
+    are.
     """
     gathered = _Gathered()
     for row in results.rows():
         gathered.note(row)
     alerts = alert_facts(results.alerts)
     times_s = raised_times(results)[:MOST_PICTURES]
-    if not with_patient:
+    if redact is not None:
         # The path of an imported recording may well hold a name; a device's address does not.
         source = recording.source if "://" in recording.source else ""
         recording = replace(recording, patient=None, source=source)
@@ -186,8 +181,7 @@ def make_report(
         missing=(*recording.missing, *broken, *gathered.interruptions(), *results.damage),
         limits=gathered.limits(),
         pictures=tuple(
-            _alert_picture(alerts, t_s, moment, None if with_patient else redact)
-            for t_s, moment in moments(pictures, results, times_s)
+            _alert_picture(alerts, t_s, moment, redact) for t_s, moment in moments(pictures, results, times_s)
         ),
     )
 

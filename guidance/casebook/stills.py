@@ -15,13 +15,12 @@ from guidance.casebook.archive import ArchivedCase
 from guidance.casebook.replay import OutputError
 from guidance.casebook.results import SAME_TIME_S, Results, ResultsError
 from guidance.overlay import draw, paint
-from guidance.records import Alert, AlertState, FieldKind, Findings
-from guidance.vision.field import eight_bit, find_text
+from guidance.records import Alert, AlertState, Findings
 
 Bgr = NDArray[np.uint8]
 
 
-Redact = Callable[[Frame, Findings], Pixels]
+Redact = Callable[[Frame], Pixels]
 """A frame's pixels without what may name the patient."""
 
 
@@ -39,22 +38,21 @@ class SourcePictures:
         self._source = source
 
     def at(self, times_s: Sequence[float]) -> Iterator[Frame]:
-        """The last frame at or before each time. SourceError where the recording breaks off passes through."""
-        wanted = iter(times_s)
-        t_s = next(wanted, None)
-        first_s: float | None = None
-        last: Frame | None = None
-        for frame in self._source:
-            first_s = frame.t_s if first_s is None else first_s
-            while last is not None and t_s is not None and frame.t_s - first_s > t_s + SAME_TIME_S:
-                yield last
-                t_s = next(wanted, None)
-            if t_s is None:
-                return
-            last = frame
-        while last is not None and t_s is not None:
+        """The last frame at or before each time; nothing is read beyond it, for a recording may break off there.
+
+        SourceError passes through.
+        """
+        frames = iter(self._source)
+        last = next(frames)
+        first_s = last.t_s
+        later: Frame | None = None
+        for t_s in times_s:
+            while last.t_s - first_s < t_s - SAME_TIME_S:
+                later = next(frames, None) if later is None else later
+                if later is None or later.t_s - first_s > t_s + SAME_TIME_S:
+                    break
+                last, later = later, None
             yield last
-            t_s = next(wanted, None)
 
 
 class ArchivedCasePictures:
@@ -110,32 +108,14 @@ def paint_moment(moment: Moment, redact: Redact | None) -> Bgr:
     ``redact``: takes away what may name the patient; None where that may be seen.
     """
     frame, findings = moment.frame, moment.findings
-    pixels = frame.pixels if redact is None else redact(frame, findings)
+    pixels = frame.pixels if redact is None else redact(frame)
     return paint(pixels, draw(findings, moment.alerts), findings, moment.alerts, frame.bits)
 
 
-def without_text(frame: Frame, findings: Findings) -> Pixels:
-    """The picture with all that lies outside of the x-ray field, and the text found inside of it, in black.
-
-    Names and numbers stand beside the field on nearly every machine. Misses what ``find_text`` misses: soft or
-    half-transparent letters inside the field.
-    """
-    pixels, field = frame.pixels, findings.field
-    inside = np.full(pixels.shape, 255, np.uint8)
-    if field is not None and field.kind is not FieldKind.FULL:
-        inside[:] = 0
-        cv2.fillPoly(inside, [np.round(field.polygon_px).astype(np.int32)], 255)
-    for x0, y0, x1, y1 in find_text(eight_bit(pixels, frame.bits), inside):
-        inside[y0:y1, x0:x1] = 0
-    shown: Pixels = pixels.copy()
-    shown[inside == 0] = 0
-    return shown
-
-
 def write_stills(
-    pictures: Pictures, results: Results, times_s: Iterable[float], out: Path, redact: Redact | None = without_text
+    pictures: Pictures, results: Results, times_s: Iterable[float], out: Path, redact: Redact | None
 ) -> list[Path]:
-    """``SECONDS.png`` for each time; the files. Raises OutputError and ResultsError."""
+    """``SECONDS.png`` for each time; the files. ``redact`` as for ``paint_moment``. Raises OutputError."""
     written: list[Path] = []
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from guidance.casebook.archive import read_header
 from guidance.casebook.case_report import AlertFact, alert_facts
 from guidance.casebook.document import Block, Document, Heading, Paragraph, Table
 from guidance.casebook.results import FINDINGS, Results, ResultsError
-from guidance.evaluation.batch import read_notes
+from guidance.evaluation.batch import ATTEMPTS, read_notes
 from guidance.evaluation.score import match_points
 
 Row = Mapping[str, Any]
@@ -39,7 +39,7 @@ class AlertChange:
 
 @dataclass(slots=True)
 class Difference:
-    """On how many frames something differs, and by how much at most, at ``at_s``."""
+    """On how many frames something differs, and by how much at most, at ``at_s``; on none: it is of the whole case."""
 
     what: str
     unit: str = ""
@@ -118,7 +118,7 @@ def _results_in(root: Path) -> dict[str, Path]:
     found = {path.parent.relative_to(root).as_posix(): path.parent for path in root.rglob(FINDINGS)}
     if not found:
         raise ResultsError(f"{root}: no {FINDINGS} in it; expected the folder of a replay or a batch")
-    return {"" if name == "." else name: path for name, path in found.items() if not name.startswith(".attempts")}
+    return {"" if name == "." else name: path for name, path in found.items() if not name.startswith(ATTEMPTS)}
 
 
 def compare_case(name: str, first: Results, second: Results) -> CaseComparison:
@@ -128,12 +128,12 @@ def compare_case(name: str, first: Results, second: Results) -> CaseComparison:
         frames.note(a, b)
     alerts = tuple(_alert_changes(alert_facts(first.alerts), alert_facts(second.alerts)))
     if not alerts and first.alerts != second.alerts:
-        frames.of("alerts, other").note(0.0, None)
-    if first.summary is not None and second.summary is not None and _figures(first.summary) != _figures(second.summary):
-        frames.of("summary").note(0.0, None)
+        frames.of("alerts, other")
+    for key in _summary_keys(first.summary, second.summary):
+        frames.of(f"summary: {key}")
     for side, results in zip(SIDES, (first, second), strict=True):
         for words in results.damage:
-            frames.of(f"{side}: {words}").note(0.0, None)
+            frames.of(f"{side}: {words}")
     return CaseComparison(name, alerts=alerts, differences=tuple(frames.differences.values()))
 
 
@@ -152,9 +152,12 @@ def _side_by_side(first: Iterator[Row], second: Iterator[Row]) -> Iterator[tuple
             a, b = next(first, None), next(second, None)
 
 
-def _figures(summary: Row) -> dict[str, Any]:
-    """The summary without the names of what was read and of what read it."""
-    return {key: value for key, value in summary.items() if key not in ("software", "source")}
+def _summary_keys(first: Row | None, second: Row | None) -> list[str]:
+    """What of two summaries differs but the names of what was read and of what read it; an archive has none."""
+    if first is None or second is None:
+        return []
+    keys = (first.keys() | second.keys()) - {"software", "source"}
+    return sorted(key for key in keys if first.get(key) != second.get(key))
 
 
 def _alert_changes(first: Iterable[AlertFact], second: Iterable[AlertFact]) -> Iterator[AlertChange]:
@@ -303,7 +306,7 @@ def as_document(comparison: Comparison) -> Document:
     """The comparison as a report: all cases in one table, then each that differs."""
     first, second = comparison.software
     differing = [case for case in comparison.cases if case.differs]
-    head = ("case", "result", *(f"alerts {what}" for what in ALERT_CHANGES), "frames that differ most often")
+    head = ("case", "result", "alerts gained", "lost", "moved", "told otherwise", "ending otherwise", "most frames")
     rows = tuple(
         (
             case.case or "the case",
@@ -336,7 +339,10 @@ def _sections(case: CaseComparison) -> Iterator[Block]:
         lost = frozenset(i for i, one in enumerate(case.alerts) if one.what == "lost")
         yield Table(("alert", "first", "second", "later by", "what was told"), alerts, frozenset({1, 2, 3}), lost)
     if case.differences:
-        rows = tuple((one.what, str(one.frames), _largest(one), _time(one.at_s)) for one in case.differences)
+        rows = tuple(
+            (one.what, str(one.frames or "–"), _largest(one), _time(one.at_s if one.frames else None))
+            for one in case.differences
+        )
         yield Table(("what differs", "frames", "at most", "at"), rows, frozenset({1, 2, 3}))
 
 
@@ -347,14 +353,14 @@ def _details(case: CaseComparison) -> Iterator[str]:
         moved = f" (later by {_moved(alert)})" if alert.what == "moved" else ""
         yield f"alert {alert.what}: {_time(alert.first_s)} | {_time(alert.second_s)}{moved}: {alert.text}"
     for one in case.differences:
-        yield f"{one.what}: {one.frames} frames, at most {_largest(one)} at {_time(one.at_s)}"
+        frames = f": {one.frames} frames" if one.frames else ""
+        where = f", at most {_largest(one)} at {_time(one.at_s)}" if one.largest is not None else ""
+        yield f"{one.what}{frames}{where}"
 
 
 def _commonest(case: CaseComparison) -> str:
-    if not case.differences:
-        return "–"
-    most = max(case.differences, key=lambda one: one.frames)
-    return f"{most.frames} ({most.what})"
+    most = max(case.differences, key=lambda one: one.frames, default=None)
+    return "–" if most is None or not most.frames else f"{most.frames} ({most.what})"
 
 
 def _largest(one: Difference) -> str:

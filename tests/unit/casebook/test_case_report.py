@@ -13,7 +13,8 @@ import numpy as np
 import pypdf
 import pytest
 
-from drivers.frame import Frame, FrameFlag, freeze
+from drivers.errors import SourceError
+from drivers.frame import Frame, FrameFlag, Pixels, freeze
 from guidance.casebook.archive import ArchivedCase
 from guidance.casebook.case_report import (
     ALWAYS_HIDDEN,
@@ -28,16 +29,17 @@ from guidance.casebook.case_report import (
 from guidance.casebook.document import Document, Facts, Heading, Paragraph, Picture, Table, as_html
 from guidance.casebook.document_pdf import UnprintableError, as_pdf
 from guidance.casebook.results import Results
-from guidance.casebook.stills import ArchivedCasePictures, moments, without_text, write_stills
+from guidance.casebook.stills import ArchivedCasePictures, SourcePictures, moments
 from guidance.cli import main
 from guidance.overlay import VIEW_LIMITS
 from guidance.overlay.look import SCALE_ASSUMED
-from guidance.records import AlertState, FieldKind, FieldOutline, Findings, FrameState, Phase, Scale, ScaleSource, View
+from guidance.records import AlertState, Findings, FrameState, Phase, Scale, ScaleSource, View
 from guidance.wire import AlertMessage, findings_json
 from tests.unit.casebook.recorded import alert, record
+from tests.unit.evaluation.cases import SIDE_PX, noise, write_gray, write_recording
 from tests.unit.safety.scenes import LOST, deposit, findings, needle
 
-PATIENT = {"schema": 1, "name": "Müller^Jürgen", "birth_date": "1950-02-30"}
+PATIENT = {"schema": 1, "name": "Müller^Jürgen", "birth_date": "1950-02-28"}
 
 
 def at(t_s: float, **changes: object) -> Findings:
@@ -88,10 +90,14 @@ def told(folder: Path, seen: Sequence[Findings], changes: Sequence[AlertMessage]
     return Results(folder)
 
 
+def as_it_is(frame: Frame) -> Pixels:
+    return frame.pixels
+
+
 def report_of(results: Results, with_patient: bool = False) -> CaseReport:
     patient = (("Name", "Müller^Jürgen"),)
     recording = Recording("20261130T165214-1", "/media/Müller/run.mp4", 300, 200, 8, patient=patient)
-    return make_report(results, recording, Grey(), with_patient)
+    return make_report(results, recording, Grey(), None if with_patient else as_it_is)
 
 
 def words_of(document: Document) -> list[str]:
@@ -206,8 +212,8 @@ def test_a_recorded_case_reports_itself_and_says_what_it_lacks(tmp_path: Path) -
     (tmp_path / "case" / "patient.json").write_text(json.dumps(PATIENT))
     with ArchivedCase(tmp_path / "case") as case:
         recording = recording_of(case)
-        assert recording.patient == (("Name", "Müller^Jürgen"), ("Birth date", "1950-02-30"))
-        report = make_report(Results(case.folder), recording, ArchivedCasePictures(case))
+        assert recording.patient == (("Name", "Müller^Jürgen"), ("Birth date", "1950-02-28"))
+        report = make_report(Results(case.folder), recording, ArchivedCasePictures(case), as_it_is)
         assert report.recording.patient is None
         assert report.analysed_by.startswith("fluoroguide ")
         assert [picture.caption for picture in report.pictures] == [
@@ -229,7 +235,7 @@ def test_a_picture_that_is_damaged_in_the_recording_is_marked(tmp_path: Path) ->
                 for frame in super().at(times_s):
                     yield replace(frame, flags=FrameFlag.CORRUPT)
 
-        report = make_report(Results(case.folder), recording_of(case), Damaged(case))
+        report = make_report(Results(case.folder), recording_of(case), Damaged(case), as_it_is)
     assert "the recording is damaged here" in report.pictures[0].caption
 
 
@@ -265,22 +271,60 @@ def test_stills_are_of_each_alert_or_of_the_times_that_are_asked_for(
     assert capsys.readouterr().err == "fluoroguide: 9 s: expected a time within the case, which ends at 0.366667 s\n"
 
 
+def test_pictures_of_a_recording_are_the_last_at_or_before_each_time() -> None:
+    shown = [Frame(freeze(np.zeros((8, 8), np.uint8)), t_s, i) for i, t_s in enumerate((10.0, 10.1, 10.5, 10.6))]
+    times_s = (0.0, 0.1, 0.1, 0.3, 0.5, 99.0)
+    assert [frame.sequence for frame in SourcePictures(shown).at(times_s)] == [0, 1, 1, 1, 2, 3]  # type: ignore[arg-type]
+
+
+def test_pictures_before_the_place_where_a_recording_breaks_off_are_had() -> None:
+    def breaks_off() -> Iterator[Frame]:
+        for i in range(3):
+            yield Frame(freeze(np.zeros((8, 8), np.uint8)), i / 10, i)
+        raise SourceError("cut short")
+
+    pictures = SourcePictures(breaks_off()).at((0.0, 0.2, 0.3))  # type: ignore[arg-type]
+    assert [next(pictures).sequence, next(pictures).sequence] == [0, 2]
+    with pytest.raises(SourceError):
+        next(pictures)
+
+
+def test_a_recording_without_results_is_analysed_now_with_the_same_outcome(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording = str(write_recording(tmp_path / "run.mkv", 1))
+    assert main(["replay", recording, "--out", str(tmp_path / "results")]) == 0
+    written = []
+    for given in ([], ["--results", str(tmp_path / "results")]):
+        out = tmp_path / str(len(given))
+        assert main(["stills", recording, "--at-s", "0.4", "--out", str(out), *given]) == 0
+        assert main(["report", recording, "--out", str(out / "report.html"), *given]) == 0
+        written.append([file.read_bytes() for file in sorted(out.iterdir())])
+    assert written[0] == written[1]
+    assert len(written[0]) == 2
+    arguments = ["--results", str(tmp_path / "results"), "--plan", "plan.json", "--out", str(tmp_path / "x")]
+    assert main(["stills", recording, *arguments]) == 2
+    assert "--plan: expected only where the case is analysed now" in capsys.readouterr().err
+
+
 def test_a_report_of_another_kind_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record(tmp_path / "case").close()
     assert main(["report", str(tmp_path / "case"), "--out", str(tmp_path / "r.doc")]) == 2
     assert "r.doc: expected a name that ends in .html or .pdf" in capsys.readouterr().err
 
 
-def test_a_still_has_no_text_outside_of_the_field_unless_the_patient_may_be_told(tmp_path: Path) -> None:
-    ring = np.array([[60.0, 20.0], [240.0, 20.0], [240.0, 180.0], [60.0, 180.0]])
-    results = told(tmp_path / "results", [at(0.0, field=FieldOutline(FieldKind.RECTANGLE, ring, True), zones=())])
-    shown = []
-    for with_patient in (False, True):
-        (file,) = write_stills(
-            Grey(), results, [0.0], tmp_path / str(with_patient), None if with_patient else without_text
-        )
+def test_a_still_has_no_burned_in_text_unless_the_patient_may_be_told(tmp_path: Path) -> None:
+    shown = noise(1, frames=4)
+    for picture in shown:
+        cv2.putText(picture, "MUELLER", (2, 12), cv2.FONT_HERSHEY_PLAIN, 0.8, 255)
+    recording = str(write_gray(tmp_path / "run.mkv", shown))
+    brightest = []
+    for given in ([], ["--with-patient"]):
+        out = tmp_path / str(len(given))
+        assert main(["stills", recording, "--at-s", "0.2", "--out", str(out), *given]) == 0
+        (file,) = out.iterdir()
         picture = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
-        zoom = picture.shape[1] // 300
-        middle = picture.shape[0] // 2
-        shown.append((picture[middle, 20 * zoom], picture[middle, 200 * zoom]))
-    assert shown == [(0, 120), (120, 120)]
+        zoom = picture.shape[1] // SIDE_PX
+        top = (picture.shape[0] - SIDE_PX * zoom) // 3  # one of three strips
+        brightest.append(int(picture[top + 2 * zoom : top + 13 * zoom, 2 * zoom : 40 * zoom].max()))
+    assert brightest[0] < 120 < brightest[1]

@@ -132,7 +132,7 @@ def test_a_line_that_cannot_be_read_is_a_difference(tmp_path: Path) -> None:
     a, b = write(tmp_path / "a", told(), []), write(tmp_path / "b", told(), [])
     text = (b / "findings.jsonl").read_text()
     (b / "findings.jsonl").write_text(text.replace('"frame": 3', '"frame" 3'))
-    assert "second: findings.jsonl: line 4 cannot be read" in as_text(compare(a, b))
+    assert "  second: findings.jsonl: line 4 cannot be read" in as_text(compare(a, b)).splitlines()
 
 
 def test_two_batches_are_compared_case_by_case_and_a_missing_one_is_told(

@@ -1,4 +1,4 @@
-"""Whether recording keeps up while everything else runs: ``python -m guidance.evaluation.recording_bench``.
+"""Whether recording keeps up while everything else runs: ``python -m tests.unit.casebook.keeping_up``.
 
 The whole service watches a phantom's pulses with fresh noise in every frame, as an analogue input gives them: no frame
 is the same as the one before, so every one must be encoded.
