@@ -751,7 +751,7 @@ class EscapingPipeline(SmallPipeline):
     def _next(self, t_s: float, state: FrameState) -> Findings:
         seen = super()._next(t_s, state)
         ring = np.array([[5.0, 5.0], [20.0, 5.0], [20.0, 15.0]])
-        run = CementDeposit(1, (ring,), 20.0, front_mm_per_s=20.0, run_mm=12.0, run_log_ratio=9.0)
+        run = CementDeposit(1, (ring,), 20.0, None, 20.0, (20.0, 15.0), run_mm=12.0, run_log_ratio=9.0)
         self._last = replace(seen, cement=(run,) if 3 <= seen.frame < 3 + self.runs_for else ())
         return self._last
 
