@@ -8,11 +8,15 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
+
+from drivers.frame import Frame, Pixels
 from guidance.admission import Admission
 from guidance.casebook.archive import Archive, ArchivedCase
 from guidance.casebook.judged_truth import write_judged_case
 from guidance.casebook.labelled import labels_zip
 from guidance.casebook.replay import OutputError
+from guidance.handon.deidentify import SURVEYED, Redaction, survey
 
 DEFAULT_PORT = 8001
 """The one after the live dashboard's, so that both may run."""
@@ -43,12 +47,26 @@ def labels(options: argparse.Namespace) -> int:
     with ArchivedCase(options.case) as case:
         if options.coco is not None:
             try:
-                options.coco.write_bytes(labels_zip(case))
+                options.coco.write_bytes(labels_of(case))
             except OSError as error:
                 raise OutputError(f"{options.coco}: cannot be written ({error.strerror})") from error
         if options.truth is not None:
             write_judged_case(case, options.truth)
     return 0
+
+
+def labels_of(case: ArchivedCase) -> bytes:
+    """The judged moments of a case as a zip, without the text that was burned in. Raises HandOnError."""
+    redaction: list[Redaction] = []
+
+    def shown(frame: Frame) -> Pixels:
+        # Only once there is a picture to be shown: it takes a look all over the case.
+        if not redaction:
+            places = np.unique(np.linspace(0, len(case) - 1, min(2 * SURVEYED - 1, len(case))).astype(int))
+            redaction.append(survey(case.frame(int(place)) for place in places))
+        return redaction[0].apply(frame.pixels, frame.bits)[0]
+
+    return labels_zip(case, shown)
 
 
 def review(options: argparse.Namespace) -> int:

@@ -24,11 +24,12 @@ from drivers.frame import FrameFlag
 from guidance.casebook.archive import Archive, ArchivedCase, ArchiveError, CaseEntry, CaseState
 from guidance.casebook.course import course_json
 from guidance.casebook.judgements import JudgementError, Said, judge, judgements, standing
-from guidance.casebook.labelled import labels_zip
-from guidance.casebook.recompute import Recomputed, progress_of
+from guidance.casebook.recompute import Recomputed, RecomputeError, forget, progress_of
 from guidance.casebook.shown import active_at, drawn
 from guidance.encoded import gray_jpeg, gray_png
+from guidance.handon import HandOnError
 from guidance.records import TECHNICAL, AlertKind
+from guidance.review import labels_of
 from web.access import identify_of
 from web.answers import Answering, Refused, asked
 from web.orders import LOGGED_OUT
@@ -78,9 +79,14 @@ class Reviewing:
                 if self._open.get(case_id) is opened:  # it was not closed while this waited
                     return await asyncio.to_thread(use, opened)
 
-    async def anew(self, case_id: str) -> None:
-        """Forget what was read of a case that may have grown since."""
+    async def forget(self, case_id: str) -> None:
+        """Forget what was read of a case that has changed."""
         await self._close(self._open.pop(case_id, None))
+
+    async def forget_unended(self, case_id: str) -> None:
+        """Forget what was read of a case that was being recorded, and may have grown or ended since."""
+        if case_id in self._open and self._open[case_id].case.header.ended is None:
+            await self.forget(case_id)
 
     async def _opened(self, case_id: str) -> _Opened:
         # The page asks for several things of a case at once: it is read for the first of them.
@@ -105,19 +111,27 @@ class Reviewing:
             raise Refused(
                 "A case is being analysed anew already; one at a time, so that the live one is not held up.", 409
             )
-        folder = self.archive.folder(case_id)
-        if case_id in self._open:
-            self._open[case_id].recomputed = None
+        await self.forget_unended(case_id)
+        opened = await self._opened(case_id)
+        if opened.case.state is CaseState.RECORDING:
+            raise Refused("This case is still being recorded; it can be analysed anew once it has ended.", 409)
+        opened.recomputed = None
+        folder = opened.case.folder
+        await asyncio.to_thread(forget, folder)
         self._recomputing = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", "guidance.casebook.recompute", str(folder), stdin=asyncio.subprocess.DEVNULL
         )
 
-    async def close(self) -> None:
-        """Close every case, and give up what is being analysed."""
+    async def give_up(self) -> None:
+        """Stop analysing a case anew; what it has come to stays where it is, and says that it is not complete."""
         process = self._recomputing
         if process is not None and process.returncode is None:
             process.terminate()
             await process.wait()
+
+    async def close(self) -> None:
+        """Close every case, and give up what is being analysed."""
+        await self.give_up()
         while self._open:
             await self._close(self._open.popitem()[1])
 
@@ -160,8 +174,7 @@ def review_routes() -> APIRouter:
     @routes.get("/cases/{case_id}")
     async def opened(request: Request, case_id: str) -> Response:
         shown = _reviewing(request)
-        if await shown.with_case(case_id, lambda it: it.case.state is CaseState.RECORDING):
-            await shown.anew(case_id)
+        await shown.forget_unended(case_id)
         return _json(await shown.with_case(case_id, _case_json))
 
     @routes.get("/cases/{case_id}/times")
@@ -202,9 +215,15 @@ def review_routes() -> APIRouter:
         await _reviewing(request).recompute(case_id)
         return {}
 
+    @routes.delete("/cases/{case_id}/recomputed")
+    async def stop(request: Request, case_id: str) -> dict[str, Any]:
+        _reviewing(request).archive.folder(case_id)
+        await _reviewing(request).give_up()
+        return {}
+
     @routes.get("/cases/{case_id}/labels.zip")
     async def labels(request: Request, case_id: str) -> Response:
-        data = await _reviewing(request).with_case(case_id, lambda it: labels_zip(it.case))
+        data = await _reviewing(request).with_case(case_id, lambda it: labels_of(it.case))
         named = {"Content-Disposition": f'attachment; filename="{case_id}-labels.zip"', "Cache-Control": KEPT_NOWHERE}
         return Response(data, media_type="application/zip", headers=named)
 
@@ -214,21 +233,21 @@ def review_routes() -> APIRouter:
         if any(not 0 < len(tag) <= 64 for tag in tags):
             raise Refused("A tag is empty or too long; expected 1 to 64 characters.")
         await asyncio.to_thread(_reviewing(request).archive.set_tags, case_id, tags)
-        await _reviewing(request).anew(case_id)
+        await _reviewing(request).forget(case_id)
         return {"tags": tags}
 
     @routes.put("/cases/{case_id}/keep")
     async def keep(request: Request, case_id: str) -> dict[str, Any]:
         wanted = (await asked(request, _Keep, "keep")).keep
         await asyncio.to_thread(_reviewing(request).archive.set_keep, case_id, wanted)
-        await _reviewing(request).anew(case_id)
+        await _reviewing(request).forget(case_id)
         return {"keep": wanted}
 
     return routes
 
 
 class _ReviewAnswers(Answering):
-    refusals = (ArchiveError, JudgementError)
+    refusals = (ArchiveError, JudgementError, RecomputeError, HandOnError)
 
 
 def _reviewing(request: Request) -> Reviewing:

@@ -2,21 +2,20 @@
 
 ``labels_zip``: COCO, an image for each judged moment, with what the software had found there and what was said of it.
 Outlines and points are the software's own: a judgement says of an alert whether it was right, and draws nothing anew.
-Pictures are black outside of the x-ray field, where machines write names.
+What of the pictures may be shown is for the caller to say: machines burn names into them.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
-import cv2
 import numpy as np
 
 import guidance
-from drivers.frame import Frame, FrameFlag, freeze
+from drivers.frame import Frame, FrameFlag, Pixels
 from guidance.casebook.archive import ArchivedCase, ArchiveError
 from guidance.casebook.judgements import Judgement, Verdict, judgements, standing
 from guidance.encoded import gray_png
@@ -39,15 +38,18 @@ labels.json       COCO: an image for each judged moment. "judgements" of an imag
                   wrong, late (right, and should have come at its t_s), missed (none came, and should have).
                   Annotations are what the software had found there. "verdict" of one is what was said of the alert
                   that is about it; null: nobody said anything of it, which is not to say that it is right.
-                  "left_out": moments without a picture, because it is damaged or its x-ray field is not known.
-images/           8 or 16 bit gray PNG, lossless inside of the x-ray field, black outside of it. Look at them before
-                  you hand them on: text inside of the field is not blacked out.
+                  "left_out": moments without a picture, because it is damaged.
+images/           8 or 16 bit gray PNG, lossless but for what is black: all beside the x-ray field, and the text that
+                  was found in it. Look at them before you hand them on.
 judgements.jsonl  All that was ever said, the oldest first; of the same alert the last line counts.
 """
 
 
-def labels_zip(case: ArchivedCase) -> bytes:
-    """The judged moments of a case, packed: ``labels.json``, ``images/``, ``judgements.jsonl``, ``README.txt``."""
+def labels_zip(case: ArchivedCase, shown: Callable[[Frame], Pixels]) -> bytes:
+    """The judged moments of a case, packed: ``labels.json``, ``images/``, ``judgements.jsonl``, ``README.txt``.
+
+    ``shown``: the pixels of a frame, without what must not be handed on.
+    """
     said, _ = judgements(case.folder)
     coco: dict[str, Any] = {
         "info": {"description": "judged moments of fluoroscopy", "version": "1", "software": guidance.__version__},
@@ -61,15 +63,15 @@ def labels_zip(case: ArchivedCase) -> bytes:
     with ZipFile(packed, "w", ZIP_DEFLATED) as zipped:
         for number, about in _by_frame(case, standing(said)).items():
             frame, findings = case.frame(number), _findings(case, number)
-            if findings is None or findings.field_px is None or FrameFlag.CORRUPT in frame.flags:
-                why = "damaged" if FrameFlag.CORRUPT in frame.flags else "its x-ray field is not known"
-                coco["left_out"].append({"frame": number, "why": why})
+            if FrameFlag.CORRUPT in frame.flags:
+                coco["left_out"].append({"frame": number, "why": "damaged"})
                 continue
             name = f"images/{case.id}-{number:06}.png"
-            zipped.writestr(name, gray_png(_inside_field(frame, findings.field_px.polygon)), ZIP_STORED)
+            zipped.writestr(name, gray_png(replace(frame, pixels=shown(frame))), ZIP_STORED)
             image_id, first_id = len(coco["images"]) + 1, len(coco["annotations"]) + 1
             coco["images"].append(_image(case, number, name, image_id, about))
-            coco["annotations"] += _annotations(findings, image_id, first_id, about, case.alerts)
+            if findings is not None:
+                coco["annotations"] += _annotations(findings, image_id, first_id, about, case.alerts)
         zipped.writestr("labels.json", json.dumps(coco, ensure_ascii=False, allow_nan=False, indent=1))
         lines = [json.dumps(one.model_dump(mode="json"), ensure_ascii=False) + "\n" for one in said]
         zipped.writestr("judgements.jsonl", "".join(lines))
@@ -100,14 +102,6 @@ def _findings(case: ArchivedCase, number: int) -> FindingsMessage | None:
     except ArchiveError:
         return None
     return None if line is None else FindingsMessage.model_validate(line)
-
-
-def _inside_field(frame: Frame, outline: Polygon) -> Frame:
-    mask = np.zeros(frame.pixels.shape, np.uint8)
-    cv2.fillPoly(mask, [np.round(np.array(outline)).astype(np.int32)], 255)
-    pixels = frame.pixels.copy()
-    pixels[mask == 0] = 0
-    return replace(frame, pixels=freeze(pixels))
 
 
 def _image(case: ArchivedCase, number: int, name: str, image_id: int, about: list[Judgement]) -> dict[str, Any]:

@@ -291,6 +291,14 @@ def progress_of(case_folder: Path) -> dict[str, Any] | None:
     return told
 
 
+def forget(case_folder: Path) -> None:
+    """What the present version has made of a case counts no more. Raises RecomputeError while it is still at it."""
+    folder = version_folder(case_folder)
+    if _is_locked(folder / LOCK):
+        raise RecomputeError(f"{case_folder.name}: is being analysed already")
+    (folder / PROGRESS).unlink(missing_ok=True)
+
+
 def _times(path: Path) -> NDArray[np.float64]:
     """Times and places of the lines that are whole, (n, 2)."""
     data = path.read_bytes() if path.exists() else b""

@@ -243,8 +243,15 @@ class Analysis:
         self._publisher.tell_alerts(case.id, self._active(), self._health())
         if self._recording is not None:
             self._recording.begin(case)
-            active = self._active()
-            self._keep(lambda recorder: recorder.alerts(active))
+            self._keep_beginning(self._pins.of(case.info))
+
+    def _keep_beginning(self, pin: FieldPin) -> None:
+        """What holds for the case from its first frame on, though nobody has ordered it in it."""
+        active = [alert.model_copy(update={"t_s": 0.0, "frame": 0}) for alert in self._active()]
+        self._keep(lambda recorder: recorder.alerts(active))
+        if not pin.is_automatic:
+            said = PinField(polygon_px=pin.polygon_px, bone_dark=pin.bone_dark).model_dump(mode="json")
+            self._keep(lambda recorder: recorder.command(SERVICE, 0.0, said))
 
     def _pipeline_of(self, case: Case) -> Analyses:
         """A new one, with what was corrected for the source."""

@@ -282,7 +282,7 @@ def _come_into_sight(name: int, scene: _Scene, ends: Sequence[PointPx], begun_s:
             continue
         r, c = _farthest_of(np.where(here, away_mm, np.float32(0.0)))
         length_mm, near_mm = float(away_mm[r, c]), float(away_mm[here].min())
-        if length_mm < LEAST_RUN_MM or near_mm < RIM_MM:
+        if length_mm < LEAST_RUN_MM or near_mm < RIM_MM or _something_goes_on(r, c, scene):
             continue
         in_sight_s = t_s - float(scene.since_s[here].min())
         mm_per_s = max((length_mm - near_mm) / max(in_sight_s, SIGHT_S), length_mm / (t_s - begun_s))
@@ -315,9 +315,7 @@ def _advance(arm_mm: NDArray[np.float32], scene: _Scene, pulses: list[_Pulse]) -
     """
     r, c = _farthest_of(arm_mm)
     length_mm = float(arm_mm[r, c])
-    ahead = round(AHEAD_MM / scene.work_mm)
-    lies_ahead = scene.foreign[max(0, r - ahead) : r + ahead + 1, max(0, c - ahead) : c + ahead + 1]
-    if length_mm < LEAST_RUN_MM or lies_ahead.any():
+    if length_mm < LEAST_RUN_MM or _something_goes_on(r, c, scene):
         return None
     ridge, places = _ridge(np.minimum(arm_mm, np.float32(length_mm)), scene.evidence)
     shown = np.full((len(pulses), int(places[-1]) + 1), np.nan)
@@ -332,6 +330,12 @@ def _advance(arm_mm: NDArray[np.float32], scene: _Scene, pulses: list[_Pulse]) -
         return None
     x, y = scene.corner_xy
     return Front((float(x + c), float(y + r)), mm_per_s, float(length) * PLACE_MM, float(ratio))
+
+
+def _something_goes_on(r: int, c: int, scene: _Scene) -> bool:
+    """Whether something foreign lies ahead of an end there, which then is a part of that."""
+    ahead = round(AHEAD_MM / scene.work_mm)
+    return bool(scene.foreign[max(0, r - ahead) : r + ahead + 1, max(0, c - ahead) : c + ahead + 1].any())
 
 
 def _ridge(arm_mm: NDArray[np.float32], evidence: Density) -> tuple[_Pixels, NDArray[np.int64]]:

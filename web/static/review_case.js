@@ -11,7 +11,7 @@ import { Reel, SPEEDS } from "./review_reel.js";
 import * as server from "./review_server.js";
 import { Timeline, holdsAt, staysOf } from "./review_timeline.js";
 import { clock, dateWords, kindWords, sourceWords } from "./review_words.js";
-import { button, canvas, choice, definitions, element, field, part, put } from "./setup_dom.js";
+import { canvas, choice, definitions, element, field, part, put } from "./setup_dom.js";
 
 /** @typedef {import("./review_reel.js").Shot} Shot */
 /** @typedef {import("./review_reel.js").Overlay} Overlay */
@@ -63,6 +63,7 @@ function review(look, found, times) {
   /** @type {Overlay} */
   let overlay = "then";
   let recomputed = false;
+  let isRecomputing = false;
 
   const reel = new Reel(found.id, times, show);
   reel.isInUse = (shot) => shot === main.shot || shot === beside.shot;
@@ -295,7 +296,8 @@ function review(look, found, times) {
     bar.hidden = !told.running;
     bar.max = told.frames ?? 1;
     bar.value = told.done ?? 0;
-    button("recompute").disabled = told.running || document.body.dataset.role === "viewer";
+    isRecomputing = told.running;
+    put("recompute", told.running ? "Stop" : "Analyse anew");
     const differences = recomputed ? (told.differences ?? []) : [];
     put(
       "recompute-words",
@@ -331,14 +333,20 @@ function review(look, found, times) {
 
   async function recompute() {
     try {
+      if (isRecomputing) {
+        await server.stopRecomputing(found.id);
+        return;
+      }
       await server.recompute(found.id);
       if (reel.withNow) {
         reel.withNow = false;
         useOverlay("then");
         reel.renew();
       }
-      // It takes a moment to begin.
-      for (let i = 0; i < 40 && !(await server.progress(found.id)).running; i++) await new Promise((resolve) => setTimeout(resolve, 250));
+      // It takes a moment to begin, and a short case is soon done.
+      put("recompute-words", "Beginning …");
+      const isBegun = (/** @type {import("./review_server.js").Progress} */ told) => told.running || told.complete;
+      for (let i = 0; i < 40 && !isBegun(await server.progress(found.id)); i++) await new Promise((resolve) => setTimeout(resolve, 250));
       await followProgress();
     } catch (error) {
       say(error instanceof Error ? error.message : String(error), true);

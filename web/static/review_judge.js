@@ -1,6 +1,6 @@
 // What people say of a case's alerts: right, wrong, late, or that one was missed here.
 
-import { kindWords, clock, marks, VERDICT_WORDS } from "./review_words.js";
+import { kindWords, clock, marks } from "./review_words.js";
 import * as server from "./review_server.js";
 import { button, choice, element, part, put } from "./setup_dom.js";
 
@@ -106,7 +106,7 @@ export class Judging {
       const isSame = (/** @type {Judgement} */ one) => (kept.alert === null ? one.alert === null && one.t_s === kept.t_s : one.alert === kept.alert);
       this.found.judgements = this.found.judgements.filter((one) => !isSame(one));
       if (!kept.withdrawn) this.found.judgements.push(kept);
-      this.say(kept.withdrawn ? "Withdrawn." : `Kept: ${VERDICT_WORDS[kept.verdict]}, by ${kept.by}.`);
+      this.say(kept.withdrawn ? "Withdrawn." : `Kept: ${kept.verdict}, by ${kept.by}.`);
       this.show();
       this.changed();
     } catch (error) {
@@ -122,7 +122,7 @@ export class Judging {
     if (list.children.length === 0) list.append(element("li", "No alert was raised. None detected never means none."));
     if (focused !== undefined) /** @type {HTMLElement | null} */ (list.querySelector(`[data-alert="${focused}"]`))?.focus();
     const held = this.chosen === null ? undefined : this.of(this.chosen);
-    put("judged", this.chosen === null ? "No alert is chosen." : held === undefined ? "Nobody has judged the chosen alert." : `${VERDICT_WORDS[held.verdict]}, says ${held.by}${held.note ? `: ${held.note}` : ""}`);
+    put("judged", this.chosen === null ? "No alert is chosen." : held === undefined ? "Nobody has judged the chosen alert." : `${held.verdict}, says ${held.by}${held.note ? `: ${held.note}` : ""}`);
     for (const verdict of ["right", "wrong", "late"])
       button(`judge-${verdict}`).setAttribute("aria-pressed", String(held?.verdict === verdict));
   }
@@ -137,7 +137,7 @@ export class Judging {
     const when = element("span", clock(stay.from_s, 1));
     when.className = "when";
     const words = element("span", `${marks(stay.raised.priority)} ${stay.raised.text}`);
-    const verdict = element("span", held === undefined ? "" : VERDICT_WORDS[held.verdict]);
+    const verdict = element("span", held === undefined ? "" : held.verdict);
     verdict.className = "verdict";
     go.append(when, words, verdict);
     go.addEventListener("click", () => this.choose(stay.id));

@@ -67,6 +67,11 @@ export async function recompute(id) {
   await asked(`${placeOf(id)}/recomputed`, { method: "POST" });
 }
 
+/** @param {string} id */
+export async function stopRecomputing(id) {
+  await asked(`${placeOf(id)}/recomputed`, { method: "DELETE" });
+}
+
 /** @param {string} id @param {string[]} tags */
 export async function setTags(id, tags) {
   await asked(`${placeOf(id)}/tags`, said("PUT", { tags }));

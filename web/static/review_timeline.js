@@ -11,7 +11,6 @@ import { clock, marks } from "./review_words.js";
 const NAMES_EM = 5.6;
 const LEAST_WINDOW_S = 2;
 const ZOOM = 1.5;
-const PHASE_WORDS = /** @type {Record<string, string>} */ ({ baseline: "baseline", epidurogram: "epidurogram", needle: "needle", cement: "cement" });
 const VIEW_WORDS = /** @type {Record<string, string>} */ ({
   ap: "AP",
   lateral: "lateral: cannot show the foramina",
@@ -198,7 +197,7 @@ export class Timeline {
   drawLane(pen, name, top, tall) {
     const { course } = this;
     if (name === "State") this.drawRuns(pen, course.states, top, tall, (state) => this.stateOf(state));
-    if (name === "Phase") this.drawRuns(pen, course.phases, top, tall, (phase, i) => [PHASE_WORDS[phase] ?? phase, BLOCKS[i % 2], INK]);
+    if (name === "Phase") this.drawRuns(pen, course.phases, top, tall, (phase, i) => [phase, BLOCKS[i % 2], INK]);
     if (name === "View")
       this.drawRuns(pen, course.views, top, tall, (view, i) => [VIEW_WORDS[view ?? "unknown"], view === "ap" ? BLOCKS[i % 2] : "#5a4a2c", view === "ap" ? INK : "#ffd796"]);
     if (name === "Alerts") this.drawAlerts(pen, top, tall);

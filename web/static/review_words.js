@@ -1,12 +1,6 @@
 // How times, alerts and cases are told in words on the review pages.
 
 const MARKS = /** @type {Record<string, string>} */ ({ high: "!!!", medium: "!!", low: "!" });
-export const VERDICT_WORDS = /** @type {Record<string, string>} */ ({
-  right: "right",
-  wrong: "wrong",
-  late: "late",
-  missed: "missed",
-});
 
 /** @param {number} seconds @param {number} [digits] as in "1:02:03.45" */
 export function clock(seconds, digits = 0) {

@@ -17,7 +17,6 @@ from drivers.sources import open_source
 from guidance.bus.messages import Command
 from guidance.casebook.archive import ArchivedCase, CommandRow
 from guidance.casebook.judgements import Said, Verdict, judge
-from guidance.casebook.labelled import labels_zip
 from guidance.casebook.recompute import (
     Recomputed,
     RecomputeError,
@@ -30,6 +29,7 @@ from guidance.casebook.recompute import (
 from guidance.casebook.recorder import ALERTS, COMMANDS, FINDINGS, JUDGEMENTS
 from guidance.casebook.shown import active_at, drawn
 from guidance.records import AlertKind, AlertState
+from guidance.review import labels_of
 from guidance.settings import Settings
 from guidance.vision.pipeline import NothingSeenError, Pipeline
 from tests.unit.casebook.analysed import record_analysed
@@ -157,7 +157,7 @@ def test_judged_moments_become_a_labelled_data_set(leak: ArchivedCase, tmp_path:
     judge(folder, Said(alert=number, t_s=t_s, verdict=Verdict.RIGHT), "ito")
     missed = Said(t_s=7.0, verdict=Verdict.MISSED, kind=AlertKind.NEEDLE_NEAR_ZONE, zone="foramen_S1L")
     judge(folder, missed, "ito")
-    with ArchivedCase(folder) as case, ZipFile(BytesIO(labels_zip(case))) as packed:
+    with ArchivedCase(folder) as case, ZipFile(BytesIO(labels_of(case))) as packed:
         coco = json.loads(packed.read("labels.json"))
         said = packed.read(JUDGEMENTS).decode().splitlines()
         early, late = coco["images"]
@@ -178,10 +178,10 @@ def test_judged_moments_become_a_labelled_data_set(leak: ArchivedCase, tmp_path:
             assert min(ring[::2]) >= x - 0.02
             assert max(ring[1::2]) <= y + h + 0.02
     assert (pixels[120:160, 120:160] == recorded[120:160, 120:160]).all()
-    assert (pixels[:8, :8] == 0).all(), "black outside of the x-ray field, where machines write names"
+    assert (pixels[:8, :8] == 0).all(), "black beside the x-ray field, where machines write names"
     assert len({one["id"] for one in coco["annotations"]}) == len(coco["annotations"])
 
 
 def test_a_case_that_nobody_has_judged_has_no_labels(leak: ArchivedCase) -> None:
-    with ZipFile(BytesIO(labels_zip(leak))) as packed:
+    with ZipFile(BytesIO(labels_of(leak))) as packed:
         assert json.loads(packed.read("labels.json"))["images"] == []

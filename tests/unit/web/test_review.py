@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -23,9 +24,9 @@ from guidance.casebook.archive import ArchivedCase
 from guidance.casebook.judgements import judgements
 from guidance.casebook.recompute import progress_of
 from tests.unit.casebook.analysed import record_analysed
-from tests.unit.casebook.recorded import record
+from tests.unit.casebook.recorded import frames, record
 
-LEAK, NOISE = "20261130T090000-1", "20261129T090000-1"
+LEAK, NOISE, GROWING = "20261130T090000-1", "20261129T090000-1", "20261130T100000-1"
 
 
 @contextmanager
@@ -171,15 +172,38 @@ def test_tags_and_keep_are_set_and_found_in_the_list(address: str) -> None:
 def test_a_case_is_analysed_anew_beside_it_with_progress_and_then_drawn(address: str, archive: Path) -> None:
     assert asked(address, f"cases/{LEAK}/recomputed")[2]["begun"] is False
     assert asked(address, f"cases/{LEAK}/recomputed", "POST")[0] == 200
+    status, _, answer = asked(address, f"cases/{LEAK}/recomputed", "POST")
+    assert (status, "one at a time" in answer["error"]) == (409, True)
+    assert asked(address, f"cases/{LEAK}/recomputed", "DELETE")[0] == 200
+    assert asked(address, f"cases/{LEAK}/recomputed")[2]["complete"] is False
+    assert asked(address, f"cases/{LEAK}/recomputed", "POST")[0] == 200
     until = time.monotonic() + 60
     while not (told := asked(address, f"cases/{LEAK}/recomputed")[2])["complete"] or told["running"]:
         assert time.monotonic() < until, told
         time.sleep(0.2)
     assert told["differences"] == []
+    assert asked(address, f"cases/{LEAK}/moments/0?recomputed=true")[0] == 200
     now = asked(address, f"cases/{LEAK}/moments/95?recomputed=true")[2]
     then = asked(address, f"cases/{LEAK}/moments/95")[2]
     assert now["strokes"] == then["strokes"]
     assert (progress_of(archive / LEAK) or {})["done"] == 105
+
+
+def test_a_case_that_is_being_recorded_is_shown_as_far_as_it_has_come(address: str, archive: Path) -> None:
+    shown = frames(12)
+    recorder = record(archive / GROWING, shown[:6], close=False)
+    try:
+        first = asked(address, f"cases/{GROWING}")[2]
+        assert (first["state"], first["frames"]) == ("recording", 6)
+        assert asked(address, f"cases/{GROWING}/recomputed", "POST")[0] == 409
+        for frame in shown[6:]:
+            recorder.frame(frame)
+        assert asked(address, f"cases/{GROWING}")[2]["frames"] == 12
+    finally:
+        recorder.close()
+    last = asked(address, f"cases/{GROWING}")[2]
+    assert (last["state"], last["missing"]) == ("complete", [])
+    shutil.rmtree(archive / GROWING)
 
 
 def test_alone_there_is_no_live_page_and_the_first_one_is_the_list(address: str) -> None:
