@@ -1,4 +1,4 @@
-"""A document as a PDF, by ReportLab with the typeface that it brings along: decision 12 says why."""
+"""A document as a PDF, by ReportLab with the typeface that it brings along: decision 9 says why."""
 
 from functools import cache, partial
 from io import BytesIO
