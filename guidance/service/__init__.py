@@ -4,9 +4,10 @@ capture ──newest frame──> analysis ──findings, alerts, heartbeat─�
    │                          │ ^ ├──frame, while it is looked at──> encoding ──JPEG──┐
    │                          │ │ └──newest result──> pictures ──JPEG and overlay──> bus
    │                          │ └──orders── desk <──calls, orders── whoever listens or commands
-   │                          └──each change──> alarm log, which a thread of its own syncs
+   │                          ├──each change──> alarm log, which a thread of its own syncs
+   │                          └──all that is told──> recording
    ├──newest frame──> early ──JPEG──> bus, before it is looked at
-   └──every frame──> recording ──> a recorder, where there is one
+   └──every frame──> recording ──> the archive, where there is one, which a thread of its own syncs
 dashboard: a process of its own, one more reader of the bus; restarted when it dies.
 
 Every hand-over holds one thing, the newest, so that nothing lags behind and no stage waits for a later one; but for the
