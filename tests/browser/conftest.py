@@ -1,4 +1,7 @@
-"""One service, one dashboard and one Chromium for all browser tests; each test starts from an untroubled scene."""
+"""One service, one dashboard and one Chromium for all browser tests; each test starts from an untroubled scene.
+
+They end with the last test of this folder: a picture a thirtieth of a second is no company for all other tests.
+"""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +12,7 @@ from selenium.webdriver import Chrome
 from tests.browser.room import CHROMIUM, DRIVER, Dashboard, FakeService, Scene, chromium
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chrome() -> Iterator[Chrome]:
     missing = [str(program) for program in (CHROMIUM, DRIVER) if not program.exists()]
     if missing:
@@ -21,7 +24,7 @@ def chrome() -> Iterator[Chrome]:
         yield driver
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running() -> Iterator[tuple[FakeService, Dashboard]]:
     with FakeService() as service, Dashboard(service.endpoints, service.keys) as dashboard:
         yield service, dashboard

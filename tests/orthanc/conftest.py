@@ -61,7 +61,7 @@ def _missing(words: str) -> None:
     pytest.skip(words)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def debian() -> None:
     """Debian's DICOM programs are there."""
     missing = [package for name, package in NEEDED.items() if not (shutil.which(name) or Path(name).exists())]
@@ -69,7 +69,7 @@ def debian() -> None:
         _missing(f"install Debian's {', '.join(sorted(set(missing)))}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running(debian: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
     folder = tmp_path_factory.mktemp("orthanc")
     place = Orthanc(_free_port(), _free_port(), _free_port(), folder / "worklists")

@@ -24,7 +24,7 @@ from tests.unit.handon.made import ACCESSION, NAME, PATIENT, SECRETS, write_case
 TODAY = "20261130"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a case and its files: of a patient and of nobody, compressed and not, of 8 and of 12 bits."""
     folder = tmp_path_factory.mktemp("exported")
