@@ -27,7 +27,7 @@ FFV1_OPTIONS = {"level": "3", "coder": "0", "slices": "4", "slicecrc": "1", "g":
 
 
 class PictureFile(ABC):
-    """One part of a recording. Raises OSError where it cannot be had or written."""
+    """One part of a recording. Raises OSError where it cannot be had or written, and where a codec fails."""
 
     def __init__(self, path: Path) -> None:
         self.name = path.name
@@ -77,7 +77,10 @@ class Ffv1File(PictureFile):
     def add(self, pixels: Pixels, t_s: float) -> tuple[int, int]:
         picture = av.VideoFrame.from_ndarray(pixels, format="gray")
         picture.pts = None
-        (packet,) = self._codec.encode(picture)
+        try:
+            (packet,) = self._codec.encode(picture)
+        except av.FFmpegError as error:
+            raise OSError(errno.EIO, f"the picture cannot be encoded: {error}", self.name) from error
         payload = bytes(packet)
         at = self._write(_cluster_head(round(t_s * 1000), len(payload)), payload)
         self.pictures += 1
@@ -88,7 +91,10 @@ class JpegXlFile(PictureFile):
     """Pictures of 10 to 16 bit: JPEG XL codestreams end to end."""
 
     def add(self, pixels: Pixels, t_s: float) -> tuple[int, int]:
-        payload = bytes(imagecodecs.jpegxl_encode(pixels, lossless=True, effort=1, numthreads=1))
+        try:
+            payload = bytes(imagecodecs.jpegxl_encode(pixels, lossless=True, effort=1, numthreads=1))
+        except imagecodecs.JpegxlError as error:
+            raise OSError(errno.EIO, f"the picture cannot be encoded: {error}", self.name) from error
         at = self._write(payload)
         self.pictures += 1
         return at, len(payload)

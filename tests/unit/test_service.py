@@ -768,6 +768,7 @@ def with_log(
     dashboard: str = QUIET_DASHBOARD,
     settings: Settings | None = None,
     fields: Path | None = None,
+    archive: Path | None = None,
 ) -> Service:
     return Service(
         source(frames(count), live=live),
@@ -777,6 +778,7 @@ def with_log(
         bus_port=0,
         alarm_log=path,
         fields=fields,
+        archive=archive,
         make_pipeline=pipeline,
         dashboard=("-c", dashboard),
     )
@@ -982,9 +984,13 @@ def test_a_corrected_field_is_remembered_for_the_source(tmp_path: Path) -> None:
         with pytest.raises(BusError, match="a dent or crosses itself; expected a convex one"):
             desk.order(told.case, PinField(polygon_px=[(2, 2), (40, 2), (10, 10), (2, 30)]))
     pinned.clear()
-    with with_log(None, Noting, fields=file) as service, Subscriber(service.endpoints) as reader:
-        hear(reader, escape)
+    with with_log(None, Noting, fields=file, archive=tmp_path) as service, Subscriber(service.endpoints) as reader:
+        told = hear(reader, escape)
     assert pinned[-1] == ([list(corner) for corner in corners], False)
+    # And the case knows that it held, so that it can be analysed anew.
+    with Archive(tmp_path).open(told.case) as case:
+        (correction,) = case.commands
+    assert (correction.t_s, correction.command["kind"], correction.command["bone_dark"]) == (0.0, "field", False)
 
 
 def test_a_file_of_corrected_fields_that_is_none_is_told_at_the_start(tmp_path: Path) -> None:
