@@ -8,9 +8,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from drivers.dicom import is_dicom
 from drivers.frame import FrameSource
 from guidance.casebook.archive import Archive, ArchivedCase, CaseEntry, in_words
 from guidance.casebook.importing import import_recording
+from guidance.casebook.recorder import PATIENT
+from guidance.handon.patient import Patient
 from guidance.records import CasePlan
 
 OpenSource = Callable[[str], FrameSource]
@@ -95,12 +98,23 @@ def _check(options: argparse.Namespace) -> int:
 
 def _import(options: argparse.Namespace, open_source: OpenSource, plan_for: PlanFor) -> int:
     for spec in options.sources:
+        dicom = _dicom_of(spec)
+        patient = None if dicom is None else Patient.of_dicom(dicom)
         with open_source(spec) as source:
             plan = plan_for(source, spec, options.plan)
             with tqdm(total=source.info.frame_count, unit=" frames", disable=None, desc=source.info.name) as bar:
                 made = import_recording(source, plan, options.archive, _made(spec), lambda frame: bar.update(1))
+        if patient is not None:
+            patient.write(made / PATIENT)
         print(made)
     return 0
+
+
+def _dicom_of(spec: str) -> Path | None:
+    """A DICOM file of what is imported; None where there is none."""
+    path = Path(spec)
+    files = sorted(path.iterdir()) if path.is_dir() else [path] if path.is_file() else []
+    return next((file for file in files if file.is_file() and is_dicom(file)), None)
 
 
 def _made(spec: str) -> datetime | None:

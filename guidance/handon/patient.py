@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydicom import dcmread
 from pydicom.config import disable_value_validation
+from pydicom.errors import InvalidDicomError
 
 from guidance.handon import HandOnError
 
@@ -31,6 +34,18 @@ def _text(longest: int, **more: Any) -> Any:
     """A text that DICOM can hold; ``repr`` off, so that no error or log shows it by accident."""
     return Field(default="", max_length=longest, repr=False, **more)
 
+
+_KEYWORDS = {
+    "name": "PatientName",
+    "id": "PatientID",
+    "birth_date": "PatientBirthDate",
+    "sex": "PatientSex",
+    "accession_number": "AccessionNumber",
+    "study_uid": "StudyInstanceUID",
+    "study_id": "StudyID",
+    "study_description": "StudyDescription",
+    "referring_physician": "ReferringPhysicianName",
+}
 
 Text = Annotated[str, AfterValidator(_one_line)]
 Name = Annotated[str, AfterValidator(_name)]
@@ -78,6 +93,22 @@ class Patient(BaseModel):
             # The parser's own words may repeat what it stumbled over.
             raise HandOnError(f"{path}: not valid JSON; expected a patient.json") from None
         return cls.checked(given, str(path))
+
+    @classmethod
+    def of_dicom(cls, path: Path) -> Self:
+        """Whom a DICOM file names, and its study. Raises HandOnError where that is none, as ``checked``."""
+        with in_confidence():
+            try:
+                header = dcmread(path, stop_before_pixels=True)
+            except (OSError, InvalidDicomError) as error:
+                raise HandOnError(f"{path}: cannot be read; expected a DICOM file") from error
+            told = {name: str(header.get(keyword, None) or "").strip() for name, keyword in _KEYWORDS.items()}
+        born = told.pop("birth_date")
+        return cls.checked(
+            {name: text for name, text in told.items() if text}
+            | {"birth_date": f"{born[:4]}-{born[4:6]}-{born[6:8]}" if re.fullmatch("[0-9]{8}", born) else None},
+            str(path),
+        )
 
     @classmethod
     def checked(cls, given: object, name: str) -> Self:
