@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from guidance.casebook.pictures import FFV1_OPTIONS
 from guidance.plan import PlanError, load_plan
 from guidance.records import CasePlan, FrameState, Phase, View
 
@@ -259,9 +260,8 @@ class GrayVideo:
         stream.width, stream.height, stream.pix_fmt = width, height, "gray"
         stream.codec_context.time_base = Fraction(1, 1000)
         stream.codec_context.thread_count = 1
-        # Rice coding decodes fast, slices carry checksums (notes/recording: 80 frames a second at 1024 x 1024).
         stream.codec_context.flags |= av.codec.context.Flags.bitexact
-        stream.options = {"level": "3", "coder": "0", "slices": "4", "slicecrc": "1", "g": "1"}
+        stream.options = FFV1_OPTIONS
         return stream
 
 
