@@ -9,18 +9,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from drivers.dicom import is_dicom
-from drivers.frame import FrameSource
 from guidance.casebook.archive import Archive, ArchivedCase, CaseEntry, in_words
 from guidance.casebook.importing import import_recording
 from guidance.casebook.recorder import PATIENT
 from guidance.handon.patient import Patient
-from guidance.records import CasePlan
-
-OpenSource = Callable[[str], FrameSource]
-PlanFor = Callable[[FrameSource, str, Path | None], CasePlan]
+from guidance.opening import open_spec, plan_for
 
 
-def add_to(parser: argparse.ArgumentParser, open_source: OpenSource, plan_for: PlanFor) -> None:
+def add_to(parser: argparse.ArgumentParser) -> None:
     """Give the parser the archive's own commands."""
     actions = parser.add_subparsers(title="what to do", required=True, metavar="ACTION")
 
@@ -36,7 +32,7 @@ def add_to(parser: argparse.ArgumentParser, open_source: OpenSource, plan_for: P
     check = action("check", _check, "read every frame and name those that are not what was recorded")
     check.add_argument("cases", type=Path, nargs="+", metavar="CASE", help="folders of the archive")
 
-    imported = action("import", lambda options: _import(options, open_source, plan_for), "recordings made elsewhere")
+    imported = action("import", _import, "recordings made elsewhere")
     imported.add_argument("archive", type=Path, metavar="ARCHIVE")
     imported.add_argument("sources", nargs="+", metavar="SOURCE", help="video, images, DICOM")
     imported.add_argument("--plan", type=Path, help="the operator's plan.json")
@@ -96,11 +92,11 @@ def _check(options: argparse.Namespace) -> int:
     return 0 if whole else 1
 
 
-def _import(options: argparse.Namespace, open_source: OpenSource, plan_for: PlanFor) -> int:
+def _import(options: argparse.Namespace) -> int:
     for spec in options.sources:
         dicom = _dicom_of(spec)
         patient = None if dicom is None else Patient.of_dicom(dicom)
-        with open_source(spec) as source:
+        with open_spec(spec) as source:
             plan = plan_for(source, spec, options.plan)
             with tqdm(total=source.info.frame_count, unit=" frames", disable=None, desc=source.info.name) as bar:
                 made = import_recording(source, plan, options.archive, _made(spec), lambda frame: bar.update(1))

@@ -155,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     review.add_to(command)
 
     archive = commands.add_parser("archive", help="cases that were recorded: list, check, import, keep, tidy")
-    archiving.add_to(archive, open_spec, plan_for)
+    archiving.add_to(archive)
     add_handing_on(command)
 
     devices = command("devices", _devices, "list grabbers")
