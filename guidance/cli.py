@@ -18,6 +18,7 @@ from drivers.frame import SourceInfo
 from guidance import afterwards, archiving, review
 from guidance.accounts import AccountsError, Role, add_account, add_token, read_accounts, remove_account, require_new
 from guidance.admission import Admission, AdmissionError
+from guidance.bench.command import add_to as add_bench
 from guidance.bus.keys import KeysError, client_keys, make_keys
 from guidance.bus.publisher import BusError
 from guidance.casebook import field_pins, plans
@@ -161,10 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     devices = command("devices", _devices, "list grabbers")
     devices.add_argument("--json", action="store_true", help="print JSON")
 
-    bench = command("bench", _bench, "time the pipeline that `serve` runs, stage by stage")
-    bench.add_argument("--size", type=int, default=1024, help="side of the picture in pixels (default: %(default)s)")
-    bench.add_argument("--frames", type=int, default=100, help="frames to time (default: %(default)s)")
-    bench.add_argument("--json", action="store_true", help="print JSON")
+    add_bench(command)
     return parser
 
 
@@ -358,14 +356,6 @@ def _devices(options: argparse.Namespace) -> int:
         print("\n".join(device.as_lines()))
     if not found:
         print("no grabbers found")
-    return 0
-
-
-def _bench(options: argparse.Namespace) -> int:
-    from guidance.evaluation.bench import bench
-
-    report = bench(options.size, options.frames)
-    print(json.dumps(report.as_json(), indent=2) if options.json else report.as_table())
     return 0
 
 

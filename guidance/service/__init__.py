@@ -17,6 +17,15 @@ fails, everything is stopped: a frozen picture must never pass for a live one.
 """
 
 from guidance.service.capture import Choice, read_ahead
-from guidance.service.running import BUS_PORT, Service, listen, run_service, run_until_asked
+from guidance.service.running import BUS_PORT, Service, listen, run_service, run_until_asked, tune_interpreter
 
-__all__ = ["BUS_PORT", "Choice", "Service", "listen", "read_ahead", "run_service", "run_until_asked"]
+__all__ = [
+    "BUS_PORT",
+    "Choice",
+    "Service",
+    "listen",
+    "read_ahead",
+    "run_service",
+    "run_until_asked",
+    "tune_interpreter",
+]

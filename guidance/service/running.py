@@ -317,29 +317,28 @@ def run_service(
     spec: str | None = None,
 ) -> int:
     """The exit status of a service that runs until SIGINT or SIGTERM; see ``run_until_asked``."""
-    _tune_interpreter()
-    return run_until_asked(
-        Service(
-            open_source,
-            plan,
-            settings,
-            host=host,
-            port=port,
-            admission=admission,
-            bus_host=bus_host,
-            bus_port=bus_port,
-            keys=keys,
-            alarm_log=alarm_log,
-            loop=loop,
-            pace=pace,
-            archive=archive,
-            plans=plans,
-            fields=fields,
-            choose=choose,
-            recordings=recordings,
-            spec=spec,
-        )
+    service = Service(
+        open_source,
+        plan,
+        settings,
+        host=host,
+        port=port,
+        admission=admission,
+        bus_host=bus_host,
+        bus_port=bus_port,
+        keys=keys,
+        alarm_log=alarm_log,
+        loop=loop,
+        pace=pace,
+        archive=archive,
+        plans=plans,
+        fields=fields,
+        choose=choose,
+        recordings=recordings,
+        spec=spec,
     )
+    tune_interpreter()
+    return run_until_asked(service)
 
 
 def run_until_asked(service: Service) -> int:
@@ -383,7 +382,7 @@ def listen(endpoint: str | None = None, keys: ClientKeys | None = None) -> Gener
             silent = message is None
 
 
-def _tune_interpreter() -> None:
+def tune_interpreter() -> None:
     """For a process that does nothing else: even latency, and a quick end."""
     # Whoever lets go of the GIL for a kernel waits this long to get it back while another thread runs Python; at
     # the usual 5 ms, and a source that is itself Python, it took the median latency from 8.5 to 12 ms.

@@ -3,7 +3,7 @@
 import numpy as np
 
 from drivers.pixel_formats import PIXEL_FORMATS
-from guidance.evaluation.capture_bench import HEIGHT_PX, WIDTH_PX, capture_cost
+from guidance.bench.grabbers import HEIGHT_PX, WIDTH_PX, capture_cost
 
 
 def test_every_format_that_a_grabber_may_deliver_is_timed() -> None:

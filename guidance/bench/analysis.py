@@ -1,0 +1,163 @@
+"""How long a frame takes from where it is handed in until findings and alerts can be told, stage by stage.
+
+The interpreter is taken as it is: whoever wants the figures of ``serve`` tunes it alike (``tune_interpreter``).
+"""
+
+import resource
+import sys
+import tracemalloc
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter_ns, process_time_ns
+from typing import Final, Self
+
+import numpy as np
+from tqdm import tqdm
+
+from guidance.bench.pulses import Pulses
+from guidance.safety.alarms import Watch
+from guidance.settings import Settings
+from guidance.vision.pipeline import Lap, Pipeline
+from guidance.wire import findings_json
+
+PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9)
+WHOLE: Final = "whole"
+SETTLED_FRAMES: Final = 30
+"""So many frames into a procedure all that is kept from one frame to the next has its size."""
+_MIB: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Quantiles:
+    """Of many times in milliseconds, or of many sizes."""
+
+    p50: float
+    p90: float
+    p99: float
+    p999: float
+    max: float
+
+    @classmethod
+    def of(cls, values: list[float]) -> Self:
+        return cls(*(round(float(v), 3) for v in (*np.percentile(values, PERCENTILES), max(values))))
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisFigures:
+    """What the analysis of ``frames`` frames took.
+
+    ``stages_ms``: by stage, and the ``whole``; the first frame of each procedure, for which the field is looked for and
+    everything is laid out, is in ``first_ms`` alone. ``cpu_ms``: of all threads, a frame. ``allocated_mib``: the most
+    that a frame has had of memory at once beyond what it began with. ``resident_mib``: of the process after the first
+    tenth of the frames, and at their end.
+    """
+
+    name: str
+    frames: int
+    stages_ms: dict[str, Quantiles]
+    first_ms: float
+    cpu_ms: float
+    frames_per_s: float
+    allocated_mib: Quantiles
+    resident_mib: tuple[float, float]
+    peak_mib: float
+
+
+def time_analysis(pulses: Pulses, frames: int) -> AnalysisFigures:
+    """The figures of ``frames`` frames; the procedure begins anew, as another case, as often as that needs."""
+    allocated_mib = _allocated_mib(pulses)
+    spent: dict[str, list[float]] = defaultdict(list)
+    first_ms: list[float] = []
+    resident_mib: list[float] = []
+    last_ns = 0
+
+    def lap(stage: str) -> None:
+        nonlocal last_ns
+        now_ns = perf_counter_ns()
+        spent[stage].append((now_ns - last_ns) / 1e6)
+        last_ns = now_ns
+
+    with tqdm(total=frames, unit=" frames", disable=None, desc=pulses.name) as progress:
+        wall_ns, cpu_ns = perf_counter_ns(), process_time_ns()
+        done = 0
+        while done < frames:
+            analysis = _Analysis(pulses, lap)
+            for number, frame in enumerate(pulses.frames[: frames - done]):
+                begin_ns = last_ns = perf_counter_ns()
+                analysis.take(number)
+                whole_ms = (perf_counter_ns() - begin_ns) / 1e6
+                if frame is pulses.frames[0]:
+                    first_ms.append(whole_ms)
+                    for times in spent.values():
+                        times.pop()
+                else:
+                    spent[WHOLE].append(whole_ms)
+                done += 1
+                if done in (max(1, frames // 10), frames):
+                    resident_mib.append(_resident_mib())
+            progress.update(done - progress.n)
+        wall_ns, cpu_ns = perf_counter_ns() - wall_ns, process_time_ns() - cpu_ns
+    return AnalysisFigures(
+        pulses.name,
+        frames,
+        {stage: Quantiles.of(times) for stage, times in spent.items()},
+        round(max(first_ms), 1),
+        round(cpu_ns / frames / 1e6, 2),
+        round(frames / wall_ns * 1e9, 1),
+        allocated_mib,
+        (resident_mib[0], resident_mib[-1]),
+        _peak_mib(),
+    )
+
+
+class _Analysis:
+    """Pipeline, rules and alarms of one procedure, with a lap after each."""
+
+    def __init__(self, pulses: Pulses, lap: Lap) -> None:
+        self._frames, self._lap = pulses.frames, lap
+        self._pipeline = Pipeline(pulses.plan, pulses.info, on_stage=lap)
+        settings = Settings()
+        self._watch = Watch(settings.limits(pulses.plan), settings.timing())
+
+    def take(self, number: int) -> None:
+        findings = self._pipeline.step(self._frames[number])
+        self._watch.step(findings)
+        self._lap("rules and alarms")
+        findings_json(findings)
+        self._lap("as JSON")
+
+
+def _allocated_mib(pulses: Pulses) -> Quantiles:
+    """The most that each frame has had at once of what NumPy, OpenCV's pictures and Python allocate.
+
+    Beyond what was there before it, once all that stays has been made. Apart from the timing, which it slows down.
+    """
+    most: list[float] = []
+    analysis = _Analysis(pulses, lambda stage: None)
+    tracemalloc.start()
+    try:
+        for number in range(len(pulses.frames)):
+            before, _ = tracemalloc.get_traced_memory()
+            tracemalloc.reset_peak()
+            analysis.take(number)
+            _, peak = tracemalloc.get_traced_memory()
+            if number >= min(SETTLED_FRAMES, len(pulses.frames) - 1):
+                most.append((peak - before) / _MIB)
+    finally:
+        tracemalloc.stop()
+    return Quantiles.of(most)
+
+
+def _resident_mib() -> float:
+    """Of this process; where the system does not tell it, the most that it ever was."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except FileNotFoundError:
+        return _peak_mib()
+    return round(pages * resource.getpagesize() / _MIB, 1)
+
+
+def _peak_mib() -> float:
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _MIB, 1)

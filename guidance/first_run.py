@@ -1,0 +1,54 @@
+"""What the first run on a machine waits for: the kernels are compiled for its processor, once."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any, Final, TextIO
+
+from numba.core import event
+
+COMPILE: Final = "numba:compile"
+EVERY_S: Final = 5.0
+"""Where the line cannot be written over itself."""
+
+
+class _Progress(event.Listener):  # type: ignore[misc]  # numba has no types
+    """A listener to numba: one line that counts the kernels."""
+
+    def __init__(self, to: TextIO) -> None:
+        self._to, self._began_s, self._told_s = to, monotonic(), float("-inf")
+        self._kernels = 0
+
+    def on_start(self, event: Any) -> None:
+        # Each kernel has numba compile parts of its own library, too.
+        is_ours = event.data["dispatcher"].py_func.__module__.startswith(__package__)
+        if not is_ours:
+            return
+        self._kernels += 1
+        now_s = monotonic()
+        if self._to.isatty() or now_s - self._told_s >= EVERY_S:
+            self._told_s = now_s
+            self._tell(f"first run on this machine: compiling kernel {self._kernels} ({now_s - self._began_s:.0f} s)")
+
+    def on_end(self, event: Any) -> None:
+        """The next one's start says it."""
+
+    def finish(self) -> None:
+        if self._kernels:
+            took_s = monotonic() - self._began_s
+            self._tell(f"compiled {self._kernels} kernels in {took_s:.0f} s; the next start finds them", is_last=True)
+
+    def _tell(self, words: str, is_last: bool = False) -> None:
+        over_itself = self._to.isatty()
+        end = "\n" if is_last or not over_itself else ""
+        print(("\r" if over_itself else "") + words, end=end, file=self._to, flush=True)
+
+
+@contextmanager
+def tell_compiling(to: TextIO = sys.stderr) -> Iterator[None]:
+    """Says on ``to`` how many kernels have been compiled within, and nothing where they are all in the cache."""
+    progress = _Progress(to)
+    with event.install_listener(COMPILE, progress):
+        yield
+    progress.finish()
