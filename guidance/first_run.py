@@ -1,8 +1,11 @@
 """What the first run on a machine waits for: the kernels are compiled for its processor, once."""
 
+import pkgutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from time import monotonic
 from typing import Any, Final, TextIO
 
@@ -11,20 +14,25 @@ from numba.core import event
 COMPILE: Final = "numba:compile"
 EVERY_S: Final = 5.0
 """Where the line cannot be written over itself."""
+KERNELS: Final = "guidance.vision.kernels"
+FROM_THE_LAST: Final = "from guidance.first_run import compile_from_the_last; compile_from_the_last()"
 
 
 class _Progress(event.Listener):  # type: ignore[misc]  # numba has no types
-    """A listener to numba: one line that counts the kernels."""
+    """A listener to numba: one line that counts the kernels; and a second process that begins at their other end."""
 
     def __init__(self, to: TextIO) -> None:
         self._to, self._began_s, self._told_s = to, monotonic(), float("-inf")
         self._kernels = 0
+        self._other: subprocess.Popen[bytes] | None = None
 
     def on_start(self, event: Any) -> None:
         # Each kernel has numba compile parts of its own library, too.
-        is_ours = event.data["dispatcher"].py_func.__module__.startswith(__package__)
-        if not is_ours:
+        module = event.data["dispatcher"].py_func.__module__
+        if not module.startswith(__package__):
             return
+        if self._other is None and module.startswith(KERNELS):
+            self._other = subprocess.Popen([sys.executable, "-c", FROM_THE_LAST])
         self._kernels += 1
         now_s = monotonic()
         if self._to.isatty() or now_s - self._told_s >= EVERY_S:
@@ -35,6 +43,9 @@ class _Progress(event.Listener):  # type: ignore[misc]  # numba has no types
         """The next one's start says it."""
 
     def finish(self) -> None:
+        if self._other is not None:
+            self._other.terminate()
+            self._other.wait()
         if self._kernels:
             took_s = monotonic() - self._began_s
             self._tell(f"compiled {self._kernels} kernels in {took_s:.0f} s; the next start finds them", is_last=True)
@@ -47,8 +58,21 @@ class _Progress(event.Listener):  # type: ignore[misc]  # numba has no types
 
 @contextmanager
 def tell_compiling(to: TextIO = sys.stderr) -> Iterator[None]:
-    """Says on ``to`` how many kernels have been compiled within, and nothing where they are all in the cache."""
+    """Says on ``to`` how many kernels have been compiled within, and nothing where they are all in the cache.
+
+    As soon as one must be, another process begins with the last ones: what it has made is found in the cache when their
+    turn comes, so that two processors take little more than half of the time.
+    """
     progress = _Progress(to)
-    with event.install_listener(COMPILE, progress):
-        yield
-    progress.finish()
+    try:
+        with event.install_listener(COMPILE, progress):
+            yield
+    finally:
+        progress.finish()
+
+
+def compile_from_the_last() -> None:
+    """Have all kernels in the cache, those first that the pipeline comes to last."""
+    package = import_module(KERNELS)
+    for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda module: module.name, reverse=True):
+        import_module(f"{KERNELS}.{module.name}")

@@ -4,15 +4,21 @@ from pathlib import Path
 
 from drivers.frame import FrameSource
 from drivers.sources import open_source
+from guidance.first_run import tell_compiling
 from guidance.plan import check_zones_inside, load_plan
 from guidance.records import CasePlan
 
 
 def open_spec(spec: str) -> FrameSource:
     """The source of a path or URL, ``phantom://`` too; it opens in its own ``with``. Raises SourceError."""
-    from guidance.phantom.source import open_phantom  # nobody else waits for the phantom's imports
+    return open_source(spec, {"phantom": _open_phantom})
 
-    return open_source(spec, {"phantom": open_phantom})
+
+def _open_phantom(url: str) -> FrameSource:
+    with tell_compiling():
+        from guidance.phantom.source import open_phantom  # nobody else waits for the phantom's imports
+
+    return open_phantom(url)
 
 
 def plan_file(spec: str, named: Path | None = None) -> Path | None:
