@@ -1,7 +1,8 @@
 """The x-ray field inside the video frame: its outline, its polarity, and the text burned into it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property, reduce
 from typing import Any
 
 import cv2
@@ -10,15 +11,15 @@ from numpy.typing import NDArray
 
 from drivers.frame import Pixels
 from guidance.records import FieldKind, FieldOutline
-from guidance.vision.kernels.field import outermost_falls
+from guidance.vision.kernels.field import CELL_PX, area_mean, cell_statistics, glyphs, outermost_falls
 from guidance.vision.outline import TOLERANCE_PX, Outline, Points, fit_outline, full_outline, rectangle
 
 Grey = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
 Levels = NDArray[np.float64]
 Box = tuple[int, int, int, int]
+_Morphology = Callable[..., Any]
 
-CELL_PX = 8
 BUSY_SHARE = 0.15
 """X-ray pixels differ from their neighbours nearly everywhere (quantum noise); drawn panels nearly nowhere."""
 CONTRAST = 6.0
@@ -145,10 +146,14 @@ def find_fields(pixels: Pixels, bits: int) -> tuple[XrayField, ...]:
     Misses: a field much smaller than 3 % of the frame; the part of a field that is as dark as its surround
     is only recovered where the rest of the outline shows the shape.
     """
-    grey = eight_bit(pixels, bits)
+    return _fields(eight_bit(pixels, bits))
+
+
+def _fields(grey: Grey, known: tuple[XrayField, ...] = ()) -> tuple[XrayField, ...]:
+    """The fields of a frame; ``known``: some that have been seen before, and the text in them."""
     size = (grey.shape[1], grey.shape[0])
     outlines = _outlines(grey) or [_outline_in_shade(grey, (0, 0, *size)) or full_outline(size)]
-    return tuple(_without_shutters(grey, _describe(grey, outline)) for outline in outlines)
+    return tuple(_without_shutters(grey, _describe(grey, outline, known)) for outline in outlines)
 
 
 def eight_bit(pixels: Pixels, bits: int) -> Grey:
@@ -158,15 +163,17 @@ def eight_bit(pixels: Pixels, bits: int) -> Grey:
     return np.asarray(np.right_shift(pixels, bits - 8), dtype=np.uint8)
 
 
-def _describe(grey: Grey, outline: Outline) -> XrayField:
+def _describe(grey: Grey, outline: Outline, known: tuple[XrayField, ...] = ()) -> XrayField:
+    """The field within an outline. Text is looked for unless it has been in a known field of this outline."""
     size = (grey.shape[1], grey.shape[0])
-    inside = polygon_mask(outline.polygon, size)
-    text = find_text(grey, inside)
     seen = FieldOutline(outline.kind, outline.polygon, True)
-    is_fitted = outline.explained > 0
-    field = XrayField(seen, size, text, edge_width_px=outline.edge_width_px, is_fitted=is_fitted)
+    field = XrayField(seen, size, edge_width_px=outline.edge_width_px, is_fitted=outline.explained > 0)
+    same = next((other for other in known if _same(field, other)), None)
+    text = find_text(grey, field.mask) if same is None else same.text_boxes_px
+    if text:
+        field = replace(field, text_boxes_px=text)
     evidence = polarity_evidence(grey, field)
-    return replace(_with_polarity(field, evidence >= 0), polarity_evidence=evidence)
+    return _in_the_same_place(_with_polarity(field, evidence >= 0), polarity_evidence=evidence)
 
 
 def _without_shutters(grey: Grey, field: XrayField) -> XrayField:
@@ -175,7 +182,7 @@ def _without_shutters(grey: Grey, field: XrayField) -> XrayField:
     The same object where there are none.
     """
     size = (grey.shape[1], grey.shape[0])
-    inside = polygon_mask(field.outline.polygon_px, size)
+    inside = field.mask if not field.text_boxes_px else polygon_mask(field.outline.polygon_px, size)
     rim = cv2.subtract(inside, cv2.erode(inside, np.ones((2 * CELL_PX + 1, 2 * CELL_PX + 1), np.uint8)))
     levels = np.bincount(grey[rim > 0], minlength=256)
     alike = np.convolve(levels, np.ones(2 * round(CONTRAST) + 1), "same")
@@ -208,16 +215,10 @@ class _Cells:
 
 
 def _measure_cells(grey: Grey) -> _Cells:
-    h, w = grey.shape
-    rows, columns = -(-h // CELL_PX), -(-w // CELL_PX)
-    grey = cv2.copyMakeBorder(grey, 0, rows * CELL_PX - h, 0, columns * CELL_PX - w, cv2.BORDER_REPLICATE)
-    differs = np.zeros(grey.shape, dtype=np.uint8)
-    differs[:, 1:] = grey[:, 1:] != grey[:, :-1]
-    differs[1:] |= grey[1:] != grey[:-1]
-    differs *= 255
-    level = cv2.resize(grey, (columns, rows), interpolation=cv2.INTER_AREA).astype(np.float32)
-    share = cv2.resize(differs, (columns, rows), interpolation=cv2.INTER_AREA)
-    return _Cells(level, share >= 255 * BUSY_SHARE, share == 0)
+    rows, columns = (-(-side // CELL_PX) for side in grey.shape)
+    level, busy = np.empty((rows, columns), dtype=np.float32), np.empty((rows, columns), dtype=np.int32)
+    cell_statistics(np.ascontiguousarray(grey), level, busy)
+    return _Cells(level, busy > BUSY_SHARE * CELL_PX**2, busy == 0)
 
 
 def _outlines(grey: Grey) -> list[Outline]:
@@ -326,8 +327,13 @@ def _picture_box(grey: Grey, region: Mask) -> Box:
     """
     x, y, x1, y1 = _box_of(region, (grey.shape[1], grey.shape[0]))
     inside = grey[y:y1, x:x1]
-    top, bottom = _without_plain_ends((inside[:, 1:] != inside[:, :-1]).mean(axis=1))
-    left, right = _without_plain_ends((inside[1:] != inside[:-1]).mean(axis=0))
+    along, down = inside[:, 1:] != inside[:, :-1], inside[1:] != inside[:-1]
+    counts = [
+        cv2.reduce(differs.view(np.uint8), dim, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()
+        for differs, dim in ((along, 1), (down, 0))
+    ]
+    top, bottom = _without_plain_ends(counts[0] / along.shape[1])
+    left, right = _without_plain_ends(counts[1] / down.shape[0])
     return x + left, y + top, x + right, y + bottom
 
 
@@ -399,10 +405,11 @@ def _with_saturated_parts(region: Mask, cells: _Cells) -> tuple[Mask, Levels]:
     ring = (cv2.dilate(hull, np.ones((5, 5), np.uint8)) > 0) & (hull == 0)
     if ring.sum() < 8:
         return region, np.zeros(0)
-    levels = _surround_levels(cells, ring, float(np.median(cells.level[region > 0])))
     inside = cells.level[region > 0]
+    middle = float(np.median(inside))
+    levels = _surround_levels(cells, ring, middle)
     black, white = CONTRAST, 255 - CONTRAST
-    if levels[0] < float(np.median(inside)):
+    if levels[0] < middle:
         white = min(float(np.percentile(inside, 97)), white)
     else:
         black = max(float(np.percentile(inside, 3)), black)
@@ -526,14 +533,16 @@ def polarity_evidence(grey: Grey, field: XrayField) -> float:
     x0, y0, x1, y1 = field.box_px
     scale = min(1.0, POLARITY_SIDE_PX / max(x1 - x0, y1 - y0))
     size = (max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale)))
-    small = cv2.resize(grey[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    small = np.empty(size[::-1], dtype=np.float32)
+    area_mean(np.ascontiguousarray(grey[y0:y1, x0:x1]), small)
     mask = cv2.resize(field.mask[y0:y1, x0:x1], size, interpolation=cv2.INTER_NEAREST)
     # From the frame's own rim too: a few black pixels there, too few to be told from the field, are a thin structure.
     inner = cv2.erode(mask, np.ones((21, 21), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0) == 255
     if inner.sum() < 400:
         return 0.0
     smooth = cv2.GaussianBlur(small, (0, 0), 1.0)
-    (bone, steel), (broad_bone, _) = (_thin_absorbers(smooth, inner, side) for side in (9, 15))
+    bone, steel = _thin_absorbers(smooth, inner, 9, (90.0, 99.8))
+    (broad_bone,) = _thin_absorbers(smooth, inner, 15, (90.0,))
     return 4.0 * (bone + broad_bone) + 0.5 * steel + _shade(small, mask, field.edge_width_px)
 
 
@@ -550,14 +559,31 @@ def _shade(small: NDArray[np.float32], mask: Mask, edge_width_px: float) -> floa
     return 1.0 if float(np.median(small[shade > 0])) < float(np.median(small[beside])) else -1.0
 
 
-def _thin_absorbers(smooth: NDArray[np.float32], inner: NDArray[np.bool_], side: int) -> tuple[float, float]:
-    """Dark against bright structures thinner than ``side`` px, from -1 to 1: the common ones, the strongest ones."""
-    element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    dark = (cv2.morphologyEx(smooth, cv2.MORPH_CLOSE, element) - smooth)[inner]
-    bright = (smooth - cv2.morphologyEx(smooth, cv2.MORPH_OPEN, element))[inner]
-    shares = (90.0, 99.8)
-    (d, strong_d), (b, strong_b) = np.percentile(dark, shares), np.percentile(bright, shares)
-    return float((d - b) / (d + b + 1.0)), float((strong_d - strong_b) / (strong_d + strong_b + 1.0))
+def _thin_absorbers(
+    smooth: NDArray[np.float32], inner: NDArray[np.bool_], side: int, percentiles: tuple[float, ...]
+) -> list[float]:
+    """Dark against bright structures thinner than ``side`` px, from -1 to 1, at each percentile of their strength."""
+    closed = _over_disc(cv2.erode, _over_disc(cv2.dilate, smooth, side), side)
+    opened = _over_disc(cv2.dilate, _over_disc(cv2.erode, smooth, side), side)
+    dark, bright = (
+        np.percentile((closed - smooth)[inner], percentiles),
+        np.percentile((smooth - opened)[inner], percentiles),
+    )
+    return [float((d - b) / (d + b + 1.0)) for d, b in zip(dark, bright, strict=True)]
+
+
+def _over_disc(operation: _Morphology, image: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Erosion or dilation with a disc ``side`` px across, as that with each of the rectangles that it is made of."""
+    extreme = np.minimum if operation is cv2.erode else np.maximum
+    parts = [np.asarray(operation(image, rectangle), dtype=np.float32) for rectangle in _rectangles_of_disc(side)]
+    return reduce(extreme, parts)
+
+
+@cache
+def _rectangles_of_disc(side: int) -> tuple[Mask, ...]:
+    """Rectangles, each as wide as some row of a disc, that together cover it: each costs no more than one row."""
+    widths = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)).sum(axis=1)
+    return tuple(np.ones((int((widths >= width).sum()), int(width)), np.uint8) for width in np.unique(widths))
 
 
 def find_text(grey: Grey, inside: Mask) -> tuple[Box, ...]:
@@ -570,15 +596,10 @@ def find_text(grey: Grey, inside: Mask) -> tuple[Box, ...]:
     left, top, width, height = cv2.boundingRect(inside)
     grey = grey[top : top + height, left : left + width]
     inside = inside[top : top + height, left : left + width]
-    kernel = np.ones((9, 9), np.uint8)
-    steep = cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 1.25 * TEXT_CONTRAST
-    boxes: list[Box] = []
-    for operation, dark, glyphs_needed in ((cv2.MORPH_TOPHAT, False, 2), (cv2.MORPH_BLACKHAT, True, 3)):
-        strokes = (cv2.morphologyEx(grey, operation, kernel) > TEXT_CONTRAST) & (inside > 0)
-        if dark:
-            strokes &= grey < 2 * CONTRAST
-        if strokes.any():
-            boxes += _rows_of_text(_glyphs(strokes, steep, grey), glyphs_needed)
+    boxes = _rows_of_text(_glyphs(grey, inside > 0, cv2.MORPH_TOPHAT), 2)
+    ink = (grey < round(2 * CONTRAST)) & (inside > 0)
+    if ink.any():
+        boxes += _rows_of_text(_glyphs(grey, ink, cv2.MORPH_BLACKHAT), 3)
     return tuple(
         (
             left + max(0, x0 - 4),
@@ -590,21 +611,16 @@ def find_text(grey: Grey, inside: Mask) -> tuple[Box, ...]:
     )
 
 
-def _glyphs(strokes: NDArray[np.bool_], steep: NDArray[np.bool_], grey: Grey) -> list[Box]:
-    """Boxes of the connected strokes that are as large, as sharp and as even as a character."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(strokes.astype(np.uint8), connectivity=8)
-    glyphs: list[Box] = []
-    for i in range(1, count):
-        x, y, w, h, area = (int(v) for v in stats[i])
-        if not (6 <= h <= 48 and 1 <= w <= 48 and area >= 8):
-            continue
-        here = labels[y : y + h, x : x + w] == i
-        levels = grey[y : y + h, x : x + w][here].astype(np.int16)
-        even = float((np.abs(levels - np.median(levels)) <= 3 * CONTRAST).mean())
-        sharp = float(steep[y : y + h, x : x + w][here].mean())
-        if even > 0.4 and sharp > 0.6:
-            glyphs.append((x, y, x + w, y + h))
-    return glyphs
+def _glyphs(grey: Grey, where: NDArray[np.bool_], operation: int) -> list[Box]:
+    """Boxes of what a top-hat or black-hat brings out there, as large, as sharp and as even as a character."""
+    hat = cv2.morphologyEx(grey, operation, np.ones((9, 9), np.uint8))
+    h, w = grey.shape
+    # A rim without strokes, as if the picture went on there, saves asking each pixel for its neighbours.
+    strokes = np.zeros((h + 2, w + 2), dtype=np.bool_)
+    np.logical_and(hat > TEXT_CONTRAST, where, out=strokes[1:-1, 1:-1])
+    framed = cv2.copyMakeBorder(grey, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    found = glyphs(framed, strokes, np.flatnonzero(strokes), round(3 * CONTRAST), round(1.25 * TEXT_CONTRAST)) - 1
+    return [(int(x0), int(y0), int(x1), int(y1)) for x0, y0, x1, y1 in found]
 
 
 def _rows_of_text(glyphs: list[Box], needed: int) -> list[Box]:
@@ -768,8 +784,10 @@ class FieldWatch:
 
     def _look_again(self, pixels: Pixels, bits: int) -> None:
         assert self._field is not None
-        cut = _without_shutters(eight_bit(pixels, bits), self._field)
-        fields = find_fields(pixels, bits) if cut is self._field else (cut,)
+        grey = eight_bit(pixels, bits)
+        cut = _without_shutters(grey, self._field)
+        known = (self._field,) if self._proposal is None else (self._field, self._proposal)
+        fields = _fields(grey, known) if cut is self._field else (cut,)
         nearest = max(fields, key=lambda field: _overlap(field, self._field))
         # The largest picture on a monitor may be the stored one: of several it is the one where it was.
         found = nearest if _overlap(nearest, self._field) > 0.0 else fields[0]
@@ -897,7 +915,14 @@ def _levels(pixels: Pixels, bits: int, index: NDArray[np.intp]) -> NDArray[np.fl
 
 
 def _with_polarity(field: XrayField, bone_dark: bool) -> XrayField:
-    return replace(field, outline=replace(field.outline, bone_dark=bone_dark))
+    return _in_the_same_place(field, outline=replace(field.outline, bone_dark=bone_dark))
+
+
+def _in_the_same_place(field: XrayField, **changes: Any) -> XrayField:
+    """A field of which something else is told: its box and mask need not be drawn again."""
+    other = replace(field, **changes)
+    other.__dict__.update({name: field.__dict__[name] for name in ("box_px", "mask") if name in field.__dict__})
+    return other
 
 
 def _area(field: XrayField) -> float:

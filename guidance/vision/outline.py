@@ -1,11 +1,13 @@
 """The outline of an x-ray field from edge points: a circle, straight shutters, or both."""
 
 from dataclasses import dataclass
+from math import atan2, cos, sin
 
 import numpy as np
 from numpy.typing import NDArray
 
 from guidance.records import FieldKind
+from guidance.vision.kernels.outline import best_line, clipped, votes_for_circles
 
 Points = NDArray[np.float64]
 
@@ -123,9 +125,8 @@ def fit_circle(points: Points, tolerance_px: float) -> Circle | None:
     x = (ac[:, 1] * bb - ab[:, 1] * cc) / twice_area
     y = (ab[:, 0] * cc - ac[:, 0] * bb) / twice_area
     centres, radii = a + np.column_stack([x, y]), np.hypot(x, y)
-    voters = points[::2]
-    off = np.hypot(voters[:, 0] - centres[:, :1], voters[:, 1] - centres[:, 1:]) - radii[:, None]
-    votes = (np.abs(off) < 2.5 * tolerance_px).sum(axis=1) - 3.0 * (off > 4.0 * tolerance_px).sum(axis=1)
+    x, y = np.ascontiguousarray(points[::2].T)
+    votes = votes_for_circles(x, y, centres, radii, 2.5 * tolerance_px, 4.0 * tolerance_px)
     winner = int(np.argmax(votes))
     circle = Circle(float(centres[winner, 0]), float(centres[winner, 1]), float(radii[winner]))
     for _ in range(3):
@@ -155,6 +156,7 @@ def fit_sides(points: Points, left: NDArray[np.bool_], share: float, tolerance_p
     rng = np.random.default_rng(1)
     inner = np.median(points, axis=0)
     left = left.copy()
+    x, y = np.ascontiguousarray(points.T)
     sides: list[Side] = []
     needed = max(8, int(share * len(points)))
     while left.sum() >= needed and len(sides) < 8:
@@ -162,24 +164,12 @@ def fit_sides(points: Points, left: NDArray[np.bool_], share: float, tolerance_p
         first = rng.integers(0, len(index), 300)
         # The second point is a near neighbour around the field, so that both often lie on one side of it.
         second = (first + rng.integers(4, max(5, needed), 300)) % len(index)
-        a, b = points[index[first]], points[index[second]]
-        direction = b - a
-        length = np.hypot(direction[:, 0], direction[:, 1])
-        usable = length > 8.0
-        if not usable.any():
+        on, *found = best_line(
+            x, y, left.view(np.uint8), index[first], index[second], inner, tolerance_px, BEYOND_SHARE * len(points)
+        )
+        if on < needed:
             break
-        a, direction, length = a[usable], direction[usable], length[usable]
-        normal = np.column_stack([-direction[:, 1], direction[:, 0]]) / length[:, None]
-        offset = (normal * a).sum(axis=1)
-        flip = np.where(normal @ inner > offset, -1.0, 1.0)
-        normal, offset = normal * flip[:, None], offset * flip
-        off = points @ normal.T - offset
-        votes = (np.abs(off[left]) < tolerance_px).sum(axis=0)
-        votes = np.where((off > 2.5 * tolerance_px).mean(axis=0) > BEYOND_SHARE, 0, votes)
-        winner = int(np.argmax(votes))
-        if votes[winner] < needed:
-            break
-        near = left & (np.abs(off[:, winner]) < tolerance_px)
+        near = left & (np.abs(Side(*found).distance(points)) < tolerance_px)
         sides.append(_least_squares_side(points[near], inner))
         left &= np.abs(sides[-1].distance(points)) > 2 * tolerance_px
     return tuple(sides)
@@ -226,7 +216,9 @@ def completed_octagon(sides: tuple[Side, ...], points: Points, tolerance_px: flo
 
 def _least_squares_side(points: Points, inner: Points) -> Side:
     mean = points.mean(axis=0)
-    normal = np.linalg.svd(points - mean, full_matrices=False)[2][1]
+    (xx, xy), (_, yy) = (points - mean).T @ (points - mean)
+    along = 0.5 * atan2(2.0 * xy, xx - yy)
+    normal = np.array([-sin(along), cos(along)])
     offset = float(normal @ mean)
     if normal @ inner > offset:
         normal, offset = -normal, -offset
@@ -234,21 +226,10 @@ def _least_squares_side(points: Points, inner: Points) -> Side:
 
 
 def clip(polygon: Points, sides: tuple[Side, ...]) -> Points:
-    """A convex polygon cut to half-planes (Sutherland and Hodgman, Reentrant polygon clipping, 1974)."""
-    for side in sides:
-        off = side.distance(polygon)
-        kept: list[Points] = []
-        for i in range(len(polygon)):
-            j = (i + 1) % len(polygon)
-            if off[i] <= 0:
-                kept.append(polygon[i])
-            if (off[i] < 0 < off[j]) or (off[j] < 0 < off[i]):
-                share = off[i] / (off[i] - off[j])
-                kept.append(polygon[i] + share * (polygon[j] - polygon[i]))
-        polygon = np.array(kept).reshape(-1, 2)
-        if len(polygon) < 3:
-            break
-    return polygon
+    """A convex polygon, (n, 2), cut to half-planes."""
+    if not sides:
+        return polygon
+    return clipped(np.ascontiguousarray(polygon), np.array([(side.nx, side.ny, side.offset) for side in sides]))
 
 
 def rectangle(x0: int, y0: int, x1: int, y1: int) -> Points:

@@ -26,7 +26,7 @@ from guidance.records import (
     Zone,
     ZoneKind,
 )
-from guidance.vision import threads
+from guidance.vision import memory, threads
 from guidance.vision.cement import CementWatch
 from guidance.vision.cement_outline import LEAST_AREA_MM2, TIP_REACH_MM
 from guidance.vision.contrast import RootMapper
@@ -71,6 +71,7 @@ STROKE_PULSES = 5
 Lap = Callable[[str], None]
 
 threads.limit()
+memory.keep()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
