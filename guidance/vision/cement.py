@@ -55,7 +55,7 @@ from guidance.vision.change import (
     square,
 )
 from guidance.vision.geometry import RigidMotion
-from guidance.vision.kernels.change import regions
+from guidance.vision.kernels.regions import regions
 from guidance.vision.picture import Density, Mask, Picture
 
 LEAST_DENSITY: Final = 0.02
