@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from guidance.records import CementDeposit, Needle, Phase, PointPx
 from guidance.vision.cement_deposits import Deposits
-from guidance.vision.cement_gas import fills_a_gap, gaps, gas_moves
+from guidance.vision.cement_gas import fills_a_gap, gap_reach_px, gaps, gas_moves
 from guidance.vision.cement_laid import BENEATH_MM, LaidObjects
 from guidance.vision.cement_needles import NeedlesOnGrid
 from guidance.vision.cement_outline import (
@@ -36,30 +36,27 @@ from guidance.vision.cement_outline import (
     millimetre_density,
     off_shafts,
     outlined,
-    swallowed,
     unsupported,
 )
 from guidance.vision.cement_passing import PassingMetal
+from guidance.vision.cement_pieces import NOWHERE, Box, Pieces, bounds, hull, inner_of, is_empty
+from guidance.vision.cement_regions import Region, Regions
 from guidance.vision.cement_run import Front, RunWatch
 from guidance.vision.cement_washout import WashOut
 from guidance.vision.cement_wires import WireWatch
 from guidance.vision.change import (
     GROW_SIGMA,
     LEAST_BASELINE_PULSES,
-    SEED_SIGMA,
-    STAY_SIGMA,
     Change,
     Placed,
     ReferenceGrid,
     box_of,
+    grown,
     square,
 )
 from guidance.vision.geometry import RigidMotion
-from guidance.vision.kernels.change import regions
 from guidance.vision.picture import Density, Mask, Picture
 
-LEAST_DENSITY: Final = 0.02
-"""A quarter of a millimetre of cement where the display's curve and scatter have taken a third of its 13 %."""
 KEPT_MM: Final = 2.0
 """Around a known deposit a new baseline keeps what has been added: it has grown by that while the C-arm moved."""
 WATCHED_MM: Final = 40.0
@@ -133,11 +130,14 @@ class CementWatch:
         self._runs: dict[int, Front] = {}
         self._fronts: list[tuple[float, int, PointPx]] = []
         self._candidates: dict[int, _Candidate] = {}
-        self._regions: NDArray[np.int32] = np.zeros(shape, np.int32)
-        self._covered: Mask = np.zeros(shape, np.uint8)
+        self._regions = Regions(shape)
+        self._covered: Mask | None = None
         self._unseen: Mask = np.zeros(shape, np.uint8)
-        self._inner: Mask = np.zeros(shape, np.uint8)
         self._vacated_s: NDArray[np.float32] = np.full(shape, -inf, np.float32)
+        self._vacated_box: Box = NOWHERE
+        self._known_mask: Mask = np.zeros(shape, np.uint8)
+        self._known_box: Box = NOWHERE
+        self._nowhere: NDArray[np.bool_] = np.zeros(shape, np.bool_)
 
     def update(
         self,
@@ -189,7 +189,7 @@ class CementWatch:
     @property
     def mask(self) -> Mask:
         """255 where cement is seen, on the reference grid; of size 0 before the first pulse."""
-        return np.where(self._deposits.labels > 0, 255, 0).astype(np.uint8)
+        return np.asarray(cv2.compare(self._deposits.labels, 0.0, cv2.CMP_GT), dtype=np.uint8)
 
     def _take(self, change: Change, placed: Placed, phase: Phase, work_mm: float, t_s: float) -> None:
         tips = self._needles.tips
@@ -209,7 +209,9 @@ class CementWatch:
                 self._wash_out.take(change, self._known(work_mm), self._deposits.labels, work_mm)
             self._started = self._started or watching or self._deposits.there
         if not self._started or change.pulses_learnt < LEAST_BASELINE_PULSES:
-            change.unlearn(self._needles.stirred)
+            stirred = self._needles.stirred
+            if stirred is not None:
+                change.unlearn(stirred)
             change.learn(placed, work_mm, self._held(change, tips, work_mm) if self._phase_inferred else None)
         elif self._late_pulses < LEAST_BASELINE_PULSES:
             # What a needle's last stroke has stirred is still worth more than nothing to compare with.
@@ -226,7 +228,7 @@ class CementWatch:
         self._runs, self._fronts = {}, []
         self._candidates = {}
         self._laid.forget()
-        self._regions[:] = 0
+        self._regions.forget()
 
     def _take_steel_as_it_is(self, change: Change, placed: Placed, work_mm: float) -> None:
         """After an interruption a shaft may be shown darker than before: with shutters closed there is less scatter,
@@ -239,23 +241,24 @@ class CementWatch:
 
     def _known(self, work_mm: float) -> Mask:
         """Where density has been added or seems to be: no part of tone, slip or noise."""
-        known = np.where(self._regions > 0, 255, self._deposits.labels).astype(np.uint8)
-        x, y, w, h = cv2.boundingRect(known)
         margin = max(1, round(1.0 / work_mm))
-        box = box_of(x - margin, y - margin, x + w + margin, y + h + margin)
-        if w:
-            known[box] = cv2.dilate(known[box], np.ones((2 * margin + 1, 2 * margin + 1), np.uint8))
-        return known
+        self._known_mask[self._known_box] = 0
+        self._known_box = box = grown(hull(self._regions.box, self._deposits.box), margin)
+        known = self._deposits.labels[box].copy()
+        self._regions.mark(box, known)
+        cv2.dilate(known, square(margin), dst=self._known_mask[box])
+        return self._known_mask
 
     def _watched(self, tips: list[PointPx], work_mm: float) -> Mask | None:
         """255 in the box where cement may come next, around tips and deposits; None where there are neither."""
-        x, y, w, h = cv2.boundingRect(self._deposits.labels)
-        places = np.rint([*tips, *([(x, y), (x + w, y + h)] if w else [])]).astype(int)
-        if not len(places):
+        xs, ys = [round(x) for x, _ in tips], [round(y) for _, y in tips]
+        if self._deposits.there:
+            rows, cols = self._deposits.box
+            xs, ys = [*xs, cols.start, cols.stop], [*ys, rows.start, rows.stop]
+        if not xs:
             return None
         watched, reach = np.zeros_like(self._deposits.labels), round(WATCHED_MM / work_mm)
-        (left, top), (right, bottom) = places.min(axis=0) - reach, places.max(axis=0) + reach
-        watched[box_of(left, top, right, bottom)] = 255
+        watched[box_of(min(xs) - reach, min(ys) - reach, max(xs) + reach, max(ys) + reach)] = 255
         return watched
 
     def _held(self, change: Change, tips: list[PointPx], work_mm: float) -> Mask:
@@ -268,36 +271,43 @@ class CementWatch:
 
     def _find(self, change: Change, placed: Placed, tips: list[PointPx], work_mm: float, t_s: float) -> None:
         """Update what is cement with one pulse."""
-        before = self._regions.copy()
         pause_s, self._last_t_s = t_s - self._last_t_s, t_s
-        if self._laid.mask.any():
+        self._regions.next_pulse()
+        if self._laid.there:
             self._follow_laid(change, work_mm, t_s)
         metal, passing = self._metal(change, placed, tips, pause_s, work_mm, t_s)
-        broad = self._own(change.broad, passing)
-        found = self._regions_of(change, broad)
+        foreign = self._find_regions(change, passing)
         if gas_moves(change, placed, work_mm) and self._fill_gaps(change, placed, tips, work_mm, t_s):
-            broad = self._own(change.broad, passing)
-            found = self._regions_of(change, broad)
-        border = round(LONE_BORDER_MM / work_mm)
-        self._inner = cv2.erode(placed.valid, square(border), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-        cement = self._accepted(change, found, before, tips, pause_s, work_mm)
-        outlines = outlined(change, cement, self._deposits.labels, work_mm, swallowed(change, placed), self._millimetre)
-        outlines = off_shafts(outlines, placed, change, self._needles.settled_tips, self._millimetre, work_mm)
+            foreign = self._find_regions(change, passing)
+        deposits = self._deposits
+        cement, box = self._accepted(change, placed, tips, pause_s, work_mm)
+        outlines, box = outlined(change, cement, box, deposits.labels, placed, work_mm, self._millimetre)
+        off_shafts(outlines, box, placed, change, self._needles.settled_tips, self._millimetre, work_mm)
         if metal is not None:
-            outlines = np.where(metal > 0, np.where(self._deposits.labels > 0, np.uint8(255), np.uint8(0)), outlines)
-        young = self._deposits.younger(t_s - pause_s - SAME_PULSE_S)
-        noise = unsupported(change, outlines, self._deposits.labels, young)
-        outlines[noise > 0] = 0
-        self._deposits.take_back(noise)
-        self._deposits.become(outlines, self._needles.shafts, self._fed, work_mm, t_s)
-        self._follow_runs(change, placed, broad, work_mm, t_s)
+            # A deposit that metal passes keeps what it had.
+            outlines = cv2.bitwise_and(outlines, cv2.compare(metal, 0.0, cv2.CMP_EQ))
+            outlines |= cv2.bitwise_and(self.mask, cv2.compare(metal, 0.0, cv2.CMP_GT))
+        box = hull(box, deposits.box)
+        if not is_empty(box):
+            pieces = Pieces(outlines[box], box, deposits.labels)
+            lately_s = t_s - pause_s - SAME_PULSE_S
+            noise = unsupported(change, pieces, deposits.labels, deposits.since_s, lately_s)
+            if noise:
+                deposits.take_back(pieces.drop(noise), pieces.box)
+            deposits.become(pieces, self._needles, self._fed, work_mm, t_s)
+        self._follow_runs(change, placed, foreign, work_mm, t_s)
 
     def _follow_laid(self, change: Change, work_mm: float, t_s: float) -> None:
         """Let what was laid in go where it goes, and take from deposits what they have had of it."""
-        is_young = (self._deposits.labels == 0) | self._deposits.younger(t_s - METAL_S)
-        taken, left_behind = self._laid.follow(change, self._deposits.labels, is_young, work_mm, t_s)
-        self._deposits.take_back(taken)
-        self._covered = cv2.bitwise_or(self._covered, left_behind)
+        box = self._laid.box_to_follow(work_mm)
+        is_young = (self._deposits.labels[box] == 0) | self._deposits.younger(t_s - METAL_S, box)
+        taken, left_behind = self._laid.follow(change, self._deposits.labels, box, is_young, work_mm, t_s)
+        if taken.any():
+            self._deposits.take_back(taken, box)
+        if left_behind.any():
+            covered = np.zeros(change.shape, np.uint8) if self._covered is None else self._covered.copy()
+            covered[box] |= left_behind
+            self._covered = covered
 
     def _metal(
         self, change: Change, placed: Placed, tips: list[PointPx], pause_s: float, work_mm: float, t_s: float
@@ -313,62 +323,80 @@ class CementWatch:
             wires = _without_cement_at_tips(wires, change.broad, tips, work_mm)
         passing = wires if metal is None else metal if wires is None else cv2.bitwise_or(metal, wires)
         # What shows beneath metal that has gone has not come at once; before the first deposit is told, anywhere.
-        may_have_grown = self._covered
-        if self._deposits.there:
-            may_have_grown = cv2.bitwise_and(
-                self._covered, cv2.dilate(self._deposits.labels, square(round(BENEATH_MM / work_mm)))
-            )
-        self._unseen = cv2.bitwise_or(self._passing.given_back, may_have_grown)
-        self._covered = np.zeros(change.shape, np.uint8) if passing is None else passing
+        self._unseen = self._passing.given_back
+        if self._covered is not None:
+            may_have_grown = self._covered
+            if self._deposits.there:
+                beside = cv2.dilate(self._deposits.labels, square(round(BENEATH_MM / work_mm)))
+                may_have_grown = cv2.bitwise_and(self._covered, beside)
+            self._unseen = cv2.bitwise_or(self._passing.given_back, may_have_grown)
+        self._covered = passing
         if passing is not None:
-            self._deposits.take_back(np.where(self._deposits.younger(t_s - METAL_S), passing, np.uint8(0)))
+            box = self._deposits.ever_box
+            was_young = self._deposits.younger(t_s - METAL_S, box)
+            self._deposits.take_back(np.where(was_young, passing[box], np.uint8(0)), box)
         return metal, passing
 
     def _accepted(
         self,
         change: Change,
-        found: NDArray[np.int32],
-        before: NDArray[np.int32],
+        placed: Placed,
         tips: list[PointPx],
         pause_s: float,
         work_mm: float,
-    ) -> Mask:
-        """255 on the regions, or their parts, that are cement; the others are followed as candidates."""
+    ) -> tuple[Mask, Box]:
+        """255 on the regions, or their parts, that are cement, and the box around them.
+
+        The others are followed as candidates.
+        """
         most_px = inf if pause_s > PAUSE_S else max(SUDDEN_MM2, SUDDEN_MM2_PER_S * pause_s) / work_mm**2
-        cement = np.zeros(change.shape, np.uint8)
+        cement, boxes = np.zeros(change.shape, np.uint8), []
         followed: dict[int, _Candidate] = {}
+        regions = self._regions.told(self._deposits.labels, self._unseen)
         # A wire that something crosses is one object in several regions: what is apart counts together.
-        is_laid_in = self._apart_px(found, before) > most_px
-        for name, (left, top, right, bottom, area) in enumerate(found.tolist(), start=1):
-            box = box_of(left, top, right, bottom)
-            part = self._regions[box] == name
-            if _to_nearest_mm(box, part, tips, work_mm) > TIP_REACH_MM or area > most_px:
-                # What begins at a resting tip is what is watched for, whatever else is being laid in meanwhile.
-                part &= ~self._laid_in(box, part, before[box], is_laid_in, most_px, work_mm)
-            if not (self._deposits.labels[box][part] > 0).any():
-                if not part.any() or area * work_mm**2 < LEAST_AREA_MM2:
+        is_laid_in = sum(region.new_px for region in regions if not region.standing_px) > most_px
+        for region in regions:
+            part = self._regions.part(region)
+            is_sudden = _comes_suddenly(region, is_laid_in, most_px, work_mm)
+            may_be_laid = is_sudden or (self._laid.there and not region.standing_px)
+            # What begins at a resting tip is what is watched for, whatever else is being laid in meanwhile.
+            if may_be_laid and (
+                region.area_px > most_px or _to_nearest_mm(region.box, part, tips, work_mm) > TIP_REACH_MM
+            ):
+                part &= ~self._laid_in(region, part, is_sudden, work_mm)
+            if not region.standing_px:
+                if region.area_px * work_mm**2 < LEAST_AREA_MM2 or not part.any():
                     continue
-                seen = self._followed(before[box][part], area)
-                if not self._is_cement(change, box, part, seen, tips, work_mm):
-                    followed[name] = seen
+                seen = self._followed(self._regions.before[region.box][part], region.area_px)
+                if not self._is_cement(change, placed, region.box, part, seen, tips, work_mm):
+                    followed[region.name] = seen
                     continue
-            cement[box][part] = 255
+            cement[region.box][part] = 255
+            boxes.append(region.box)
         self._candidates = followed
-        return cement
+        return cement, hull(*boxes)
 
-    def _own(self, broad: Density, passing: Mask | None) -> Density:
-        """What has been added without what is foreign; a deposit that metal passes keeps what it had."""
+    def _find_regions(self, change: Change, passing: Mask | None) -> Mask | None:
+        """Find the regions of what has been added; 255 on what is foreign, and no part of them; None where nothing is.
+
+        ``passing``: 255 on metal that does. A deposit that it passes keeps what it had.
+        """
+        foreign = self._laid.mask if self._laid.there else None
         if passing is not None:
-            broad = np.where((passing > 0) & (self._deposits.labels == 0), np.float32(0.0), broad)
-        laid = self._laid.mask
-        return np.where(laid > 0, np.float32(0.0), broad) if laid.any() else broad
+            passing = cv2.bitwise_and(passing, cv2.compare(self._deposits.labels, 0.0, cv2.CMP_EQ))
+            foreign = passing if foreign is None else cv2.bitwise_or(passing, foreign)
+        own = change.broad
+        if foreign is not None:
+            own = np.asarray(cv2.copyTo(own, cv2.compare(foreign, 0.0, cv2.CMP_EQ)), dtype=np.float32)
+        self._regions.find(change, own, self._deposits.labels)
+        return foreign
 
-    def _follow_runs(self, change: Change, placed: Placed, broad: Density, work_mm: float, t_s: float) -> None:
-        """The fastest run of each deposit. ``broad``: what has been added, without what is foreign."""
+    def _follow_runs(self, change: Change, placed: Placed, foreign: Mask | None, work_mm: float, t_s: float) -> None:
+        """The fastest run of each deposit. ``foreign``: not 0 on what is no cement."""
         steel = cv2.bitwise_or(placed.steel, change.base_steel)
-        foreign = (broad <= 0) & (change.broad > 0)
+        added = self._nowhere if foreign is None else (foreign > 0) & (change.broad > 0)
         deposits = self._deposits
-        self._run_watch.note(change, deposits.labels, deposits.since_s, foreign, steel, self._millimetre, work_mm, t_s)
+        self._run_watch.note(change, deposits.labels, deposits.since_s, added, steel, self._millimetre, work_mm, t_s)
         runs = {
             name: self._run_watch.fastest(name, begun_s, self._fed) for name, begun_s in self._deposits.begun_s.items()
         }
@@ -381,74 +409,47 @@ class CementWatch:
         """Where runs have lately ended, and from which deposit they came."""
         return [(name, xy) for _, name, xy in self._fronts]
 
-    def _regions_of(self, change: Change, broad: Density) -> NDArray[np.int32]:
-        return regions(
-            change.z, broad, self._deposits.labels, SEED_SIGMA, GROW_SIGMA, STAY_SIGMA, LEAST_DENSITY, self._regions
-        )
-
     def _fill_gaps(self, change: Change, placed: Placed, tips: list[PointPx], work_mm: float, t_s: float) -> bool:
         """Take into the baseline what gas has left there; True where there was any."""
-        old = np.where(self._deposits.younger(t_s - GAS_YOUNG_S), np.uint8(0), self._deposits.labels)
-        lately = np.where(self._vacated_s > t_s - GAS_PASSES_S, np.uint8(255), np.uint8(0))
-        filled = gaps(change, placed, self._regions, old, lately, tips, work_mm)
+        box = grown(hull(self._regions.box, self._vacated_box), gap_reach_px(work_mm))
+        young = self._deposits.younger(t_s - GAS_YOUNG_S, box)
+        old = np.where(young, np.uint8(0), self._deposits.labels[box])
+        lately = np.where(self._vacated_s[box] > t_s - GAS_PASSES_S, np.uint8(255), np.uint8(0))
+        filled = gaps(change, placed, self._regions.labels, box, old, lately, tips, work_mm)
         if not filled.any():
             return False
-        self._vacated_s[filled > 0] = t_s
-        change.fill(filled)
-        self._deposits.take_back(filled)
+        where = np.zeros(change.shape, np.uint8)
+        where[box] = filled
+        self._vacated_s[box][filled > 0] = t_s
+        self._vacated_box = hull(self._vacated_box, bounds(where, box))
+        change.fill(where)
+        self._deposits.take_back(filled, box)
         return True
-
-    def _apart_px(self, found: NDArray[np.int32], before: NDArray[np.int32]) -> int:
-        """How much is new on this pulse in all regions that hold no deposit."""
-        new_px = 0
-        for name, (left, top, right, bottom, _) in enumerate(found.tolist(), start=1):
-            box = box_of(left, top, right, bottom)
-            part = self._regions[box] == name
-            if not (self._deposits.labels[box][part] > 0).any():
-                new_px += int((before[box][part] == 0).sum())
-        return new_px
 
     def _laid_in(
         self,
-        box: tuple[slice, slice],
+        region: Region,
         part: NDArray[np.bool_],
-        before: NDArray[np.int32],
-        is_laid_in: bool,
-        most_px: float,
+        is_sudden: bool,
         work_mm: float,
     ) -> NDArray[np.bool_]:
-        """What of a region is no growth but an object or a shutter: more at once than flows, or its blurred rim.
-
-        ``is_laid_in``: what has appeared apart from all deposits is more than flows. What was there before, as a
-        candidate that has grown, is no part of it.
+        """What of a region is no growth but an object or a shutter, which is kept in mind: more at once than flows, or
+        its blurred rim. What was there before, as a candidate that has grown, is no part of it.
         """
-        standing = self._deposits.labels[box] > 0
-        fresh = part & (before == 0) & ~standing & (self._unseen[box] == 0)
+        box, laid = region.box, part
+        if is_sudden:
+            is_old = (self._regions.before[box] > 0) | (self._deposits.labels[box] > 0) | (self._unseen[box] > 0)
+            laid = part & ~is_old
         rim = max(1, round(1.0 / work_mm))
-        rows, cols = box
-        wide = box_of(cols.start - rim, rows.start - rim, cols.stop + rim, rows.stop + rim)
+        wide = grown(box, rim)
         mark = np.zeros(self._laid.mask[wide].shape, np.uint8)
-        inner = mark[rows.start - wide[0].start :, cols.start - wide[1].start :][: part.shape[0], : part.shape[1]]
-        comes_at_once = 2 * int(fresh.sum()) > int(part.sum())
-        is_long = most_px < inf and _extent_px(fresh) * work_mm > SUDDEN_MM
-        if (
-            int(fresh.sum()) > most_px
-            or (is_long and comes_at_once)
-            or (is_laid_in and comes_at_once and not (part & standing).any())
-        ):
-            laid = fresh
-        elif not (part & standing).any():
-            inner[part] = 255
-            if not (cv2.dilate(mark, square(rim)) & self._laid.mask[wide]).any():
-                return np.zeros(part.shape, np.bool_)
-            laid = part
-        else:
-            return np.zeros(part.shape, np.bool_)
-        inner[laid] = 255
+        mark[inner_of(box, wide)][laid] = 255
         rimmed = cv2.dilate(mark, square(rim))
+        if not is_sudden and not (rimmed & self._laid.mask[wide]).any():
+            return np.zeros(part.shape, np.bool_)
         rimmed[self._deposits.labels[wide] > 0] = 0
-        self._laid.mask[wide] |= rimmed
-        return np.asarray(laid, dtype=np.bool_)
+        self._laid.add(rimmed, wide)
+        return laid
 
     def _followed(self, before: NDArray[np.int32], area_px: int) -> _Candidate:
         """The candidate that lay under this part on the last pulse, brought up to date; or a new one."""
@@ -464,7 +465,8 @@ class CementWatch:
     def _is_cement(
         self,
         change: Change,
-        box: tuple[slice, slice],
+        placed: Placed,
+        box: Box,
         part: NDArray[np.bool_],
         seen: _Candidate,
         tips: list[PointPx],
@@ -484,10 +486,9 @@ class CementWatch:
             return False
         # A hand or a hub may touch what flows to them, but then most of it lies elsewhere.
         by_a_hub = 2 * int((self._needles.hubs[box][part] > 0).sum()) > int(part.sum())
-        inner = part & (self._inner[box] > 0)
-        is_inner = bool(inner[part].all())
-        shafts = self._needles.shafts if is_inner else None
-        is_fed = to_tip_mm <= DEPOSIT_REACH_MM or self._deposits.near(box, part, shafts, self._fed, work_mm)
+        inner = part & _well_inside(placed.valid, box, round(LONE_BORDER_MM / work_mm))
+        needles = self._needles if inner[part].all() else None
+        is_fed = to_tip_mm <= DEPOSIT_REACH_MM or self._deposits.near(box, part, needles, self._fed, work_mm)
         if is_fed and not by_a_hub and float(change.broad[box][part].max()) >= NEAR_MM * self._millimetre:
             if float(change.z[box][part].max()) < APART_SIGMA:
                 return seen.pulses > EMERGING_PULSES and seen.area_px >= LONE_GROWTH * seen.early_area_px
@@ -500,15 +501,39 @@ def _without_cement_at_tips(wires: Mask, broad: Density, tips: list[PointPx], wo
 
     A bone's edge that breath moves makes a line too, and it must not hide what is awaited there.
     """
+    reach = round(TIP_REACH_MM / work_mm)
     for x, y in tips:
-        at_tip = cv2.circle(np.zeros_like(wires), (round(x), round(y)), round(TIP_REACH_MM / work_mm), 255, -1)
-        elsewhere = broad[(wires > 0) & (at_tip == 0)]
-        if len(elsewhere) and float(broad[at_tip > 0].max()) > TIP_STANDS_OUT * float(np.percentile(elsewhere, 90)):
-            wires = np.where(at_tip > 0, np.uint8(0), wires)
+        near = box_of(round(x) - reach, round(y) - reach, round(x) + reach + 1, round(y) + reach + 1)
+        at_tip = np.zeros(wires[near].shape, np.uint8)
+        if not at_tip.size:
+            continue
+        cv2.circle(at_tip, (round(x) - near[1].start, round(y) - near[0].start), reach, 255, -1)
+        elsewhere = wires.copy()
+        elsewhere[near][at_tip > 0] = 0
+        added = broad[elsewhere > 0]
+        if len(added) and float(broad[near][at_tip > 0].max()) > TIP_STANDS_OUT * float(np.percentile(added, 90)):
+            wires = elsewhere
     return wires
 
 
-def _to_nearest_mm(box: tuple[slice, slice], part: NDArray[np.bool_], points: list[PointPx], work_mm: float) -> float:
+def _comes_suddenly(region: Region, is_laid_in: bool, most_px: float, work_mm: float) -> bool:
+    """Whether more of a region is fresh than flows, or all along a line, or all around.
+
+    ``is_laid_in``: what has appeared apart from all deposits is more than flows.
+    """
+    is_long = most_px < inf and region.fresh_extent_px * work_mm > SUDDEN_MM
+    is_object = is_long or (is_laid_in and not region.standing_px)
+    return region.fresh_px > most_px or (is_object and region.comes_at_once)
+
+
+def _well_inside(valid: Mask, box: Box, reach: int) -> NDArray[np.bool_]:
+    """Where nothing within ``reach`` pixels is out of sight or of the grid, the shape of ``box``."""
+    wide = grown(box, reach)
+    inner = cv2.erode(valid[wide], square(reach), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    return np.asarray(inner[inner_of(box, wide)] > 0, dtype=np.bool_)
+
+
+def _to_nearest_mm(box: Box, part: NDArray[np.bool_], points: list[PointPx], work_mm: float) -> float:
     """How far a part of the grid is from the nearest of some points; infinitely where there is none."""
     if not points or not part.any():
         return inf
@@ -533,12 +558,6 @@ def _stands_alone(
         and peak_mm >= LONE_MM
         and _is_compact(part & (thick_mm > min(0.5 * peak_mm, LONE_MM)), LONE_RADIUS_MM / work_mm)
     )
-
-
-def _extent_px(part: NDArray[np.bool_]) -> float:
-    """The diagonal of the box around a part, 0 where there is none."""
-    _, _, w, h = cv2.boundingRect(part.astype(np.uint8))
-    return float(np.hypot(w, h))
 
 
 def _is_compact(part: NDArray[np.bool_], radius_px: float) -> bool:

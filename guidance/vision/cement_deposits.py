@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.records import CementDeposit, PointPx
+from guidance.vision.cement_needles import NeedlesOnGrid
 from guidance.vision.cement_outline import DEPOSIT_REACH_MM, PLAIN_AREA_MM2
+from guidance.vision.cement_pieces import NOWHERE, Box, Pieces, bounds, hull
 from guidance.vision.cement_run import FRONT_STEPS, FRONT_WINDOW_S, Front, edge_of
-from guidance.vision.change import ReferenceGrid, box_of, grown
+from guidance.vision.change import ReferenceGrid, grown
 from guidance.vision.geometry import RigidMotion
 from guidance.vision.picture import Mask
 
@@ -25,11 +27,15 @@ RATE_WINDOW_S: Final = 2.0
 class Deposits:
     """``labels``: the deposits' ids on the reference grid, (h, w) uint8, 0 elsewhere. ``shape`` is the grid's.
 
+    ``box``: the least that holds all of them, ``ever_box`` all that ever were. ``ids``: those that there are.
     ``since_s``: (h, w) float32, when cement was first seen at each place, infinite where it was never.
     """
 
     def __init__(self, shape: tuple[int, int]) -> None:
         self.labels: Mask = np.zeros(shape, np.uint8)
+        self.box: Box = NOWHERE
+        self.ever_box: Box = NOWHERE
+        self.ids: list[int] = []
         self._solid: Mask = np.zeros(shape, np.uint8)
         self.since_s: NDArray[np.float32] = np.full(shape, inf, np.float32)
         self._areas: dict[int, list[tuple[float, float]]] = {}
@@ -40,41 +46,41 @@ class Deposits:
     @property
     def there(self) -> bool:
         """Whether there are any."""
-        return bool(self.labels.any())
+        return bool(self.ids)
 
     @property
     def begun_s(self) -> dict[int, float]:
         """The ids of those that there are, and when each was first outlined."""
-        x, y, w, h = cv2.boundingRect(self.labels)
-        counts = np.bincount(self.labels[y : y + h, x : x + w].ravel(), minlength=1)
-        return {name: self._begun_s[name] for name in (int(i) + 1 for i in np.flatnonzero(counts[1:]))}
+        return {name: self._begun_s[name] for name in self.ids}
 
-    def younger(self, than_s: float) -> NDArray[np.bool_]:
-        """True where cement was first seen after this time, or never."""
-        return np.asarray(self.since_s > than_s, dtype=np.bool_)
+    def younger(self, than_s: float, box: Box) -> NDArray[np.bool_]:
+        """True where cement was first seen after this time, or never, the shape of ``box``."""
+        return np.asarray(self.since_s[box] > than_s, dtype=np.bool_)
 
-    def take_back(self, where: Mask) -> None:
-        """What has been taken for cement where ``where`` is not 0 is none, and never was."""
-        self.labels[where > 0] = 0
-        self.since_s[where > 0] = inf
+    def take_back(self, where: Mask | NDArray[np.bool_], box: Box) -> None:
+        """What has been taken for cement where ``where``, the shape of ``box``, is not 0 is none, and never was."""
+        self.labels[box][where > 0] = 0
+        self.since_s[box][where > 0] = inf
+        self.box = bounds(self.labels, self.box)
+        self.ids = [int(i) + 1 for i in np.flatnonzero(np.bincount(self.labels[self.box].ravel(), minlength=1)[1:])]
 
     def near(
         self,
-        box: tuple[slice, slice],
+        box: Box,
         part: NDArray[np.bool_],
-        shafts: NDArray[np.uint16] | None,
+        needles: NeedlesOnGrid | None,
         fed: Sequence[tuple[int, PointPx]],
         work_mm: float,
     ) -> list[int]:
         """Ids of the deposits within reach of a part of the grid, the oldest first. A speck reaches nothing.
 
-        ``shafts``: numbered, and as wide as cement may be hidden by them. A shaft hides cement along its length, so
-        what touches it within 30 mm is as near as what touches it elsewhere. ``fed``: where runs of which deposit have
-        lately ended: their way is lost in noise again where it is thin, and what they fill is not.
+        A shaft of the ``needles`` hides cement along its length, so what touches it within 30 mm is as near as what
+        touches it elsewhere; None: not so here. ``fed``: where runs of which deposit have lately ended: their way is
+        lost in noise again where it is thin, and what they fill is not.
         """
-        if not self._solid.any():
+        if not cv2.hasNonZero(self._solid):
             return []
-        around = grown(box, round(SHAFT_REACH_MM / work_mm))
+        around = hull(bounds(self._solid, grown(box, round(SHAFT_REACH_MM / work_mm))), box)
         solid = self._solid[around]
         away = np.full(solid.shape, 255, np.uint8)
         r, c = np.nonzero(part)
@@ -82,50 +88,45 @@ class Deposits:
         away[r - around[0].start, c - around[1].start] = 0
         away_mm = cv2.distanceTransform(away, cv2.DIST_L2, 3) * np.float32(work_mm)
         near = away_mm <= DEPOSIT_REACH_MM
-        if shafts is not None:
-            touched = np.unique(shafts[box][part])
-            near |= np.isin(shafts[around], touched[touched > 0]) & (away_mm <= SHAFT_REACH_MM)
+        if needles is not None:
+            touched = np.unique(needles.shafts[box][part])
+            near |= np.isin(needles.shafts[around], touched[touched > 0]) & (away_mm <= SHAFT_REACH_MM)
         names = set(solid[near].tolist())
         names |= {name for name, (x, y) in fed if float(np.hypot(c - x, r - y).min()) * work_mm <= DEPOSIT_REACH_MM}
         return sorted(names - {0})
 
     def become(
         self,
-        found: Mask,
-        shafts: NDArray[np.uint16],
+        found: Pieces,
+        needles: NeedlesOnGrid,
         fed: Sequence[tuple[int, PointPx]],
         work_mm: float,
         t_s: float,
     ) -> None:
-        """Each part of the mask gets the id of the deposit that it lies on or is nearest to, or a new one."""
-        x, y, w, h = cv2.boundingRect(cv2.bitwise_or(found, self.labels))
-        whole = box_of(x, y, x + w, y + h)
-        if not w:
+        """Each piece gets the id of the deposit that it lies on or is nearest to, or a new one.
+
+        ``found``: in a box that holds all deposits that there were, too.
+        """
+        if not found.kept and not self.there:
             return
-        n, parts, stats, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(found[whole]), connectivity=8)
-        named: dict[int, int] = {}
-        for i in sorted(range(1, n), key=lambda i: -int(stats[i, cv2.CC_STAT_AREA])):
-            left, top, width, height = (int(v) for v in stats[i, :4])
-            part = parts[top : top + height, left : left + width] == i
-            box = box_of(x + left, y + top, x + left + width, y + top + height)
-            below = self.labels[box][part]
-            below = below[below > 0]
+        names = np.zeros(found.count, np.uint8)
+        for piece in found.kept:
             # Deposits that have run together keep the elder's id; a part of its own belongs to what it is near to.
-            near = [int(below.min())] if len(below) else self.near(box, part, shafts, fed, work_mm)
-            named[i] = near[0] if near else self._new_id()
-        lookup = np.zeros(n, np.uint8)
-        for i, name in named.items():
-            lookup[i] = name
-        fresh = lookup[parts]
-        solid = stats[:, cv2.CC_STAT_AREA] * work_mm**2 >= PLAIN_AREA_MM2
+            eldest = int(found.eldest[piece])
+            if not eldest:
+                box = found.box_of(piece)
+                near = self.near(box, found.at(piece, box), needles, fed, work_mm)
+                eldest = near[0] if near else self._new_id()
+            names[piece] = eldest
         self._solid[:] = 0
-        self._solid[whole] = (lookup * solid)[parts]
+        found.paint(np.where(found.areas_px * work_mm**2 >= PLAIN_AREA_MM2, names, np.uint8(0)), self._solid)
         # Cement does not leave: what is lost in noise and comes back has been there since it was first seen.
-        np.minimum(self.since_s[whole], np.float32(t_s), out=self.since_s[whole], where=fresh > 0)
-        self.labels[whole] = fresh
-        areas = np.bincount(fresh.ravel()) * work_mm**2
+        areas = found.become(names, t_s, self.labels, self.since_s) * work_mm**2
+        self.box = hull(*(found.box_of(piece) for piece in found.kept))
+        self.ever_box = hull(self.ever_box, self.box)
+        self.ids = sorted({int(names[piece]) for piece in found.kept})
         self._pulses_s = [*self._pulses_s, t_s][-1 - max(FRONT_STEPS, self._steps_in_window(t_s)) :]
-        for name in set(named.values()):
+        for name in self.ids:
             self._begun_s.setdefault(name, t_s)
             history = self._areas.setdefault(name, [])
             history.append((t_s, float(areas[name])))
@@ -136,12 +137,12 @@ class Deposits:
         self, grid: ReferenceGrid, motion: RigidMotion, mm_per_px: float | None, runs: dict[int, Front]
     ) -> tuple[CementDeposit, ...]:
         """What is told of them: as they lie on the pulse that ``motion`` leads to. ``runs``: of some, by id."""
-        x, y, w, h = cv2.boundingRect(self.labels)
-        part = self.labels[y : y + h, x : x + w]
+        x, y = self.box[1].start, self.box[0].start
+        part = np.ascontiguousarray(self.labels[self.box])
         known = mm_per_px is not None
         out = []
-        for name in (int(i) for i in np.unique(part) if i > 0):
-            mask = np.where(part == name, 255, 0).astype(np.uint8)
+        for name in self.ids:
+            mask = cv2.compare(part, float(name), cv2.CMP_EQ)
             history = self._areas[name]
             front = runs.get(name) or self._edge(mask, (x, y), grid.work_mm(mm_per_px))
             out.append(

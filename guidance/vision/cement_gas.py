@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.records import PointPx
+from guidance.vision.cement_pieces import Box, inner_of
 from guidance.vision.change import (
     COARSE_MM,
     GROW_SIGMA,
@@ -23,6 +24,7 @@ from guidance.vision.change import (
     opened,
     square,
 )
+from guidance.vision.kernels.regions import lighter_px
 from guidance.vision.picture import Mask
 
 GAS_MM2: Final = 10.0
@@ -46,26 +48,29 @@ def gaps(
     change: Change,
     placed: Placed,
     found: NDArray[np.int32],
+    box: Box,
     deposits: Mask,
     lately: Mask,
     tips: list[PointPx],
     work_mm: float,
 ) -> Mask:
-    """255 on what gas has left where the baseline had it.
+    """255 on what gas has left where the baseline had it, the shape of ``box``.
 
     Part by part of what is new, also beside a deposit, so that what comes on top of it later is told. ``found``: not
-    0 where density has been added. ``deposits``: not 0 where cement has been for so long that it can be nothing else.
-    ``lately``: 255 on what gas has left on the pulses before.
+    0 where density has been added, (h, w). ``box``: holds all of that and of ``lately`` with ``gap_reach_px`` around.
+    ``deposits``: not 0 where cement has been for so long that it can be nothing else. ``lately``: 255 on what gas has
+    left on the pulses before. Both of ``box``.
     """
     rim = max(1, round(1.0 / work_mm))
     settled = deposits.copy()
     for x, y in tips:
-        cv2.circle(settled, (round(x), round(y)), 2 * rim, 255, -1)
-    settled[change.broad > GAS_DEPTH * -float(change.broad[change.hidden == 0].min())] = 255
+        cv2.circle(settled, (round(x) - box[1].start, round(y) - box[0].start), 2 * rim, 255, -1)
+    least, *_ = cv2.minMaxLoc(change.broad, mask=cv2.compare(change.hidden, 0.0, cv2.CMP_EQ))
+    settled |= cv2.compare(change.broad[box], GAS_DEPTH * -least, cv2.CMP_GT)
     around = cv2.dilate(settled, square(2 * rim))
-    is_new = np.where(around > 0, 0, found > 0).astype(np.uint8)
+    is_new = cv2.bitwise_and(cv2.compare(found[box], 0.0, cv2.CMP_GT), cv2.compare(around, 0.0, cv2.CMP_EQ))
     count, parts, stats, _ = cv2.connectedComponentsWithStats(is_new, connectivity=8)
-    left_by_gas = np.zeros(change.shape, np.uint8)
+    left_by_gas = np.zeros(settled.shape, np.uint8)
     for i in range(1, count):
         left, top, width, height, area = (int(v) for v in stats[i])
         if area * work_mm**2 < LEAST_GAP_MM2:
@@ -74,24 +79,35 @@ def gaps(
         part = (parts[wide] == i).astype(np.uint8)
         part = cv2.dilate(part, square(rim))
         part[settled[wide] > 0] = 0
-        if _gone_share(change, placed, wide, part, work_mm) > GONE_SHARE:
+        corner = box[1].start + wide[1].start, box[0].start + wide[0].start
+        on_grid = box_of(*corner, corner[0] + part.shape[1], corner[1] + part.shape[0])
+        if _gone_share(change, placed, on_grid, part, work_mm) > GONE_SHARE:
             left_by_gas[wide] |= 255 * part
     if left_by_gas.any():
-        between = cv2.morphologyEx(left_by_gas | lately, cv2.MORPH_CLOSE, square(ceil(BETWEEN_MM / 2 / work_mm)))
-        left_by_gas |= np.where((around == 0) & (change.z > -GROW_SIGMA), between, 0).astype(np.uint8)
+        between = cv2.morphologyEx(left_by_gas | lately, cv2.MORPH_CLOSE, square(_between_px(work_mm)))
+        left_by_gas |= np.where((around == 0) & (change.z[box] > -GROW_SIGMA), between, 0).astype(np.uint8)
     return left_by_gas
+
+
+def gap_reach_px(work_mm: float) -> int:
+    """So far around what has been added, and around what gas has left before, ``gaps`` looks."""
+    return 2 * max(1, round(1.0 / work_mm)) + _between_px(work_mm) + 1
+
+
+def _between_px(work_mm: float) -> int:
+    return ceil(BETWEEN_MM / 2 / work_mm)
 
 
 def gas_moves(change: Change, placed: Placed, work_mm: float) -> bool:
     """Whether anything larger than noise and slipped edges has become lighter than the baseline."""
+    if lighter_px(change.z, placed.valid, change.hidden, SEED_SIGMA) * work_mm**2 < GAS_MM2:
+        return False
     lighter = cv2.compare(change.z, -SEED_SIGMA, cv2.CMP_LT)
     lighter &= placed.valid & cv2.compare(change.hidden, 0, cv2.CMP_EQ)
-    if cv2.countNonZero(lighter) * work_mm**2 < GAS_MM2:
-        return False
     return float(opened(lighter, GAS_RADIUS_MM / work_mm).sum()) * work_mm**2 >= GAS_MM2
 
 
-def fills_a_gap(change: Change, box: tuple[slice, slice], part: NDArray[np.bool_], work_mm: float) -> bool:
+def fills_a_gap(change: Change, box: Box, part: NDArray[np.bool_], work_mm: float) -> bool:
     """True where the present picture goes on across a part's border and only the baseline had a step there.
 
     Gas has moved on, nothing has come. Where something else has changed beside the part, its border says nothing.
@@ -99,7 +115,7 @@ def fills_a_gap(change: Change, box: tuple[slice, slice], part: NDArray[np.bool_
     rim = max(2, round(2.0 / work_mm))
     wide = grown(box, 2 * rim)
     inside = np.zeros(change.base[wide].shape, np.uint8)
-    inside[box[0].start - wide[0].start :, box[1].start - wide[1].start :][: part.shape[0], : part.shape[1]] = part
+    inside[inner_of(box, wide)] = part
     inner = (inside > 0) & (cv2.erode(inside, square(rim)) == 0)
     outer = (cv2.dilate(inside, square(2 * rim)) > 0) & (cv2.dilate(inside, square(rim // 2)) == 0)
     outer &= (change.base_count[wide] > 0) & (np.abs(change.z[wide]) < GROW_SIGMA) & (change.base_steel[wide] == 0)
@@ -111,7 +127,7 @@ def fills_a_gap(change: Change, box: tuple[slice, slice], part: NDArray[np.bool_
     return -step > 0.5 * added
 
 
-def _gone_share(change: Change, placed: Placed, box: tuple[slice, slice], part: Mask, work_mm: float) -> float:
+def _gone_share(change: Change, placed: Placed, box: Box, part: Mask, work_mm: float) -> float:
     """How much of the edges of what has been added to a part is where the baseline had them, with the opposite sign.
 
     The edges that only the baseline has are of what has left. A bubble that has moved by less than its size leaves a

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from guidance.vision.change import GROW_SIGMA, SEED_SIGMA, Change, opened, square
+from guidance.vision.cement_pieces import NOWHERE, Box, bounds, hull, inner_of, is_empty
+from guidance.vision.change import GROW_SIGMA, SEED_SIGMA, Change, grown, opened, square
 from guidance.vision.picture import Mask
 
 LEFT_MM2: Final = 6.0
@@ -28,13 +29,16 @@ PASSED_S: Final = 1.5
 """Where it has moved and then not for so long, it has left what is beside a deposit."""
 BENEATH_MM: Final = 3.0
 """So far a deposit may have grown beneath an object or metal that covered it."""
+_OPENED_PX: Final = 2
+"""An opening may reach so far beyond what it opens."""
 
 
 class LaidObjects:
-    """What was laid into one view. ``mask``: 255 on it, shape (h, w); whoever tells a new object adds it there."""
+    """What was laid into one view. ``mask``: 255 on it, shape (h, w)."""
 
     def __init__(self, shape: tuple[int, int]) -> None:
         self.mask: Mask = np.zeros(shape, np.uint8)
+        self._box: Box = NOWHERE
         self._plain: Mask = np.zeros(shape, np.uint8)
         self._left_s: NDArray[np.float32] = np.full(shape, -inf, np.float32)
         self._moved_s: NDArray[np.float32] = np.full(shape, -inf, np.float32)
@@ -42,38 +46,60 @@ class LaidObjects:
     def forget(self) -> None:
         """Nothing is known: another baseline is in use."""
         self.mask[:] = self._plain[:] = 0
+        self._box = NOWHERE
         self._left_s[:] = self._moved_s[:] = -inf
 
-    def follow(
-        self, change: Change, deposits: Mask, may_take: NDArray[np.bool_], work_mm: float, t_s: float
-    ) -> tuple[Mask, Mask]:
-        """255 on what the objects take along on this pulse, and on what they have left beside deposits.
+    @property
+    def there(self) -> bool:
+        """Whether there is anything."""
+        return not is_empty(self._box) and bool(cv2.hasNonZero(self.mask))
 
-        ``deposits``: not 0 on those of the last pulse. ``may_take``: True where nothing has been called cement, or so
-        lately that it may have been the object.
+    def add(self, mark: Mask, box: Box) -> None:
+        """Something new has been laid in: 255 on it in ``mark``, the shape of ``box``."""
+        self.mask[box] |= mark
+        self._box = hull(self._box, box)
+
+    def box_to_follow(self, work_mm: float) -> Box:
+        """Where what has been laid in so far may be by the next pulse, or may have left something."""
+        return grown(self._box, 2 * ceil(STEP_MM / work_mm) + _OPENED_PX)
+
+    def follow(
+        self, change: Change, deposits: Mask, box: Box, may_take: NDArray[np.bool_], work_mm: float, t_s: float
+    ) -> tuple[Mask, Mask]:
+        """255 on what the objects take along on this pulse, and on what they have left beside deposits: of ``box``.
+
+        ``deposits``: not 0 on those of the last pulse, (h, w). ``box``: see ``box_to_follow``. ``may_take``: True where
+        nothing has been called cement, or so lately that it may have been the object; of ``box``.
         """
-        gone = change.z < GROW_SIGMA
-        self._left_s[(self._plain > 0) & gone] = t_s
-        self.mask[gone] = 0
-        taken = np.zeros_like(self.mask)
-        strip = opened(cv2.compare(self._left_s, t_s - LEFT_S, cv2.CMP_GT), LEFT_RADIUS_MM / work_mm)
+        mask, plain, left_s, moved_s = self.mask[box], self._plain[box], self._left_s[box], self._moved_s[box]
+        gone = change.z[box] < GROW_SIGMA
+        left_s[(plain > 0) & gone] = t_s
+        mask[gone] = 0
+        taken = np.zeros_like(mask)
+        strip = opened(cv2.compare(left_s, t_s - LEFT_S, cv2.CMP_GT), LEFT_RADIUS_MM / work_mm)
         if strip.sum() * work_mm**2 >= LEFT_MM2:
-            moved = self._that_left(strip, work_mm)
+            moved = _that_left(mask, strip, work_mm)
             taken = cv2.dilate(moved, square(ceil(STEP_MM / work_mm)))
             taken[gone | ~may_take] = 0
-            self.mask |= taken
-            self._moved_s[(moved | taken) > 0] = t_s
-        rests = (self.mask > 0) & (self._moved_s > -inf) & (self._moved_s < t_s - PASSED_S)
-        self._moved_s[rests] = -inf
-        beneath = cv2.dilate(deposits, square(round(BENEATH_MM / work_mm))) if rests.any() else deposits
-        left_behind = np.where(rests & (beneath > 0), np.uint8(255), np.uint8(0))
-        self.mask[left_behind > 0] = 0
-        self._plain = cv2.bitwise_and(self.mask, self._plain | cv2.compare(change.z, SEED_SIGMA, cv2.CMP_GT))
+            mask |= taken
+            moved_s[(moved | taken) > 0] = t_s
+            self._box = hull(self._box, bounds(self.mask, box))
+        rests = (mask > 0) & (moved_s > -inf) & (moved_s < t_s - PASSED_S)
+        left_behind = np.zeros_like(mask)
+        if rests.any():
+            moved_s[rests] = -inf
+            reach = round(BENEATH_MM / work_mm)
+            wide = grown(box, reach)
+            beneath = cv2.dilate(deposits[wide], square(reach))[inner_of(box, wide)]
+            left_behind[rests & (beneath > 0)] = 255
+            mask[left_behind > 0] = 0
+        plain[:] = cv2.bitwise_and(mask, plain | cv2.compare(change.z[box], SEED_SIGMA, cv2.CMP_GT))
         return taken, left_behind
 
-    def _that_left(self, strip: NDArray[np.bool_], work_mm: float) -> Mask:
-        """255 on the objects at whose border a strip lies that they have left."""
-        around = cv2.dilate(strip.astype(np.uint8), square(ceil(STEP_MM / work_mm)))
-        _, objects = cv2.connectedComponents(self.mask, connectivity=8)
-        names = np.unique(objects[around > 0])
-        return np.where(np.isin(objects, names[names > 0]), np.uint8(255), np.uint8(0))
+
+def _that_left(mask: Mask, strip: NDArray[np.bool_], work_mm: float) -> Mask:
+    """255 on the objects of a mask at whose border a strip lies that they have left."""
+    around = cv2.dilate(strip.astype(np.uint8), square(ceil(STEP_MM / work_mm)))
+    _, objects = cv2.connectedComponents(mask, connectivity=8)
+    names = np.unique(objects[around > 0])
+    return np.where(np.isin(objects, names[names > 0]), np.uint8(255), np.uint8(0))

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from guidance.records import Needle, PointPx
 from guidance.vision.cement_outline import SHAFT_MM, TIP_REACH_MM
-from guidance.vision.change import PRIOR_MM_PER_PX, ReferenceGrid, square
+from guidance.vision.cement_pieces import bounds
+from guidance.vision.change import PRIOR_MM_PER_PX, ReferenceGrid, grown, square
 from guidance.vision.geometry import RigidMotion
 from guidance.vision.picture import Mask
 
@@ -25,17 +26,14 @@ HAND_MM: Final = 15.0
 
 
 class NeedlesOnGrid:
-    """The needles of one view. ``note`` takes every pulse.
-
-    ``hubs``: 255 where outer ends lately were. ``shafts``: numbered, as wide as cement may be
-    hidden by them; 0 elsewhere. ``stirred``: 255 where a needle that has moved, or is new, has taken its shaft, its hub
-    and the hand along. All (h, w).
-    """
+    """The needles of one view. ``note`` takes every pulse."""
 
     def __init__(self, shape: tuple[int, int]) -> None:
-        self.hubs: Mask = np.zeros(shape, np.uint8)
-        self.shafts: NDArray[np.uint16] = np.zeros(shape, np.uint16)
-        self.stirred: Mask = np.zeros(shape, np.uint8)
+        self._shape = shape
+        self._work_mm = 1.0
+        self._steel: Mask | None = None
+        self._shafts: NDArray[np.uint16] | None = None
+        self._stirred: list[tuple[tuple[int, int], tuple[int, int]]] = []
         self._settled: dict[int, PointPx] = {}
         self._ends: list[tuple[float, PointPx]] = []
         self._recent: list[list[PointPx]] = []
@@ -50,6 +48,37 @@ class NeedlesOnGrid:
         """Where each needle that was ever seen last had its tip, but for tremor."""
         return list(self._settled.values())
 
+    @property
+    def hubs(self) -> Mask:
+        """255 where outer ends of shafts lately were, (h, w)."""
+        hubs = np.zeros(self._shape, np.uint8)
+        for x, y in {(round(x), round(y)) for _, (x, y) in self._ends}:
+            cv2.circle(hubs, (x, y), round(HUB_MM / self._work_mm), 255, -1)
+        return hubs
+
+    @property
+    def shafts(self) -> NDArray[np.uint16]:
+        """The last pulse's shafts, numbered, as wide as cement may be hidden by them; 0 elsewhere. (h, w)."""
+        if self._shafts is None:
+            self._shafts = np.zeros(self._shape, np.uint16)
+            if self._steel is not None:
+                reach = max(1, round(SHAFT_MM / self._work_mm))
+                box = grown(bounds(self._steel), reach)
+                names = cv2.connectedComponents(np.ascontiguousarray(self._steel[box]), ltype=cv2.CV_16U)[1]
+                self._shafts[box] = cv2.dilate(names, square(reach))
+        return self._shafts
+
+    @property
+    def stirred(self) -> Mask | None:
+        """255 where a needle that has moved, or is new, has taken its shaft, its hub and the hand along; None where
+        there is none. (h, w)."""
+        if not self._stirred:
+            return None
+        stirred = np.zeros(self._shape, np.uint8)
+        for outer, inner in self._stirred:
+            cv2.line(stirred, outer, inner, 255, 2 * round(HAND_MM / self._work_mm))
+        return stirred
+
     def note(
         self,
         grid: ReferenceGrid,
@@ -59,13 +88,15 @@ class NeedlesOnGrid:
         mm_per_px: float | None,
         t_s: float,
     ) -> None:
-        """Take in a pulse. ``motion``: reference to present. ``steel``: instruments on the grid."""
-        work_mm = grid.work_mm(mm_per_px)
+        """Take in a pulse. ``motion``: reference to present. ``steel``: instruments on the grid, as they stay until the
+        next pulse."""
+        self._work_mm = grid.work_mm(mm_per_px)
+        self._steel, self._shafts = steel, None
         needles = _once(needles, TIP_REACH_MM / (mm_per_px or PRIOR_MM_PER_PX))
         tips = [_point(grid, needle.tip_px, motion) for needle in needles]
         self._recent = [*self._recent, tips][-1 - STILL_PULSES :]
-        self._note_shafts(grid, motion, needles, steel, work_mm, t_s)
-        self._note_stirred(grid, motion, needles, work_mm)
+        self._note_ends(grid, motion, needles, t_s)
+        self._note_stirred(grid, motion, needles)
 
     def resting_tips(self, work_mm: float) -> list[PointPx]:
         """The tips that have not moved lately: nobody injects through a needle while driving it."""
@@ -76,40 +107,25 @@ class NeedlesOnGrid:
             if all(any(hypot(x - u, y - v) <= within for u, v in earlier) for earlier in self._recent[:-1])
         ]
 
-    def _note_shafts(
-        self,
-        grid: ReferenceGrid,
-        motion: RigidMotion,
-        needles: tuple[Needle, ...],
-        steel: Mask,
-        work_mm: float,
-        t_s: float,
-    ) -> None:
-        names = cv2.connectedComponents(steel, ltype=cv2.CV_16U)[1]
-        self.shafts = cv2.dilate(names, square(max(1, round(SHAFT_MM / work_mm)))) if steel.any() else names
+    def _note_ends(self, grid: ReferenceGrid, motion: RigidMotion, needles: tuple[Needle, ...], t_s: float) -> None:
         ends = [_point(grid, needle.shaft_px[1], motion) for needle in needles if needle.shaft_px is not None]
         self._ends = [(seen_s, end) for seen_s, end in self._ends if t_s - seen_s <= HUB_S]
         self._ends += [(t_s, end) for end in ends]
-        self.hubs[:] = 0
-        for x, y in {(round(x), round(y)) for _, (x, y) in self._ends}:
-            cv2.circle(self.hubs, (x, y), round(HUB_MM / work_mm), 255, -1)
 
-    def _note_stirred(
-        self, grid: ReferenceGrid, motion: RigidMotion, needles: tuple[Needle, ...], work_mm: float
-    ) -> None:
-        self.stirred[:] = 0
+    def _note_stirred(self, grid: ReferenceGrid, motion: RigidMotion, needles: tuple[Needle, ...]) -> None:
+        self._stirred = []
         for needle, tip in zip(needles, self.tips, strict=True):
             was = self._settled.get(needle.id)
-            if was is not None and hypot(tip[0] - was[0], tip[1] - was[1]) * work_mm <= STIRRED_MM:
+            if was is not None and hypot(tip[0] - was[0], tip[1] - was[1]) * self._work_mm <= STIRRED_MM:
                 continue
             self._settled[needle.id] = tip
             if needle.shaft_px is not None:
                 ends = grid.to_grid(np.array(needle.shaft_px), motion)
                 along = ends[1] - ends[0]
                 # The bone at the tip has not been stirred, and it is where cement must be noticed first.
-                share = min(1.0, 1.2 * HAND_MM / (work_mm * max(1.0, float(np.hypot(*along)))))
-                line = np.rint([ends[0] + share * along, ends[1]]).astype(int).tolist()
-                cv2.line(self.stirred, line[0], line[1], 255, 2 * round(HAND_MM / work_mm))
+                share = min(1.0, 1.2 * HAND_MM / (self._work_mm * max(1.0, float(np.hypot(*along)))))
+                (x, y), (u, v) = np.rint([ends[0] + share * along, ends[1]]).astype(int).tolist()
+                self._stirred.append(((x, y), (u, v)))
 
 
 def _point(grid: ReferenceGrid, xy_px: PointPx, motion: RigidMotion) -> PointPx:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.records import PointPx
+from guidance.vision.cement_pieces import Box, Pieces, bounds, inner_of, is_empty
 from guidance.vision.change import (
     SEED_SIGMA,
     STAY_SIGMA,
@@ -22,6 +23,7 @@ from guidance.vision.change import (
     square,
     steel_itself,
 )
+from guidance.vision.kernels import pieces as kernels
 from guidance.vision.picture import Density, Mask
 
 PLAIN_MM: Final = 0.4
@@ -65,54 +67,69 @@ PLAIN_AREA_MM2: Final = 4.0
 
 
 def outlined(
-    change: Change,
-    found: Mask,
-    standing: Mask,
-    work_mm: float,
-    steel: Mask,
-    millimetre: float,
-) -> Mask:
-    """The accepted regions, cut to where their finely smoothed density ends, and joined across shafts."""
+    change: Change, found: Mask, box: Box, deposits: Mask, placed: Placed, work_mm: float, millimetre: float
+) -> tuple[Mask, Box]:
+    """The accepted regions, cut to where their finely smoothed density ends, joined across shafts; the box around them.
+
+    ``found``: 255 on them, all within ``box``. ``deposits``: not 0 on those of the last pulse.
+    """
     out = np.zeros(found.shape, np.uint8)
-    x, y, w, h = cv2.boundingRect(found)
-    if not w:
-        return out
-    margin = round(3.0 / work_mm)
-    box = box_of(x - margin, y - margin, x + w + margin, y + h + margin)
-    inside, hidden = found[box], steel[box]
+    if is_empty(box):
+        return out, box
+    box = grown(box, round(3.0 / work_mm))
+    inside, hidden = found[box], swallowed(change, placed, box)
     added, broad = change.added[box], change.broad[box]
     reach = cv2.dilate(inside, square(1))
     if hidden.any():
-        added = _behind(added, hidden, work_mm)
         reach |= cv2.dilate(inside, square(round(2 * SHAFT_MM / work_mm))) & hidden
+        added = _behind(added, hidden, reach, work_mm)
     plateau = _plateau(broad, inside, work_mm)
-    level = np.clip(EDGE_SHARE * plateau, PLAIN_MM * millimetre, np.maximum(millimetre, SLOPE_SHARE * plateau))
-    part = np.where((added > level) & (plateau > THIN_MM * millimetre), reach, 0).astype(np.uint8)
+    part = np.empty_like(reach)
+    thin, plain = THIN_MM * millimetre, PLAIN_MM * millimetre
+    added = np.ascontiguousarray(added)
+    kernels.cut(added, plateau, reach, thin, plain, millimetre, EDGE_SHARE, SLOPE_SHARE, part)
     part = without_threads(part, hidden, change.z[box])
     part = cv2.morphologyEx(part, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
     part = cv2.morphologyEx(part, cv2.MORPH_CLOSE, square(1))
-    out[box] = _evident(part, standing[box], change.z[box], broad / millimetre, work_mm)
-    return out
+    pieces = Pieces(part, box, deposits)
+    pieces.paint(_evident(pieces, change, work_mm, millimetre), out)
+    return out, bounds(out, box)
 
 
 def off_shafts(
-    outlines: Mask, placed: Placed, change: Change, tips: Iterable[PointPx], millimetre: float, work_mm: float
-) -> Mask:
-    """The outlines without what only a shaft's own flanks show: its edges slip along all of its length.
+    outlines: Mask,
+    box: Box,
+    placed: Placed,
+    change: Change,
+    tips: Iterable[PointPx],
+    millimetre: float,
+    work_mm: float,
+) -> None:
+    """Take out of outlines what only a shaft's own flanks show: its edges slip along all of its length.
 
+    ``outlines``: 255 on them, all within ``box``.
     Over a shaft cement counts where it comes out beside it or at the tip, and where it has run along it from there.
     """
-    shafts = cv2.bitwise_or(placed.steel, change.base_steel)
-    if not shafts.any():
-        return outlines
-    shafts = cv2.dilate(shafts, square(max(1, round(FLANK_MM / work_mm))))
-    beside = cv2.bitwise_and(outlines, shafts)
-    seen = cv2.bitwise_xor(outlines, beside)
+    if is_empty(box):
+        return
+    # Beside a piece it is looked at no farther than this.
+    box = grown(box, round(DEPOSIT_REACH_MM / work_mm))
+    flank = max(1, round(FLANK_MM / work_mm))
+    wide = grown(box, flank)
+    shafts = cv2.dilate(cv2.bitwise_or(placed.steel[wide], change.base_steel[wide]), square(flank))
+    shafts, inside = shafts[inner_of(box, wide)], outlines[box]
+    beside = cv2.bitwise_and(inside, shafts)
+    if not beside.any():
+        return
+    seen = cv2.bitwise_xor(inside, beside)
     reach = cv2.dilate(seen, square(round((FLANK_MM + SHAFT_MM) / work_mm)))
     for x, y in tips:
-        cv2.circle(reach, (round(x), round(y)), round(TIP_REACH_MM / work_mm), 255, -1)
-    flanks = np.where(reach == 0, beside, 0).astype(np.uint8)
-    return outlines ^ _slipped(flanks, outlines, cv2.bitwise_and(shafts, placed.valid), change, millimetre, work_mm)
+        at = round(x) - box[1].start, round(y) - box[0].start
+        cv2.circle(reach, at, round(TIP_REACH_MM / work_mm), 255, -1)
+    flanks = cv2.bitwise_and(beside, cv2.compare(reach, 0, cv2.CMP_EQ))
+    if flanks.any():
+        in_sight = cv2.bitwise_and(shafts, placed.valid[box])
+        inside ^= _slipped(flanks, inside, in_sight, change, box, millimetre, work_mm)
 
 
 def without_threads(outline: Mask, hidden: Mask, z: Density) -> Mask:
@@ -125,27 +142,34 @@ def without_threads(outline: Mask, hidden: Mask, z: Density) -> Mask:
     return np.where((wide > 0) | (z > SEED_SIGMA), outline, 0).astype(np.uint8)
 
 
-def _slipped(flanks: Mask, outlines: Mask, shafts: Mask, change: Change, millimetre: float, work_mm: float) -> Mask:
-    """What of the outlines on shafts, ``flanks``, may be no more than a shaft that has slipped.
+def _slipped(
+    flanks: Mask, outlines: Mask, shafts: Mask, change: Change, box: Box, millimetre: float, work_mm: float
+) -> Mask:
+    """What of the outlines on shafts, ``flanks``, may be no more than a shaft that has slipped. Masks are of the box.
 
     That is all but what hangs together with outlines beside shafts and has run along one from there. ``shafts``: as
     far as they are in sight.
     """
-    if not flanks.any():
-        return flanks
     n, parts = cv2.connectedComponents(outlines, connectivity=8)
     is_fed = np.zeros(n, np.bool_)
     is_fed[parts[(outlines > 0) & (flanks == 0)]] = True
     slipped = flanks.copy()
     n, pieces, stats, _ = cv2.connectedComponentsWithStats(flanks, connectivity=8)
+    corner = box[1].start, box[0].start
     for i in range(1, n):
         left, top, width, height = (int(v) for v in stats[i, :4])
-        box = grown(box_of(left, top, left + width, top + height), round(DEPOSIT_REACH_MM / work_mm))
-        piece = pieces[box] == i
-        if is_fed[parts[box][piece]].all() and _has_run_along(
-            piece, outlines, shafts, change, box, millimetre, work_mm
-        ):
-            slipped[box][piece] = 0
+        near = grown(box_of(left, top, left + width, top + height), round(DEPOSIT_REACH_MM / work_mm))
+        piece = pieces[near] == i
+        if is_fed[parts[near][piece]].all():
+            rows, cols = piece.shape
+            on_grid = box_of(
+                corner[0] + near[1].start,
+                corner[1] + near[0].start,
+                corner[0] + near[1].start + cols,
+                corner[1] + near[0].start + rows,
+            )
+            if _has_run_along(piece, outlines[near], shafts[near], change, on_grid, millimetre, work_mm):
+                slipped[near][piece] = 0
     return slipped
 
 
@@ -154,24 +178,24 @@ def _has_run_along(
     outlines: Mask,
     shafts: Mask,
     change: Change,
-    box: tuple[slice, slice],
+    box: Box,
     millimetre: float,
     work_mm: float,
 ) -> bool:
-    """Whether a piece of an outline that lies on a shaft is cement and not the shaft itself, slipped.
+    """Whether a piece of an outline that lies on a shaft is cement and not the shaft itself, slipped. All of a box.
 
     A slip makes the other flank lighter by as much, and the shaft beyond the piece as dense; so does a shutter that
     closes, because less scatter makes steel darker. Only the flanks tell: the steel's own shadow has no equal in the
     picture that its tone could be matched by. What is beyond must be in sight.
     """
-    broad, on_shaft, mark = change.broad[box], shafts[box] > 0, piece.astype(np.uint8)
-    flank = piece & (cv2.erode(shafts[box], square(STEEL_MARGIN_PX + round(FLANK_MM / work_mm))) == 0)
+    broad, on_shaft, mark = change.broad[box], shafts > 0, piece.astype(np.uint8)
+    flank = piece & (cv2.erode(shafts, square(STEEL_MARGIN_PX + round(FLANK_MM / work_mm))) == 0)
     if not flank.any():
         return False
     thick = float(np.median(broad[flank]))
     across = on_shaft & (cv2.dilate(mark, square(round(2 * SHAFT_MM / work_mm))) > 0)
     lighter = across & (change.z[box] < -STAY_SIGMA)
-    outlined = cv2.dilate(outlines[box], square(round(FLANK_MM / work_mm))) > 0
+    outlined = cv2.dilate(outlines, square(round(FLANK_MM / work_mm))) > 0
     beyond = on_shaft & ~outlined & (cv2.dilate(mark, square(round(DEPOSIT_REACH_MM / work_mm))) > 0)
     return (
         thick > millimetre
@@ -181,46 +205,40 @@ def _has_run_along(
     )
 
 
-def _evident(outlines: Mask, standing: Mask, z: Density, thick_mm: Density, work_mm: float) -> Mask:
-    """The pieces of a mask that would count if they stood alone: beside a deposit, veil and noise are no cement.
+def _evident(pieces: Pieces, change: Change, work_mm: float, millimetre: float) -> NDArray[np.uint8]:
+    """255 for each piece that would count if it stood alone, else 0: beside a deposit, veil and noise are no cement.
 
-    ``standing``: not 0 where cement was before. A new piece beside it must be a millimetre thick somewhere, a small
-    one more: noise that lasts makes specks.
+    Where cement was before, a new piece beside it must be a millimetre thick somewhere, a small one more: noise that
+    lasts makes specks.
     """
-    n, pieces, stats, _ = cv2.connectedComponentsWithStats(outlines, connectivity=8)
-    area_mm2 = stats[:, cv2.CC_STAT_AREA] * work_mm**2
-    least_mm, least_sigma = np.full(n, APART_MM, np.float32), np.full(n, SEED_SIGMA, np.float32)
-    if standing.any():
-        least_mm[:], least_sigma[:] = np.where(area_mm2 >= PLAIN_AREA_MM2, 1.0, NEAR_MM), APART_SIGMA
-        known = pieces[standing > 0]
-        least_mm[known], least_sigma[known] = APART_MM, SEED_SIGMA
-    seeds = pieces[(z > least_sigma[pieces]) & (thick_mm > least_mm[pieces])]
-    counts = (np.bincount(seeds, minlength=n) > 0) & (area_mm2 >= LEAST_AREA_MM2)
-    counts[0] = False
-    return np.where(counts[pieces], outlines, 0).astype(np.uint8)
+    area_mm2 = pieces.areas_px * work_mm**2
+    least_mm, least_sigma = np.full(pieces.count, APART_MM), np.full(pieces.count, SEED_SIGMA)
+    is_new = pieces.eldest == 0
+    if not is_new.all():
+        least_mm[is_new] = np.where(area_mm2 >= PLAIN_AREA_MM2, 1.0, NEAR_MM)[is_new]
+        least_sigma[is_new] = APART_SIGMA
+    seeded = pieces.evident(
+        change.z, change.broad, least_sigma.astype(np.float32), least_mm.astype(np.float32), millimetre
+    )
+    return np.where(seeded & (area_mm2 >= LEAST_AREA_MM2), np.uint8(255), np.uint8(0))
 
 
-def unsupported(change: Change, outlines: Mask, deposits: Mask, young: NDArray[np.bool_]) -> Mask:
-    """255 on the pieces of the outlines that were first seen on the last pulse and that this one does not bear out.
+def unsupported(
+    change: Change, pieces: Pieces, deposits: Mask, since_s: NDArray[np.float32], than_s: float
+) -> list[int]:
+    """The pieces of the outlines that were first seen on the last pulse and that this one does not bear out.
 
     The average that chose a piece holds the noise that may have made it. The next pulse's own noise is another, so
-    what is there shows on it as thick as it was taken for, and what is not does not, whatever the dose. ``young``:
-    where ``deposits`` were first seen on the last pulse.
+    what is there shows on it as thick as it was taken for, and what is not does not, whatever the dose. ``than_s``:
+    what of ``deposits`` has been there ``since_s`` later was first seen on the last pulse.
     """
-    out = np.zeros_like(outlines)
-    seen = deposits > 0
-    if not (seen & young).any():
-        return out
-    count, pieces = cv2.connectedComponents(outlines, connectivity=8)
-    standing, fresh = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
-    standing[pieces[seen & ~young]] = True
-    fresh[pieces[seen & young]] = True
-    fresh[0] = False
-    for piece in np.flatnonzero(fresh & ~standing):
-        here = pieces == piece
-        if float(change.of_pulse_alone[here].mean()) < BORNE_OUT_SHARE * float(change.broad[here].mean()):
-            out[here] = 255
-    return out
+    noise = []
+    for piece in pieces.only_new(deposits, since_s, than_s):
+        here = pieces.names == piece
+        thick, alone = (float(plane[pieces.box][here].mean()) for plane in (change.broad, change.of_pulse_alone))
+        if alone < BORNE_OUT_SHARE * thick:
+            noise.append(piece)
+    return noise
 
 
 def millimetre_density(change: Change) -> float:
@@ -234,10 +252,14 @@ def millimetre_density(change: Change) -> float:
     return min(max(SHAFT_SHARE * contrast, LEAST_MILLIMETRE), MOST_MILLIMETRE)
 
 
-def swallowed(change: Change, placed: Placed) -> Mask:
-    """255 where an instrument's shadow hides what lies before or behind it: moved ones, and those at rest inside."""
-    core = steel_itself(np.bitwise_and(placed.steel, change.base_steel))
-    return np.where(core > 0, 255, change.hidden).astype(np.uint8)
+def swallowed(change: Change, placed: Placed, box: Box) -> Mask:
+    """255 where an instrument's shadow hides what lies before or behind it: moved ones, and those at rest inside.
+
+    The shape of ``box``.
+    """
+    wide = grown(box, STEEL_MARGIN_PX)
+    core = steel_itself(cv2.bitwise_and(placed.steel[wide], change.base_steel[wide]))
+    return np.asarray(cv2.bitwise_or(core[inner_of(box, wide)], change.hidden[box]), dtype=np.uint8)
 
 
 def _plateau(broad: Density, inside: Mask, work_mm: float) -> Density:
@@ -247,8 +269,9 @@ def _plateau(broad: Density, inside: Mask, work_mm: float) -> Density:
     return np.asarray(cv2.resize(cv2.dilate(half, square(round(1.25 / work_mm))), (w, h)), dtype=np.float32)
 
 
-def _behind(added: Density, hidden: Mask, work_mm: float) -> Density:
-    """The added density with what a shaft hides filled in from both of its sides (a normalised convolution)."""
+def _behind(added: Density, hidden: Mask, reach: Mask, work_mm: float) -> Density:
+    """The added density with what a shaft hides within ``reach`` filled in from both of its sides (a normalised
+    convolution)."""
     seen = (hidden == 0).astype(np.float32)
     sigma = 0.5 * SHAFT_MM / work_mm
     total, share = cv2.GaussianBlur(added * seen, (0, 0), sigma), cv2.GaussianBlur(seen, (0, 0), sigma)

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from guidance.records import Needle, NerveRoot, Phase, PolygonPx
 from guidance.vision.change import LEAST_BASELINE_PULSES, Change, Placed, ReferenceGrid, halved, opened
 from guidance.vision.geometry import RigidMotion
-from guidance.vision.kernels.change import regions
 from guidance.vision.kernels.paths import paths_from
+from guidance.vision.kernels.regions import regions
 from guidance.vision.picture import Density, Mask, Picture
 
 FINEST_MM: Final = 0.35

@@ -10,6 +10,7 @@ import pytest
 from guidance.records import CementDeposit, Needle, Phase
 from guidance.vision.cement import CementWatch
 from guidance.vision.cement_outline import unsupported, without_threads
+from guidance.vision.cement_pieces import Pieces
 from guidance.vision.change import Change, Placed
 from guidance.vision.geometry import RigidMotion
 from guidance.vision.picture import Mask, Picture
@@ -618,7 +619,8 @@ def test_what_is_first_seen_apart_stays_only_where_the_next_pulse_bears_it_out(i
             change.learn(placed, work_mm)
         else:
             change.compare(placed, work_mm, outlines)
-    young = outlines > 0
-    assert unsupported(change, outlines, outlines, young).any() != is_there
+    pieces = Pieces(outlines, np.s_[0:80, 0:80], outlines)
+    since_s = np.full(shape, 2.0, np.float32)
+    assert unsupported(change, pieces, outlines, since_s, 1.0) == ([] if is_there else [1])
     # What has stood for longer has been borne out.
-    assert not unsupported(change, outlines, outlines, ~young).any()
+    assert unsupported(change, pieces, outlines, since_s, 2.0) == []

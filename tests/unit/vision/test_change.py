@@ -366,27 +366,6 @@ def test_quartiles_of_nothing_are_zeros() -> None:
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
-def test_regions_are_the_connected_parts_that_hold_a_seed(data: st.DataObject) -> None:
-    shape = data.draw(SHAPES)
-    z, added = data.draw(planes(shape, 0.0, 8.0)), data.draw(planes(shape, 0.0, 1.0))
-    standing = data.draw(flags(shape))
-    labels = np.empty(shape, np.int32)
-    seed, grow, stay, least = (np.float32(v) for v in (5.0, 2.5, 1.5, 0.1))
-    found = kernels.regions(z, added, standing, seed, grow, stay, least, labels)
-    held = (standing > 0) & (z > stay)
-    low = ((z > grow) | held) & (added > least)
-    _, parts = cv2.connectedComponents(low.astype(np.uint8), connectivity=4)
-    kept = {int(i) for i in np.unique(parts[low & ((z > seed) | held)])} if low.any() else set()
-    np.testing.assert_array_equal(labels > 0, np.isin(parts, list(kept)) & low)
-    assert len(found) == len(kept)
-    for i, (left, top, right, bottom, area) in enumerate(found.tolist(), start=1):
-        rows, cols = np.nonzero(labels == i)
-        assert (left, top, right, bottom) == (cols.min(), rows.min(), cols.max() + 1, rows.max() + 1)
-        assert area == len(rows)
-
-
-@given(st.data())
 @settings(max_examples=40, deadline=None)
 def test_the_cheapest_paths_are_those_of_a_plain_search(data: st.DataObject) -> None:
     shape = data.draw(SHAPES)

@@ -1,0 +1,130 @@
+"""Kernels on the connected pieces of an outline, as OpenCV numbers them in a box of the grid: 0 is none.
+
+``pieces``: (h, w) int32, the box alone; ``top`` and ``left`` say where it lies. All other planes are the whole grid's.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guidance.vision.kernels._jit import kernel
+
+Plane = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+Pieces = NDArray[np.int32]
+
+_PLANE = 'Array(float32, 2, "C", readonly=True)'
+_BYTES = 'Array(uint8, 2, "C", readonly=True)'
+_PIECES = 'Array(int32, 2, "C", readonly=True)'
+_FLOATS = 'Array(float32, 1, "C", readonly=True)'
+_BY_PIECE = 'Array(uint8, 1, "C", readonly=True)'
+
+
+@kernel(f"int32[:, ::1]({_PIECES}, int64, int64, int64, {_BYTES})")
+def about(pieces: Pieces, count: int, top: int, left: int, deposits: Bytes) -> Pieces:
+    """Of each of ``count`` pieces, the background the first: (count, 6).
+
+    Columns left, top, right, bottom on the grid, area in pixels, and the least id of the ``deposits`` that it lies on,
+    0 for none. Right and bottom are exclusive. Of the background only the id is told.
+    """
+    h, w = pieces.shape
+    out = np.zeros((count, 6), dtype=np.int32)
+    out[1:, 0] = left + w
+    out[1:, 1] = top + h
+    for r in range(h):
+        for c in range(w):
+            piece = pieces[r, c]
+            name = np.int32(deposits[top + r, left + c])
+            if name != 0 and (out[piece, 5] == 0 or name < out[piece, 5]):
+                out[piece, 5] = name
+            if piece != 0:
+                out[piece, 0] = min(out[piece, 0], left + c)
+                out[piece, 1] = min(out[piece, 1], top + r)
+                out[piece, 2] = max(out[piece, 2], left + c + 1)
+                out[piece, 3] = max(out[piece, 3], top + r + 1)
+                out[piece, 4] += 1
+    return out
+
+
+@kernel(f"uint8[::1]({_PIECES}, int64, int64, int64, {_PLANE}, {_PLANE}, {_FLOATS}, {_FLOATS}, float32)")
+def evident(
+    pieces: Pieces,
+    count: int,
+    top: int,
+    left: int,
+    z: Plane,
+    broad: Plane,
+    least_sigma: NDArray[np.float32],
+    least_thick: NDArray[np.float32],
+    unit: float,
+) -> NDArray[np.uint8]:
+    """1 for each piece with a pixel where both ``z`` and ``broad`` / ``unit`` exceed what it needs, else 0."""
+    out = np.zeros(count, dtype=np.uint8)
+    for r in range(pieces.shape[0]):
+        for c in range(pieces.shape[1]):
+            piece = pieces[r, c]
+            is_significant = piece != 0 and z[top + r, left + c] > least_sigma[piece]
+            if is_significant and broad[top + r, left + c] / unit > least_thick[piece]:
+                out[piece] = 1
+    return out
+
+
+@kernel(f"uint8[:, ::1]({_PIECES}, int64, int64, int64, {_BYTES}, {_PLANE}, float32)")
+def ages(
+    pieces: Pieces, count: int, top: int, left: int, deposits: Bytes, since_s: Plane, than_s: float
+) -> NDArray[np.uint8]:
+    """Whether each piece lies on deposits that were first seen by ``than_s``, and on later ones: (count, 2)."""
+    out = np.zeros((count, 2), dtype=np.uint8)
+    for r in range(pieces.shape[0]):
+        for c in range(pieces.shape[1]):
+            if pieces[r, c] != 0 and deposits[top + r, left + c] != 0:
+                is_young = 1 if since_s[top + r, left + c] > than_s else 0
+                out[pieces[r, c], is_young] = 1
+    return out
+
+
+@kernel(f"void({_PIECES}, int64, int64, {_BY_PIECE}, uint8[:, ::1])")
+def paint(pieces: Pieces, top: int, left: int, values: NDArray[np.uint8], out: Bytes) -> None:
+    """Each pixel of the box gets its piece's value in ``out``, the background too."""
+    for r in range(pieces.shape[0]):
+        for c in range(pieces.shape[1]):
+            out[top + r, left + c] = values[pieces[r, c]]
+
+
+@kernel(f"int64[::1]({_PIECES}, int64, int64, {_BY_PIECE}, float32, uint8[:, ::1], float32[:, ::1])")
+def become(
+    pieces: Pieces, top: int, left: int, names: NDArray[np.uint8], t_s: float, deposits: Bytes, since_s: Plane
+) -> NDArray[np.int64]:
+    """The pieces become ``deposits`` of these names, 0 for none, seen since ``t_s`` unless before; areas, (256,)."""
+    areas = np.zeros(256, dtype=np.int64)
+    for r in range(pieces.shape[0]):
+        for c in range(pieces.shape[1]):
+            name = names[pieces[r, c]]
+            deposits[top + r, left + c] = name
+            areas[name] += 1
+            if name != 0:
+                since_s[top + r, left + c] = min(since_s[top + r, left + c], t_s)
+    return areas
+
+
+@kernel(f"void({_PLANE}, {_PLANE}, {_BYTES}, float32, float32, float32, float32, float32, uint8[:, ::1])")
+def cut(
+    added: Plane,
+    plateau: Plane,
+    reach: Bytes,
+    least_plateau: float,
+    least: float,
+    most: float,
+    share: float,
+    slope: float,
+    out: Bytes,
+) -> None:
+    """``reach`` where ``added`` exceeds its level, else 0, in ``out``; all planes are of one box.
+
+    The level is the ``share`` of the plateau, ``least`` or more, and no more than the greater of ``most`` and its
+    ``slope``. Where the plateau is not above ``least_plateau`` there is nothing.
+    """
+    for r in range(out.shape[0]):
+        for c in range(out.shape[1]):
+            level = min(max(share * plateau[r, c], least), max(most, slope * plateau[r, c]))
+            is_in = (added[r, c] > level) & (plateau[r, c] > least_plateau)
+            out[r, c] = reach[r, c] if is_in else np.uint8(0)

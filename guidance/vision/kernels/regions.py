@@ -1,0 +1,130 @@
+"""Kernels that find the connected regions of what has been added, tell what each holds, and how much has gone."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guidance.vision.kernels._jit import kernel
+
+Plane = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+Labels = NDArray[np.int32]
+
+_PLANE = 'Array(float32, 2, "C", readonly=True)'
+_BYTES = 'Array(uint8, 2, "C", readonly=True)'
+_LABELS = 'Array(int32, 2, "C", readonly=True)'
+_BOXES = 'Array(int32, 2, "C", readonly=True)'
+
+
+@kernel(f"int32[:, ::1]({_PLANE}, {_PLANE}, {_BYTES}, float32, float32, float32, float32, int32[:, ::1])")
+def regions(
+    z: Plane, added: Plane, standing: Bytes, seed: float, grow: float, stay: float, least: float, labels: Labels
+) -> Labels:
+    """Connected regions (4 neighbours) by hysteresis: shape (n, 5), columns left, top, right, bottom, area.
+
+    A pixel belongs where z > ``grow``, or z > ``stay`` on what is ``standing``, and added > ``least``; a region needs
+    one with z > ``seed`` or on what is standing. Right and bottom are exclusive. ``labels``, filled: row of the region
+    plus one, 0 for none.
+    """
+    h, w = z.shape
+    # Nearly all rows hold no seed, and without branches many pixels are told at a time: what belongs is -1 at first.
+    seeds = np.zeros(h, dtype=np.int32)
+    room = 1
+    for r in range(h):
+        sown, joined = np.int32(0), np.int32(0)
+        for c in range(w):
+            stays = (standing[r, c] != 0) & (z[r, c] > stay)
+            joins = ((z[r, c] > grow) | stays) & (added[r, c] > least)
+            labels[r, c] = -np.int32(joins)
+            joined += np.int32(joins)
+            sown += np.int32(joins & ((z[r, c] > seed) | stays))
+        seeds[r] = sown
+        room += int(joined)
+    stack = np.empty(2 * room, dtype=np.int32)
+    found = np.empty((seeds.sum(), 5), dtype=np.int32)
+    n = 0
+    for row in range(h):
+        if seeds[row] == 0:
+            continue
+        for col in range(w):
+            if labels[row, col] >= 0 or not (z[row, col] > seed or (standing[row, col] and z[row, col] > stay)):
+                continue
+            left, top, right, bottom, area = col, row, col, row, 0
+            stack[0] = row * w + col
+            size = 1
+            while size > 0:
+                size -= 1
+                r = stack[size] // w
+                first = stack[size] - r * w
+                if labels[r, first] >= 0:
+                    continue
+                last = first
+                while first > 0 and labels[r, first - 1] < 0:
+                    first -= 1
+                while last < w - 1 and labels[r, last + 1] < 0:
+                    last += 1
+                labels[r, first : last + 1] = n + 1
+                area += last + 1 - first
+                left = min(left, first)
+                right = max(right, last)
+                top = min(top, r)
+                bottom = max(bottom, r)
+                for rr in (r - 1, r + 1):
+                    if rr < 0 or rr >= h:
+                        continue
+                    for c in range(first, last + 1):
+                        if labels[rr, c] < 0 and (c == first or labels[rr, c - 1] >= 0):
+                            stack[size] = rr * w + c
+                            size += 1
+            found[n, 0] = left
+            found[n, 1] = top
+            found[n, 2] = right + 1
+            found[n, 3] = bottom + 1
+            found[n, 4] = area
+            n += 1
+    for r in range(h):
+        for c in range(w):
+            labels[r, c] = max(labels[r, c], np.int32(0))
+    return found[:n].copy()
+
+
+@kernel(f"int32[:, ::1]({_LABELS}, {_BOXES}, {_LABELS}, {_BYTES}, {_BYTES})")
+def holdings(labels: Labels, boxes: Labels, before: Labels, standing: Bytes, unseen: Bytes) -> Labels:
+    """What each region holds: (n, 7), numbers of pixels that are ``standing``, that were in no region ``before``, and
+    that are fresh, and the fresh ones' left, top, right and bottom.
+
+    ``labels`` and ``boxes``: as ``regions`` gives them. Fresh is what was in no region before, does not stand, and was
+    not ``unseen`` then. Right and bottom are exclusive; with nothing fresh all four are 0.
+    """
+    n = boxes.shape[0]
+    out = np.zeros((n, 7), dtype=np.int32)
+    for i in range(n):
+        left, top, right, bottom = int(boxes[i, 2]), int(boxes[i, 3]), 0, 0
+        for r in range(boxes[i, 1], boxes[i, 3]):
+            for c in range(boxes[i, 0], boxes[i, 2]):
+                if labels[r, c] != i + 1:
+                    continue
+                out[i, 0] += standing[r, c] != 0
+                if before[r, c] != 0:
+                    continue
+                out[i, 1] += 1
+                if standing[r, c] == 0 and unseen[r, c] == 0:
+                    out[i, 2] += 1
+                    left = min(left, c)
+                    top = min(top, r)
+                    right = max(right, c + 1)
+                    bottom = max(bottom, r + 1)
+        if out[i, 2] > 0:
+            out[i, 3], out[i, 4], out[i, 5], out[i, 6] = left, top, right, bottom
+    return out
+
+
+@kernel(f"int64({_PLANE}, {_BYTES}, {_BYTES}, float32)")
+def lighter_px(z: Plane, valid: Bytes, hidden: Bytes, sigmas: float) -> int:
+    """On how many pixels that are valid and not hidden ``z`` is below -``sigmas``."""
+    total = 0
+    for r in range(z.shape[0]):
+        row = np.int32(0)
+        for c in range(z.shape[1]):
+            row += np.int32((z[r, c] < -sigmas) & (valid[r, c] != 0) & (hidden[r, c] == 0))
+        total += int(row)
+    return total
