@@ -46,18 +46,21 @@ class Walk:
     def __init__(self) -> None:
         self._registrar = Registrar()
         self._grid: ReferenceGrid | None = None
+        self._unmoved: ReferenceGrid | None = None
         self.change: Change | None = None
 
     def note(self, picture: Picture, findings: Findings) -> None:
         """Take one pulse; all of one view."""
         shafts = shaft_mask(picture, find_needles(picture), SHAFT_MARGIN_PX)
         placement = self._registrar.update(picture, shafts, findings.frame, findings.t_s)
-        if self._grid is None or self.change is None:
-            self._grid, self.change = ReferenceGrid(picture), Change(picture.density.shape)
+        if self._grid is None or self._unmoved is None or self.change is None:
+            self._grid, self._unmoved = ReferenceGrid(picture), ReferenceGrid(picture)
+            self.change = Change(picture.density.shape)
             self.reference = picture.density
         assert findings.scale is not None
         work_mm = self._grid.work_mm(findings.scale.mm_per_px)
-        self.unplaced = self._grid.place(picture, RigidMotion(), shafts, work_mm)
+        # On a grid of its own: what a grid has placed holds until it places the next.
+        self.unplaced = self._unmoved.place(picture, RigidMotion(), shafts, work_mm)
         self.placed = self._grid.place(picture, placement.motion, shafts, work_mm)
         if findings.phase is Phase.CEMENT:
             self.change.compare(self.placed, work_mm)

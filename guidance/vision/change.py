@@ -56,6 +56,8 @@ _TOP: Final = 4.2
 _REACH: Final = 1.0
 """Differences are told apart within this of their median: more than a doubling of the display's grey."""
 _LEAST_SAMPLES: Final = 40
+_STEP: Final = 3
+"""Tone and noise are told by every so manieth row and column."""
 _SLIP_ERROR_PX: Final = 0.1
 """What is left of the registration's error after the slip has been fitted: rotation and the model's first order."""
 _MOST_SLIP_PX: Final = 3.0
@@ -83,6 +85,10 @@ _READABLE: Final = (0.02, 3.2)
 """Baseline densities that say something: not burnt out, and not so dark that one grey level of 8 bit is 10 %."""
 _BORDER_MM: Final = 1.5
 """The field's edge is blurred and enhanced over about this width."""
+
+
+_AT_HOME: Final = 1e-6 + 1e-5 * np.eye(3)
+"""A chain of transforms that is so near to the identity is that."""
 
 
 def halved(picture: Picture, steel: Mask) -> tuple[Picture, Mask]:
@@ -122,6 +128,8 @@ class ReferenceGrid:
         self.factor = reference.factor
         self.origin_px = reference.origin_px
         self._to_frame = _frame_matrix(reference)
+        self._density = np.zeros(self.shape, np.float32)
+        self._valid, self._mask, self._steel, self._overlaid = np.zeros((4, *self.shape), np.uint8)
 
     def work_mm(self, mm_per_px: float | None) -> float:
         """The side of a grid pixel in mm, from the prior where the scale is not known."""
@@ -130,25 +138,30 @@ class ReferenceGrid:
     def place(self, picture: Picture, motion: RigidMotion, steel: Mask, work_mm: float) -> Placed:
         """``picture`` on this grid; ``steel``: instruments on the picture's own work pixels, uint8.
 
-        Crop and factor of the picture may differ from the reference's (another field, a new collimation).
+        Crop and factor of the picture may differ from the reference's (another field, a new collimation). The planes
+        belong to the grid and the picture, and hold until the next pulse is placed.
         """
         h, w = self.shape
         move = np.vstack([motion.matrix, [0.0, 0.0, 1.0]])
         chain = np.linalg.inv(_frame_matrix(picture)) @ move @ self._to_frame
         onto = np.ascontiguousarray(chain[:2])
-        bilinear = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        nearest = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-        at_home = (h, w) == picture.density.shape and bool(np.allclose(chain, np.eye(3), atol=1e-6))
-        if at_home:
+        if (h, w) == picture.density.shape and bool((np.abs(chain - np.eye(3)) <= _AT_HOME).all()):
             density, mask, metal = picture.density, picture.mask, steel
         else:
-            density = cv2.warpAffine(picture.density, onto, (w, h), flags=bilinear, borderMode=cv2.BORDER_REPLICATE)
-            mask = cv2.warpAffine(picture.mask, onto, (w, h), flags=nearest)
-            metal = cv2.warpAffine(steel, onto, (w, h), flags=nearest) if steel.any() else np.zeros((h, w), np.uint8)
+            bilinear = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+            nearest = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+            density, mask, metal = self._density, self._mask, self._steel
+            cv2.warpAffine(picture.density, onto, (w, h), dst=density, flags=bilinear, borderMode=cv2.BORDER_REPLICATE)
+            # Field and instruments take their way together: it is the way that costs.
+            overlaid = np.empty_like(picture.mask)
+            kernels.overlay(picture.mask, steel, overlaid)
+            kernels.part(cv2.warpAffine(overlaid, onto, (w, h), dst=self._overlaid, flags=nearest), mask, metal)
         border = 2 * max(2, round(_BORDER_MM / work_mm)) + 1
         # The border of the array counts as outside the field.
-        valid = cv2.erode(mask, np.ones((border, border), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-        return Placed(density, valid, metal, motion)
+        cv2.erode(
+            mask, np.ones((border, border), np.uint8), dst=self._valid, borderType=cv2.BORDER_CONSTANT, borderValue=0
+        )
+        return Placed(density, self._valid, metal, motion)
 
     def carry(self, plane: Density, other: "ReferenceGrid") -> Density:
         """A plane of another grid of the same view on this one; 0 where that grid does not reach."""
@@ -189,11 +202,10 @@ class ReferenceGrid:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Latest:
-    """How well the last pulse tells what has been added: its deviation by grey level, extra variance, and where."""
+    """How well the last pulse tells what has been added: its deviation by grey level, and what variance adds to it."""
 
     sigma: NDArray[np.float32]
     doubt: Density
-    seen: Mask
 
 
 class Change:
@@ -223,10 +235,14 @@ class Change:
         self._steep = np.zeros(shape, np.float32)
         self._tone = np.zeros(_BINS, np.float32)
         self._doubt = np.zeros(shape, np.float32)
+        self._doubt_here = np.zeros(shape, np.float32)
         self._gradient_of = 0
         self._doubt_of = -1
         self._learnt_of = -1
         self._learnt_mask = np.zeros(shape, np.uint8)
+        self._grey = np.zeros(shape, np.uint8)
+        self._grey_of = -1
+        self._marks = np.zeros(shape, np.uint8)
         self._nothing = np.zeros(shape, np.uint8)
         self._changed = np.zeros(shape, np.uint8)
         self.forget()
@@ -244,6 +260,7 @@ class Change:
         self.count = np.zeros(self.shape, np.float32)
         self._settled = np.full(_BINS, np.inf, np.float32)
         self._latest: _Latest | None = None
+        self._cells: tuple[Mask, Density] | None = None
 
     def learn(self, placed: Placed, work_mm: float, hold: Mask | None = None) -> None:
         """Take a pulse into the baseline; where ``hold`` is not 0 the baseline keeps what it has."""
@@ -251,22 +268,23 @@ class Change:
             self.base[:] = placed.density
             self.base_count[:] = placed.valid > 0
         else:
-            fresh = (self.base_count == 0) & (placed.valid > 0)
+            fresh = cv2.bitwise_and(cv2.compare(self.base_count, 0, cv2.CMP_EQ), placed.valid)
             sigma = self._differ(placed, work_mm, hold)
-            kernels.departed(self.base, self._coarse, self._steep, sigma, _TOP, _CHANGED_SIGMA, self._changed)
-            anew, held = self._changed, hold
-            if held is None:
+            kernels.departed(self._grey, self._coarse, self._steep, sigma, _CHANGED_SIGMA, self._changed)
+            if hold is None and cv2.hasNonZero(self._changed):
                 # Noise hides half of what has changed: what surrounds it begins anew too, or its ghost stays in specks.
                 beside_steel = _without(self._changed, placed.steel, self.base_steel)
-                anew = anew | cv2.dilate(beside_steel, square(max(1, round(_CHANGED_MM / work_mm))))
-                held = self._nothing
-            kernels.learn(self._delta, placed.valid, held, anew, BASELINE_PULSES, self.base, self.base_count)
-            if fresh.any():
+                around = cv2.dilate(beside_steel, square(max(1, round(_CHANGED_MM / work_mm))))
+                cv2.bitwise_or(self._changed, around, dst=self._changed)
+            held = self._nothing if hold is None else hold
+            kernels.learn(self._delta, placed.valid, held, self._changed, BASELINE_PULSES, self.base, self.base_count)
+            if cv2.hasNonZero(fresh):
                 # What has only now come into the field begins with this pulse, in the baseline's tone.
                 levels = (np.arange(_BINS) + 0.5) * (_TOP / _BINS)
-                entered = placed.density[fresh]
-                self.base[fresh] = entered - np.interp(entered, levels, self._tone)
-                self.base_count[fresh] = 1
+                has_entered = fresh > 0
+                entered = placed.density[has_entered]
+                self.base[has_entered] = entered - np.interp(entered, levels, self._tone)
+                self.base_count[has_entered] = 1
         self.base_steel[:] = placed.steel
         self.pulses_learnt += 1
 
@@ -291,7 +309,7 @@ class Change:
         self.base_count[:] = self._next_count
         self.base_steel[:] = placed.steel
         self.pulses_learnt, self._pulses_renewed = LEAST_BASELINE_PULSES, 0
-        self._gradient_of, self._doubt_of, self._learnt_of = 0, -1, -1
+        self._gradient_of, self._doubt_of, self._learnt_of, self._grey_of = 0, -1, -1, -1
         self._settled = np.full(_BINS, np.inf, np.float32)
         return True
 
@@ -304,11 +322,12 @@ class Change:
         cv2.add(self.base, self.added, dst=self.base, mask=where)
         for plane in (self.added, self.broad, self.z, self._coarse):
             plane[where > 0] = 0
-        self._gradient_of, self._doubt_of, self._learnt_of = 0, -1, -1
+        self._gradient_of, self._doubt_of, self._learnt_of, self._grey_of = 0, -1, -1, -1
 
     def take_out(self, pixels: tuple[NDArray[np.intp], ...], density: Density) -> None:
         """The baseline loses so much at some pixels, as rows and columns: contrast that has washed out of it."""
         self.base[pixels] -= density
+        self._grey_of = -1
         self.added[pixels] += density
         self.broad[pixels] += density
 
@@ -330,26 +349,26 @@ class Change:
         self._refresh_doubt(sigma)
         doubt = self._doubt
         if edges_stray:
-            doubt = doubt + self._steep * self._straying(placed, sigma, exclude)
-        self.hidden = self._disturbed(placed, sigma)
-        seen = _without(cv2.bitwise_and(self._learnt(), placed.valid), self.hidden)
-        self._latest = _Latest(sigma, doubt, seen)
+            doubt = self._doubt_here
+            np.multiply(self._steep, self._straying(sigma), out=doubt)
+            doubt += self._doubt
+        self._note_hidden(placed, sigma)
+        self._latest = _Latest(sigma, doubt)
         kernels.follow(
-            self.base,
+            self._grey,
             self._fine,
             self._coarse,
             doubt,
-            seen,
+            self._marks,
             sigma,
             np.minimum(self._settled, sigma),
-            _TOP,
             FOLLOW_PULSES,
             self.added,
             self.broad,
             self.count,
             self.z,
         )
-        self._settled = _spread(self._by_grey(self.broad, _without(seen, exclude)))
+        self._settled = self._spread_of(self.broad, kernels.SHOWN | kernels.OPEN)
 
     @property
     def of_pulse_alone(self) -> Density:
@@ -361,47 +380,65 @@ class Change:
 
         A deviation below ``least`` counts as that much; nan where the pulse says nothing.
         """
-        latest = self._latest
+        latest, (rows, cols) = self._latest, box
+        top, bottom, _ = rows.indices(self.shape[0])
+        left, right, _ = cols.indices(self.shape[1])
         if latest is None:
-            return np.full(self.base[box].shape, np.nan, np.float32)
-        deviation = np.sqrt(latest.sigma[_classes(self.base[box])] ** 2 + latest.doubt[box])
-        sigmas = self._coarse[box] / np.maximum(deviation, np.float32(least))
-        return np.where(latest.seen[box] > 0, sigmas, np.float32(np.nan))
+            return np.full((bottom - top, right - left), np.nan, np.float32)
+        return kernels.in_deviations(
+            self._grey, self._coarse, latest.doubt, self._marks, latest.sigma, least, top, bottom, left, right
+        )
 
     def of_pulse_in_cells(self, width: int, height: int) -> Density:
         """The same averaged over coarser cells, in standard deviations of a pixel; 0 before the first pulse."""
         latest = self._latest
         if latest is None:
             return np.zeros((height, width), np.float32)
-        added, grey, doubt = (
-            cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)
-            for plane in (self._coarse, self.base, latest.doubt)
+        if self._cells is None or self._cells[0].shape != (height, width) or latest.doubt is not self._doubt:
+            grey = np.empty((height, width), np.uint8)
+            kernels.classify(kernels.cell_means(self.base, height, width), _BINS, _TOP, grey)
+            self._cells = grey, kernels.cell_means(latest.doubt, height, width)
+        grey, doubt = self._cells
+        added = kernels.cell_means(self._coarse, height, width)
+        added /= np.sqrt(latest.sigma[grey] ** 2 + doubt)
+        return added
+
+    def _mark(self, placed: Placed, exclude: Mask | None, watched: Mask | None) -> None:
+        """Note what may be done with each pixel on this pulse, see ``kernels.mark``."""
+        if self._grey_of != self.pulses_learnt:
+            kernels.classify(self.base, _BINS, _TOP, self._grey)
+            self._grey_of, self._cells = self.pulses_learnt, None
+        nothing = self._nothing
+        kernels.mark(
+            placed.valid,
+            self._learnt(),
+            placed.steel,
+            self.base_steel,
+            nothing if exclude is None else exclude,
+            nothing if watched is None else watched,
+            self._marks,
         )
-        return np.asarray(added / np.sqrt(latest.sigma[_classes(grey)] ** 2 + doubt), dtype=np.float32)
 
-    def _comparable(self, placed: Placed) -> Mask:
-        """255 where this pulse tells tone and slip: in the field, learnt, and under no instrument now or then."""
-        return _without(cv2.bitwise_and(self._learnt(), placed.valid), placed.steel, self.base_steel)
-
-    def _disturbed(self, placed: Placed, sigma: NDArray[np.float32]) -> Mask:
-        """255 under instruments that were not there, or not quite there, in the baseline.
+    def _note_hidden(self, placed: Placed, sigma: NDArray[np.float32]) -> None:
+        """Fill ``hidden``: instruments that were not there, or not quite there, in the baseline.
 
         One that rests hides nothing but what its shadow swallows. One that has moved aside, be it by less than its
         mask tells, uncovers one of its flanks, and nothing that is injected makes a picture lighter.
         """
-        moved = np.bitwise_xor(placed.steel, self.base_steel)
+        cv2.bitwise_xor(placed.steel, self.base_steel, dst=self.hidden)
         shared = cv2.bitwise_and(placed.steel, self.base_steel)
         x, y, w, h = cv2.boundingRect(shared)
         if not w:
-            return moved
+            return
         box = np.s_[y : y + h, x : x + w]
         count, shafts = cv2.connectedComponents(shared[box])
-        deviation = sigma[_classes(self.base[box])] ** 2 + self._doubt[box]
-        lighter = (self._coarse[box] < 0) & (self._coarse[box] ** 2 > _UNCOVERED_SIGMA**2 * deviation)
-        uncovered = np.bincount(shafts[lighter], minlength=count) > _UNCOVERED_SHARE * np.bincount(shafts.ravel())
-        uncovered[0] = False
-        moved[box][uncovered[shafts]] = 255
-        return moved
+        have_moved = kernels.uncovered(
+            shafts, count, y, x, self._grey, self._coarse, self._doubt, sigma, _UNCOVERED_SIGMA, _UNCOVERED_SHARE
+        )
+        if have_moved.any():
+            beneath = have_moved[shafts]
+            self.hidden[box][beneath] = 255
+            self._marks[box][beneath] &= np.uint8(255 - kernels.SHOWN)
 
     def _learnt(self) -> Mask:
         """255 where the baseline says something; kept until the baseline changes."""
@@ -414,66 +451,77 @@ class Change:
     def _differ(
         self, placed: Placed, work_mm: float, exclude: Mask | None, watched: Mask | None = None
     ) -> NDArray[np.float32]:
-        """Fill the difference to the baseline and its smoothed versions; one pulse's sigma by grey level."""
-        seen = cv2.bitwise_and(placed.valid, self._learnt())
-        use = _without(self._comparable(placed), exclude)
-        np.subtract(placed.density, self.base, out=self._coarse)
-        table = self._tone_table(use)
-        if watched is not None:
-            nearby = self._tone_table(cv2.bitwise_and(use, watched))
-            told = nearby[:, 3] >= _LEAST_SAMPLES
-            # Greys that only the rest of the field has must not bleed into those that are told here.
-            table[:, 3] = np.minimum(table[:, 3], _LEAST_SAMPLES)
-            table[told] = nearby[told]
-        self._tone = _filled(table, table[:, 1])
-        # Where the pulse says nothing the average so far stands in, so that smoothing does not bleed.
-        np.copyto(self._delta, self.added)
-        kernels.difference(placed.density, self.base, seen, self._tone, _TOP, self._delta)
-        noise = float(np.median(_spread(table)))
-        self._remove_slip(use, seen, noise)
-        self._remove_shaft_slips(placed, seen, exclude, noise)
-        self._remove_veil(self._comparable(placed), work_mm)
+        """Fill the marks, the difference to the baseline and its smoothed versions; one pulse's sigma by grey level."""
+        self._mark(placed, exclude, watched)
+        table = self._tone_table(placed, watched is not None)
+        self._tone = kernels.smoothed_by_grey(table[:, 1].copy(), table[:, 3].copy(), _LEAST_SAMPLES)
+        noise = float(np.median(kernels.spread_by_grey(table, _LEAST_SAMPLES)))
+        self._subtract_baseline(placed, noise)
+        self._remove_shaft_slips(placed, noise)
+        self._remove_veil(work_mm)
         fine = FINE_MM / work_mm
         _blur(self._delta, max(fine, 0.5), self._fine)
         extra = (COARSE_MM**2 - FINE_MM**2) ** 0.5 / work_mm
         _blur(self._fine, max(extra, 0.5), self._coarse)
         # Under steel at rest too: nothing else in the picture may be as dark, and noise grows with density.
-        at_rest = _without(seen, cv2.bitwise_xor(placed.steel, self.base_steel), exclude)
-        return _spread(self._by_grey(self._coarse, at_rest))
+        return self._spread_of(self._coarse, kernels.RESTS | kernels.OPEN)
 
-    def _tone_table(self, use: Mask) -> NDArray[np.float32]:
+    def _tone_table(self, placed: Placed, is_watched: bool) -> NDArray[np.float32]:
         """Quartiles of the difference by grey level, and how many pixels tell them: (bins, 4)."""
-        some = use[::8, ::8] > 0
-        # Brightness control may have gone beyond the table's reach: centre it first.
-        middle = float(np.median(self._coarse[::8, ::8][some])) if some.any() else 0.0
-        return kernels.quartiles_by_grey(self.base, self._coarse, use, 3, _BINS, _TOP, middle, _REACH)
+        field = (self._grey, placed.density, self.base, self._marks)
+        table = kernels.tone_by_grey(*field, kernels.BARE | kernels.OPEN, _STEP, _BINS, _REACH)
+        if is_watched:
+            bits = kernels.BARE | kernels.OPEN | kernels.WATCHED
+            nearby = kernels.tone_by_grey(*field, bits, _STEP, _BINS, _REACH)
+            told = nearby[:, 3] >= _LEAST_SAMPLES
+            # Greys that only the rest of the field has must not bleed into those that are told here.
+            table[:, 3] = np.minimum(table[:, 3], _LEAST_SAMPLES)
+            table[told] = nearby[told]
+        return table
 
-    def _remove_slip(self, use: Mask, seen: Mask, noise: float) -> None:
-        """Fit and remove the registration's residual shift: one Gauss-Newton step (Lucas & Kanade, 1981)."""
+    def _subtract_baseline(self, placed: Placed, noise: float) -> None:
+        """Fill the difference to the baseline in this pulse's tone, where the registration is right.
+
+        Its residual shift is fitted and removed: one Gauss-Newton step (Lucas & Kanade, 1981). Where the pulse says
+        nothing the average so far stands in, so that smoothing does not bleed.
+        """
         self._refresh_gradient()
-        xx, xy, yy, xd, yd = kernels.slip_sums(self._delta, self._grad_x, self._grad_y, use, 2, 3.0 * noise)
+        xx, xy, yy, xd, yd = kernels.difference(
+            placed.density,
+            self.base,
+            self._marks,
+            self._tone,
+            _TOP,
+            self.added,
+            self._grad_x,
+            self._grad_y,
+            2,
+            3.0 * noise,
+            self._delta,
+        ).tolist()
         determinant = xx * yy - xy * xy
         if determinant <= 1e-9 * max(xx, yy, 1e-12) ** 2:
             return  # no edges in one direction: no slip to be seen either
         slip_x, slip_y = -(yy * xd - xy * yd) / determinant, -(xx * yd - xy * xd) / determinant
         if 0.02 < max(abs(slip_x), abs(slip_y)) < 1.5:
-            kernels.take_slip(self._delta, self._grad_x, self._grad_y, seen, slip_x, slip_y)
+            kernels.take_slip(self._delta, self._grad_x, self._grad_y, self._marks, slip_x, slip_y)
 
-    def _remove_shaft_slips(self, placed: Placed, seen: Mask, exclude: Mask | None, noise: float) -> None:
+    def _remove_shaft_slips(self, placed: Placed, noise: float) -> None:
         """Fit and remove what each shaft has slipped beside the anatomy: parallax, more at its hub than at its tip.
 
         A shaft's edges are the steepest of the picture: a tenth of a millimetre leaves a flank like a run of cement.
         """
-        shared = cv2.bitwise_and(cv2.bitwise_and(placed.steel, self.base_steel), seen)
+        shared = cv2.bitwise_and(placed.steel, self.base_steel)
         x, y, w, h = cv2.boundingRect(shared)
         if not w:
             return
-        count, shafts = cv2.connectedComponents(shared[y : y + h, x : x + w])
-        told = _without(shared, exclude) > 0
+        box = np.s_[y : y + h, x : x + w]
+        marks = self._marks[box]
+        count, shafts = cv2.connectedComponents(np.where(marks & kernels.SEEN, shared[box], np.uint8(0)))
         for name in range(1, count):
             rows, cols = np.nonzero(shafts == name)
             shaft = rows + y, cols + x
-            use = told[shaft]
+            use = self._marks[shaft] & kernels.OPEN > 0
             if int(use.sum()) >= _LEAST_SAMPLES:
                 self._delta[shaft] = self._without_slip(shaft, use, 3.0 * noise)
 
@@ -502,11 +550,11 @@ class Change:
         fits_better = np.abs(rest[use]).clip(0, clip).mean() < np.abs(told[use]).clip(0, clip).mean()
         return rest if fits_better and float(np.abs(slip).sum()) < _MOST_SLIP_PX else told
 
-    def _remove_veil(self, use: Mask, work_mm: float) -> None:
+    def _remove_veil(self, work_mm: float) -> None:
         """Fit and remove what varies slowly over the field: scatter, which cement and shutters change, and glare."""
         h, w = self.shape
         cell = max(4, round(_CELL_MM / work_mm))
-        sums = kernels.cell_sums(self._delta, self.z, self.broad, use, cell, _QUIET_SIGMA, _FAINT_DENSITY)
+        sums = kernels.cell_sums(self._delta, self.z, self.broad, self._marks, cell, _QUIET_SIGMA, _FAINT_DENSITY)
         reach = _VEIL_MM / (cell * work_mm)
         total, count = (cv2.GaussianBlur(plane, (0, 0), reach) for plane in sums)
         veil = np.divide(total, count, out=np.zeros_like(total), where=count > 0.02 * cell * cell)
@@ -534,26 +582,26 @@ class Change:
             return
         known = self.base_count[::4, ::4]
         usual = float(np.median(known[known > 0])) if (known > 0).any() else 1.0
-        missing = np.maximum(1.0 / np.maximum(self.base_count, 1.0) - 1.0 / max(usual, 1.0), 0.0)
-        self._doubt = self._steep + (_CORRELATED_PULSES * missing * sigma[_classes(self.base)] ** 2).astype(np.float32)
-        self._doubt_of = self.pulses_learnt
+        kernels.fill_doubt(self._grey, self.base_count, self._steep, sigma, _CORRELATED_PULSES, usual, self._doubt)
+        self._doubt_of, self._cells = self.pulses_learnt, None
 
-    def _straying(self, placed: Placed, sigma: NDArray[np.float32], exclude: Mask | None) -> np.float32:
+    def _straying(self, sigma: NDArray[np.float32]) -> np.float32:
         """How much more the steepest edges have changed than noise and slip make them, as a multiple of ``_steep``."""
         some = np.s_[::3, ::3]
-        use = self._comparable(placed)[some] > 0
-        if exclude is not None:
-            use &= exclude[some] == 0
-        steep, change, grey = (plane[some][use] for plane in (self._steep, self._coarse, self.base))
+        tells = kernels.BARE | kernels.OPEN
+        use = self._marks[some] & tells == tells
+        steep, change, grey = self._steep[some][use], self._coarse[some][use], self._grey[some][use]
         edges = steep > _EDGE_STEEPNESS * steep.mean() if len(steep) else np.zeros(0, np.bool_)
         if int(edges.sum()) < _LEAST_SAMPLES:
             return np.float32(0.0)
-        excess = change[edges] ** 2 - _NORMAL_SQUARE_80 * sigma[_classes(grey[edges])] ** 2
+        excess = change[edges] ** 2 - _NORMAL_SQUARE_80 * sigma[grey[edges]] ** 2
         strays = np.quantile(excess / steep[edges], 0.8) / _NORMAL_SQUARE_80
         return np.float32(max(0.0, float(strays) - 1.0))
 
-    def _by_grey(self, value: Density, use: Mask) -> NDArray[np.float32]:
-        return kernels.quartiles_by_grey(self.base, value, use, 3, _BINS, _TOP, 0.0, _REACH)
+    def _spread_of(self, value: Density, bits: int) -> NDArray[np.float32]:
+        """The standard deviation of a plane by grey level, where all of ``bits`` are marked: (bins,)."""
+        table = kernels.quartiles_by_grey(self._grey, value, self._marks, bits, _STEP, _BINS, _REACH)
+        return kernels.spread_by_grey(table, _LEAST_SAMPLES)
 
 
 def square(reach: int) -> Mask:
@@ -599,28 +647,6 @@ def _frame_matrix(picture: Picture) -> NDArray[np.float64]:
     """Shape (3, 3): a picture's work pixels to its input-frame pixels."""
     offset = picture.to_frame_px(np.zeros(2))
     return np.array([[picture.factor, 0, offset[0]], [0, picture.factor, offset[1]], [0, 0, 1]], dtype=np.float64)
-
-
-def _spread(table: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Standard deviation by grey level from the quartiles, 0.674 of it either side of a normal distribution's median.
-
-    The wider side counts: near black the logarithm skews the noise towards the dense side.
-    """
-    side = np.maximum(table[:, 2] - table[:, 1], table[:, 1] - table[:, 0])
-    return np.maximum(_filled(table, side / np.float32(0.6745)), np.float32(1e-3))
-
-
-def _filled(table: NDArray[np.float32], value: NDArray[np.float32]) -> NDArray[np.float32]:
-    """``value`` by grey level, interpolated where too few pixels speak, smoothed by the number that do."""
-    known = table[:, 3] >= _LEAST_SAMPLES
-    if not known.any():
-        return np.zeros(len(value), np.float32)
-    levels = np.arange(len(value))
-    filled = np.interp(levels, levels[known], value[known])
-    weight = np.where(known, table[:, 3], 1.0)
-    taps = np.array([0.25, 0.5, 0.25])
-    smooth = np.convolve(weight * filled, taps, "same") / np.convolve(weight, taps, "same")
-    return smooth.astype(np.float32)
 
 
 def _classes(grey: Density) -> NDArray[np.uint8]:

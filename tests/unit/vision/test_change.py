@@ -32,6 +32,10 @@ def flags(shape: tuple[int, int]) -> st.SearchStrategy[NDArray[np.uint8]]:
     return arrays(np.uint8, shape, elements=st.sampled_from([0, 255]))
 
 
+def greys(shape: tuple[int, int], below: int) -> st.SearchStrategy[NDArray[np.uint8]]:
+    return arrays(np.uint8, shape, elements=st.integers(0, below - 1))
+
+
 def compared(
     absorber_cm: NDArray[np.float64],
     learnt: int = 16,
@@ -258,18 +262,24 @@ def test_the_difference_equals_its_definition(data: st.DataObject) -> None:
     present, base = data.draw(planes(shape)), data.draw(planes(shape, 0.0, 5.0))
     valid = data.draw(flags(shape))
     tone = data.draw(arrays(np.float32, 6, elements=st.floats(-1, 1, width=32)))
+    instead, grad_x, grad_y = data.draw(planes(shape)), data.draw(planes(shape)), data.draw(planes(shape))
     out = np.full(shape, 9.0, np.float32)
-    kernels.difference(present, base, valid, tone, TOP, out)
+    sums = kernels.difference(present, base, valid, tone, TOP, instead, grad_x, grad_y, 2, np.float32(0.5), out)
     centres = (np.arange(6) + 0.5) * float(TOP) / 6
-    twin = np.where(valid > 0, present - base - np.interp(base, centres, tone), 9.0)
+    twin = np.where(valid > 0, present - base - np.interp(base, centres, tone), instead)
     np.testing.assert_allclose(out, twin, atol=2e-5)
+    picked = np.s_[1::2, 1::2]
+    on = valid[picked] > 0
+    d, gx, gy = np.clip(out[picked][on], -0.5, 0.5), grad_x[picked][on], grad_y[picked][on]
+    products = [(a.astype(float) * b).sum() for a, b in ((gx, gx), (gx, gy), (gy, gy), (gx, d), (gy, d))]
+    np.testing.assert_allclose(sums, products, atol=1e-4)
 
 
 @given(st.data())
 @settings(max_examples=40, deadline=None)
 def test_the_average_over_time_equals_its_definition(data: st.DataObject) -> None:
     shape = data.draw(SHAPES)
-    base, fine, coarse = data.draw(planes(shape, 0, 4)), data.draw(planes(shape)), data.draw(planes(shape))
+    grey, fine, coarse = data.draw(greys(shape, 5)), data.draw(planes(shape)), data.draw(planes(shape))
     valid, steep = data.draw(flags(shape)), data.draw(planes(shape, 0.0, 0.5))
     one = data.draw(arrays(np.float32, 5, elements=st.floats(0.125, 1, width=32)))
     settled = (one * np.float32(0.5)).astype(np.float32)
@@ -277,9 +287,8 @@ def test_the_average_over_time_equals_its_definition(data: st.DataObject) -> Non
     count = data.draw(planes(shape, 0.0, 16.0))
     got = [mean_fine.copy(), mean.copy(), count.copy(), np.zeros(shape, np.float32)]
     longest = np.float32(16)
-    kernels.follow(base, fine, coarse, steep, valid, one, settled, TOP, longest, *got)
-    bin_of = np.clip((base * (np.float32(5) / TOP)).astype(int), 0, 4)
-    s1, s2 = one[bin_of].astype(float) ** 2, settled[bin_of].astype(float) ** 2
+    kernels.follow(grey, fine, coarse, steep, valid, one, settled, longest, *got)
+    s1, s2 = one[grey].astype(float) ** 2, settled[grey].astype(float) ** 2
     urge = (coarse - mean) ** 2 / (16.0 * (s1 + steep))
     weight = np.maximum(np.maximum(1 / (count + 1), 1 / 16), np.minimum(urge, 0.75))
     new = mean + weight * (coarse - mean)
@@ -311,18 +320,18 @@ def test_the_baseline_mean_equals_its_definition(data: st.DataObject) -> None:
 @settings(max_examples=40, deadline=None)
 def test_what_has_departed_equals_its_definition(data: st.DataObject) -> None:
     shape = data.draw(SHAPES)
-    base = data.draw(planes(shape, 0.0, 4.0))
+    grey = data.draw(greys(shape, 4))
     coarse, steep = data.draw(planes(shape, -3.0, 3.0)), data.draw(planes(shape, 0.0, 0.5))
     sigma = np.array([0.1, 0.2, 0.3, 0.4], np.float32)
     out = np.full(shape, 7, np.uint8)
-    kernels.departed(base, coarse, steep, sigma, TOP, np.float32(5), out)
-    deviation = sigma[np.clip(base * np.float32(4 / TOP), 0, 3).astype(int)] ** 2 + steep
+    kernels.departed(grey, coarse, steep, sigma, np.float32(5), out)
+    deviation = sigma[grey] ** 2 + steep
     assert np.array_equal(out, np.where(coarse**2 > np.float32(25) * deviation, 255, 0))
 
 
 @given(st.data())
 @settings(max_examples=40, deadline=None)
-def test_sums_over_cells_and_slip_sums_equal_their_definitions(data: st.DataObject) -> None:
+def test_sums_over_cells_and_what_a_slip_leaves_equal_their_definitions(data: st.DataObject) -> None:
     shape = data.draw(SHAPES)
     delta, z, use = data.draw(planes(shape)), data.draw(planes(shape, -4, 4)), data.draw(flags(shape))
     broad = data.draw(planes(shape))
@@ -336,12 +345,6 @@ def test_sums_over_cells_and_slip_sums_equal_their_definitions(data: st.DataObje
             assert sums[0, r, c] == pytest.approx(float(delta[cell][counts[cell]].sum()), abs=1e-4)
             assert sums[1, r, c] == counts[cell].sum()
     grad_x, grad_y = data.draw(planes(shape)), data.draw(planes(shape))
-    got = kernels.slip_sums(delta, grad_x, grad_y, use, 2, np.float32(0.5))
-    picked = np.s_[1::2, 1::2]
-    on = use[picked] > 0
-    d, gx, gy = np.clip(delta[picked][on], -0.5, 0.5), grad_x[picked][on], grad_y[picked][on]
-    twin = [(a.astype(float) * b).sum() for a, b in ((gx, gx), (gx, gy), (gy, gy), (gx, d), (gy, d))]
-    np.testing.assert_allclose(got, twin, atol=1e-4)
     moved = delta.copy()
     kernels.take_slip(moved, grad_x, grad_y, use, np.float32(0.5), np.float32(-0.25))
     np.testing.assert_allclose(moved, np.where(use > 0, delta + grad_x * 0.5 - grad_y * 0.25, delta), atol=1e-5)
@@ -349,20 +352,144 @@ def test_sums_over_cells_and_slip_sums_equal_their_definitions(data: st.DataObje
 
 def test_quartiles_by_grey_are_those_of_each_class() -> None:
     rng = np.random.default_rng(3)
-    grey = rng.uniform(0, 4.2, (90, 120)).astype(np.float32)
+    grey = rng.integers(0, 6, (90, 120), np.uint8)
     value = rng.normal(0.1, 0.2, grey.shape).astype(np.float32)
-    use = (rng.random(grey.shape) < 0.8).astype(np.uint8)
-    table = kernels.quartiles_by_grey(grey, value, use, 1, 6, TOP, np.float32(0.1), np.float32(1.0))
+    marks = rng.choice(np.array([1, 3, 7], np.uint8), grey.shape)
+    table = kernels.quartiles_by_grey(grey, value, marks, 3, 1, 6, np.float32(1.0))
     for i in range(6):
-        mine = value[(use > 0) & ((grey * np.float32(6 / 4.2)).astype(int).clip(0, 5) == i)]
+        mine = value[(marks & 3 == 3) & (grey == i)]
         assert table[i, 3] == len(mine)
         np.testing.assert_allclose(table[i, :3], np.quantile(mine, [0.25, 0.5, 0.75]), atol=0.01)
 
 
 def test_quartiles_of_nothing_are_zeros() -> None:
-    plane = np.ones((1, 5), np.float32)
-    table = kernels.quartiles_by_grey(plane, plane, np.zeros((1, 5), np.uint8), 1, 4, TOP, np.float32(0), np.float32(1))
-    assert not table.any()
+    plane, nothing = np.ones((1, 5), np.float32), np.zeros((1, 5), np.uint8)
+    assert not kernels.quartiles_by_grey(nothing, plane, nothing, 1, 1, 4, np.float32(1)).any()
+    assert not kernels.tone_by_grey(nothing, plane, plane, nothing, 1, 1, 4, np.float32(1)).any()
+
+
+def test_a_tone_beyond_the_tables_reach_is_told_all_the_same() -> None:
+    rng = np.random.default_rng(4)
+    base = rng.uniform(0, 4, (64, 80)).astype(np.float32)
+    present = base + rng.normal(3.0, 0.1, base.shape).astype(np.float32)
+    grey, marks = np.zeros(base.shape, np.uint8), np.full(base.shape, 7, np.uint8)
+    table = kernels.tone_by_grey(grey, present, base, marks, 7, 3, 2, np.float32(1.0))
+    told = (present - base)[1::3, 1::3]
+    np.testing.assert_allclose(table[0, :3], np.quantile(told, [0.25, 0.5, 0.75]), atol=0.02)
+    assert table[0, 3] == told.size
+    assert not table[1].any()
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_what_is_smoothed_by_grey_is_interpolated_where_few_pixels_speak(data: st.DataObject) -> None:
+    bins = data.draw(st.integers(1, 9))
+    value = data.draw(arrays(np.float32, bins, elements=st.floats(-1, 1, width=32)))
+    count = data.draw(arrays(np.float32, bins, elements=st.sampled_from([0, 3, 40, 900])))
+    known = count >= 40
+    got = kernels.smoothed_by_grey(value, count, np.float32(40))
+    if not known.any():
+        assert not got.any()
+        return
+    levels = np.arange(bins)
+    filled, weight = np.interp(levels, levels[known], value[known]), np.where(known, count, 1.0)
+    taps = np.array([0.25, 0.5, 0.25])
+    total, share = (np.convolve(line, taps)[1:-1] for line in (weight * filled, weight))
+    np.testing.assert_allclose(got, total / share, atol=1e-6)
+
+
+def test_the_spread_of_a_normal_distribution_is_its_standard_deviation() -> None:
+    quarter = 0.6745 * 0.2
+    table = np.array([[-quarter, 0, quarter, 1000], [-0.5 * quarter, 0, quarter, 1000], [0, 0, 0, 0]], np.float32)
+    np.testing.assert_allclose(kernels.spread_by_grey(table, np.float32(40)), 0.2, rtol=1e-5)
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_marks_say_what_may_be_done_with_a_pixel(data: st.DataObject) -> None:
+    shape = data.draw(SHAPES)
+    valid, learnt, steel, base_steel, exclude, watched = (data.draw(flags(shape)) for _ in range(6))
+    marks = np.full(shape, 99, np.uint8)
+    kernels.mark(valid, learnt, steel, base_steel, exclude, watched, marks)
+    seen = (valid > 0) & (learnt > 0)
+    for bit, holds in (
+        (kernels.SEEN, seen),
+        (kernels.BARE, seen & (steel == 0) & (base_steel == 0)),
+        (kernels.OPEN, seen & (exclude == 0)),
+        (kernels.WATCHED, seen & (watched > 0)),
+        (kernels.RESTS, seen & (steel == base_steel)),
+        (kernels.SHOWN, seen & (steel == base_steel)),
+    ):
+        assert np.array_equal(marks & bit > 0, holds)
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_classes_of_grey_equal_their_definition(data: st.DataObject) -> None:
+    shape = data.draw(SHAPES)
+    base, out = data.draw(planes(shape, -1.0, 6.0)), np.full(shape, 99, np.uint8)
+    kernels.classify(base, 24, TOP, out)
+    assert np.array_equal(out, np.clip(base * (np.float32(24) / TOP), 0, 23).astype(np.uint8))
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_two_masks_come_back_from_one_plane(data: st.DataObject) -> None:
+    shape = data.draw(SHAPES)
+    one, other = data.draw(flags(shape)), data.draw(flags(shape))
+    both, first, second = np.full((3, *shape), 99, np.uint8)
+    kernels.overlay(one, other, both)
+    kernels.part(both, first, second)
+    assert np.array_equal(first, one)
+    assert np.array_equal(second, other)
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_deviations_and_doubt_equal_their_definitions(data: st.DataObject) -> None:
+    shape = data.draw(SHAPES)
+    grey, marks = data.draw(greys(shape, 4)), data.draw(greys(shape, 64))
+    coarse, doubt = data.draw(planes(shape)), data.draw(planes(shape, 0.0, 0.5))
+    count = data.draw(planes(shape, 0.0, 40.0))
+    sigma = np.array([0.1, 0.2, 0.3, 0.4], np.float32)
+    rows = sorted(data.draw(st.tuples(st.integers(0, shape[0]), st.integers(0, shape[0]))))
+    cols = sorted(data.draw(st.tuples(st.integers(0, shape[1]), st.integers(0, shape[1]))))
+    box = np.s_[rows[0] : rows[1], cols[0] : cols[1]]
+    got = kernels.in_deviations(grey, coarse, doubt, marks, sigma, np.float32(0.25), *rows, *cols)
+    twin = coarse / np.maximum(np.sqrt(sigma[grey] ** 2 + doubt), 0.25)
+    np.testing.assert_allclose(got, np.where(marks & kernels.SHOWN, twin, np.nan)[box], rtol=1e-5)
+    out = np.full(shape, 9.0, np.float32)
+    kernels.fill_doubt(grey, count, doubt, sigma, np.float32(2), np.float32(8), out)
+    missing = np.maximum(1 / np.maximum(count, 1) - 1 / 8, 0)
+    np.testing.assert_allclose(out, doubt + 2 * missing * sigma[grey] ** 2, rtol=1e-5, atol=1e-6)
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_parts_that_have_become_lighter_equal_their_definition(data: st.DataObject) -> None:
+    shape = data.draw(SHAPES)
+    parts = data.draw(greys(shape, 4)).astype(np.int32)
+    grey = data.draw(greys(shape, 4))
+    coarse, doubt = data.draw(planes(shape)), data.draw(planes(shape, 0.0, 0.5))
+    sigma = np.array([0.1, 0.2, 0.3, 0.4], np.float32)
+    top, left = data.draw(st.integers(0, shape[0] - 1)), data.draw(st.integers(0, shape[1] - 1))
+    box = np.ascontiguousarray(parts[top:, left:])
+    got = kernels.uncovered(box, 4, top, left, grey, coarse, doubt, sigma, np.float32(2), 0.25)
+    lighter = ((coarse < 0) & (coarse**2 > np.float32(4) * (sigma[grey] ** 2 + doubt)))[top:, left:]
+    twin = [part > 0 and int(lighter[box == part].sum()) > 0.25 * int((box == part).sum()) for part in range(4)]
+    assert got.tolist() == twin
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_means_over_cells_weigh_each_pixel_by_its_share(data: st.DataObject) -> None:
+    shape = data.draw(SHAPES)
+    plane = data.draw(planes(shape))
+    height, width = data.draw(st.integers(1, 2 * shape[0])), data.draw(st.integers(1, 2 * shape[1]))
+    # As many copies of each pixel as there are cells, so that a cell is a whole number of copies.
+    fine = plane.astype(float).repeat(height, axis=0).repeat(width, axis=1)
+    twin = fine.reshape(height, shape[0], width, shape[1]).mean(axis=(1, 3))
+    np.testing.assert_allclose(kernels.cell_means(plane, height, width), twin, atol=1e-5)
 
 
 @given(st.data())
