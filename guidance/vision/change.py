@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.records import PolygonPx
+from guidance.vision.cells import cells_over
 from guidance.vision.geometry import RigidMotion
 from guidance.vision.kernels import change as kernels
 from guidance.vision.picture import Density, Mask, Picture
@@ -373,10 +374,8 @@ class Change:
         latest = self._latest
         if latest is None:
             return np.zeros((height, width), np.float32)
-        added, grey, doubt = (
-            cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)
-            for plane in (self._coarse, self.base, latest.doubt)
-        )
+        cells = cells_over(self.shape, (height, width))
+        added, grey, doubt = (cells.averages(plane) for plane in (self._coarse, self.base, latest.doubt))
         return np.asarray(added / np.sqrt(latest.sigma[_classes(grey)] ** 2 + doubt), dtype=np.float32)
 
     def _comparable(self, placed: Placed) -> Mask:
