@@ -7,14 +7,15 @@ What it misses: metal thinner than about a millimetre and a half; metal that com
 takes longer over a pixel.
 """
 
+from collections import deque
 from math import ceil
 from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from guidance.vision.change import GROW_SIGMA, Change, square
+from guidance.vision.change import GROW_SIGMA, Change, box_of, square
+from guidance.vision.kernels import passing as kernels
 from guidance.vision.picture import Density, Mask
 
 JUMP_MM: Final = 5.0
@@ -53,13 +54,14 @@ class PassingMetal:
     def forget(self) -> None:
         """Nothing is known: another baseline is in use, or pulses are missing."""
         self._unsettled = SETTLING_PULSES
-        self._recent: list[Density] = []
+        self._recent: deque[Density] = deque()
         self._lately: list[Mask] = []
         self._metal: Mask = np.zeros((0, 0), np.uint8)
         self.given_back = self._metal
         self._was: Density = np.zeros((0, 0), np.float32)
         self._peak: Density = np.zeros((0, 0), np.float32)
-        self._at_rest: NDArray[np.uint8] = np.zeros((0, 0), np.uint8)
+        self._at_rest: Mask = np.zeros((0, 0), np.uint8)
+        self._jumped: Mask = np.zeros((0, 0), np.uint8)
 
     def seen(self, change: Change, deposits: Mask, steel: Mask, millimetre: float, work_mm: float) -> Mask | None:
         """255 where metal is or lately was, with a rim; None where there is none.
@@ -71,45 +73,59 @@ class PassingMetal:
         if self._metal.shape != broad.shape:
             self._metal, self.given_back = np.zeros(broad.shape, np.uint8), np.zeros(broad.shape, np.uint8)
             self._was, self._peak, self._at_rest = broad.copy(), broad.copy(), self._metal.copy()
+            self._jumped = self._metal.copy()
         if self._unsettled > 0:
             self._unsettled -= 1
             return None
-        self._recent = [*self._recent, broad.copy()][-1 - RISE_PULSES :]
+        oldest = self._recent.popleft() if len(self._recent) > RISE_PULSES else np.empty_like(broad)
+        np.copyto(oldest, broad)
+        self._recent.append(oldest)
         self.given_back[:] = 0
         if len(self._recent) > JUMP_PULSES:
             self._find(change, deposits, steel, millimetre, work_mm)
         self._lately = [*self._lately, self._metal.copy()][-LATELY_PULSES:]
-        if not any(mask.any() for mask in self._lately):
+        if not any(cv2.hasNonZero(mask) for mask in self._lately):
             return None
         return np.asarray(cv2.dilate(np.bitwise_or.reduce(self._lately), square(ceil(RIM_MM / work_mm))))
 
     def _find(self, change: Change, deposits: Mask, steel: Mask, millimetre: float, work_mm: float) -> None:
         """Bring up to date which pixels metal covers, what they had before and at most since."""
-        broad, least_px = change.broad, JUMPED_MM2 / work_mm**2
-        rise = cv2.subtract(broad, self._recent[-1 - JUMP_PULSES])
-        jumped = cv2.compare(rise, JUMP_MM * millimetre, cv2.CMP_GT)
-        jumped[(rise * change.z < JUMP_SIGMA * broad) | (steel > 0)] = 0
-        if cv2.countNonZero(jumped) < least_px and not self._metal.any():
+        broad, before, least_px = change.broad, self._recent[-1 - JUMP_PULSES], JUMPED_MM2 / work_mm**2
+        jump = JUMP_MM * millimetre
+        jumped_px = kernels.risen_px(broad, before, jump)
+        if jumped_px >= least_px or cv2.hasNonZero(self._metal):
+            jumped_px = kernels.jumps(broad, before, change.z, steel, jump, JUMP_SIGMA, self._jumped)
+        if jumped_px < least_px and not cv2.hasNonZero(self._metal):
             self._at_rest[:] = REST_PULSES
             return
-        np.maximum(self._peak, broad, out=self._peak, where=self._metal > 0)
-        self._metal[broad < self._was + FALLEN_SHARE * (self._peak - self._was)] = 0
-        risen = (broad - self._recent[0] > RISE_MM * millimetre) & (change.z > GROW_SIGMA)
-        fresh = (risen | (jumped > 0)) & (self._metal == 0)
-        self._was[fresh], self._peak[fresh] = self._recent[0][fresh], broad[fresh]
-        here = cv2.bitwise_or(self._metal, np.where(fresh, 255, 0).astype(np.uint8))
-        self._at_rest = np.where(jumped > 0, np.uint8(0), cv2.add(self._at_rest, 1))
-        # What does not hang together with a jump, or not any more, has grown.
-        sure = (here > 0) & (self._peak - self._was > JUMP_MM * millimetre) & (steel == 0)
-        count, parts = cv2.connectedComponents(here, connectivity=8)
-        sure_px, beyond_px, moving_px = (
-            np.bincount(parts[where], minlength=count)
-            for where in (sure, deposits == 0, (here > 0) & (self._at_rest < REST_PULSES))
+        here = np.empty_like(self._metal)
+        kernels.follow(
+            broad,
+            self._recent[0],
+            change.z,
+            self._jumped,
+            RISE_MM * millimetre,
+            GROW_SIGMA,
+            FALLEN_SHARE,
+            self._metal,
+            self._was,
+            self._peak,
+            self._at_rest,
+            here,
         )
+        # What does not hang together with a jump, or not any more, has grown.
+        x, y, w, h = cv2.boundingRect(here)
+        box = box_of(x, y, x + w, y + h)
+        count, parts = cv2.connectedComponents(np.ascontiguousarray(here[box]), connectivity=8)
+        sure_px, beyond_px, moving_px = kernels.weigh(
+            parts, count, y, x, self._was, self._peak, jump, steel, deposits, self._at_rest, REST_PULSES
+        ).T
         may_flow = (moving_px == 0) & (beyond_px <= FLOWN_MM2 / work_mm**2)
         is_metal = (sure_px >= least_px) & ~may_flow
         is_metal[0] = may_flow[0] = False
-        self._metal = np.where(is_metal[parts], 255, 0).astype(np.uint8)
-        self.given_back = np.where(may_flow[parts], 255, 0).astype(np.uint8)
-        for mask in self._lately:
-            mask[self.given_back > 0] = 0
+        self._metal[:] = 0
+        self._metal[box] = np.where(is_metal, np.uint8(255), np.uint8(0))[parts]
+        if may_flow.any():
+            self.given_back[box] = np.where(may_flow, np.uint8(255), np.uint8(0))[parts]
+            for mask in self._lately:
+                mask[self.given_back > 0] = 0

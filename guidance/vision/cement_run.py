@@ -11,8 +11,9 @@ slipped and noise that gives way are there along all of their length at once.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import hypot, inf, pi
-from typing import Final
+from functools import cached_property, lru_cache
+from math import ceil, hypot, inf, pi
+from typing import Final, TypeVar
 
 import cv2
 import numpy as np
@@ -86,6 +87,12 @@ SETTLING_S: Final = 0.3
 RETURNING_S: Final = 1.0
 """So long after pulses that nobody saw, what has grown meanwhile comes out of the noise, a whole deposit of it."""
 
+OPENED_BEYOND_PX: Final = 3
+"""What is opened reaches no farther than this beyond what it was."""
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+_Box = tuple[slice, slice]
+_Lines = tuple[NDArray[np.int32], float]
 _Pixels = tuple[NDArray[np.intp], NDArray[np.intp]]
 _APART_MM: Final = (4 * pi) ** 0.5 * COARSE_MM
 """Noise that is smoothed so speaks once in this much of a line."""
@@ -107,41 +114,113 @@ class Front:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pulse:
-    """What one pulse shows: standard deviations on the whole grid, nan where it says nothing or nobody looked."""
+    """What one pulse shows in a ``box`` of the grid: standard deviations, nan where it says nothing."""
 
     t_s: float
+    box: _Box
     sigmas: Density
+
+    def at(self, rows: NDArray[np.intp], cols: NDArray[np.intp]) -> NDArray[np.float32]:
+        """What it shows at some places of the grid, nan where nobody looked."""
+        r, c = rows - self.box[0].start, cols - self.box[1].start
+        h, w = self.sigmas.shape
+        is_inside = (r >= 0) & (r < h) & (c >= 0) & (c < w)
+        shown = np.full(len(r), np.nan, np.float32)
+        shown[is_inside] = self.sigmas[r[is_inside], c[is_inside]]
+        return shown
+
+
+class _Planes:
+    """Room for what is worked out around the deposits of a grid, kept from pulse to pulse. Each is of a box's shape."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        framed = (shape[0] + 2) * (shape[1] + 2)
+        self._evidence = np.empty(shape[0] * shape[1], np.float32)
+        self._lost = np.empty(framed, np.float32)
+        self._worth = np.zeros(framed, np.float32)
+        self._queued = np.zeros(framed, np.uint8)
+        self._shown = np.empty(0, np.float32)
+        self.queue = np.empty((2, framed), np.int32)
+
+    def shown(self, shape: tuple[int, int], rim: int) -> Density:
+        """See ``kernels.framed``; as wide as ``kernels.carried`` asks."""
+        h, w = shape[0] + 2 * rim, shape[1] + 2 * rim + kernels.STRETCH
+        if self._shown.size < h * w:
+            self._shown = np.empty(h * w, np.float32)
+        return _laid_out(self._shown, (h, w))
+
+    def evidence(self, shape: tuple[int, int]) -> Density:
+        """See ``kernels.carried``."""
+        return _laid_out(self._evidence, shape)
+
+    def framed(self, shape: tuple[int, int]) -> tuple[Density, Density, Mask]:
+        """``lost``, ``worth`` and ``queued``, see ``kernels.carried``."""
+        h, w = shape[0] + 2, shape[1] + 2
+        return _laid_out(self._lost, (h, w)), _laid_out(self._worth, (h, w)), _laid_out(self._queued, (h, w))
+
+
+def _laid_out(room: NDArray[_Scalar], shape: tuple[int, int]) -> NDArray[_Scalar]:
+    return room[: shape[0] * shape[1]].reshape(shape)
+
+
+@dataclass(frozen=True, eq=False)
+class _Scene:
+    """What surrounds the deposits on the pulse at hand; all planes are of one box of the grid.
+
+    ``places``: of each deposit its box, see ``kernels.extents``. ``sigmas``: what the pulse shows, and ``shown`` as
+    short lines are taken over it, which ``lines`` tells. ``evidence``: of the best line through each pixel, 1 as much
+    as renews it, where paths from a deposit have been.
+    """
+
+    box: _Box
+    work_mm: float
+    deposits: Mask
+    places: NDArray[np.int32]
+    since_s: NDArray[np.float32]
+    z: Density
+    sigmas: Density
+    shown: Density
+    lines: _Lines
+    evidence: Density
+    steel: Mask
+    foreign: NDArray[np.bool_]
+
+    @cached_property
+    def bridge(self) -> Mask:
+        """Not 0 where a shaft hides a run."""
+        return steel_itself(self.steel)
+
+    @cached_property
+    def beside(self) -> NDArray[np.bool_]:
+        """On shafts and their flanks."""
+        return np.asarray(cv2.dilate(self.steel, square(max(1, round(FLANK_MM / self.work_mm)))) > 0)
+
+    @cached_property
+    def shafts(self) -> NDArray[np.int32]:
+        """The shafts, numbered, as wide as what comes out from behind them may be apart."""
+        wide = cv2.dilate(self.beside.view(np.uint8), square(round(RIM_MM / self.work_mm)))
+        return np.asarray(cv2.connectedComponents(wide)[1], dtype=np.int32)
+
+    def around(self, box: _Box, reach: int) -> _Box:
+        """A box of the scene and so much around it that is of the scene."""
+        rows, cols = grown(box, reach)
+        h, w = self.deposits.shape
+        return slice(rows.start, min(h, rows.stop)), slice(cols.start, min(w, cols.stop))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Scene:
-    """What surrounds the deposits on the pulse at hand; all planes are of one box, ``corner_xy`` its place.
+class _Arm:
+    """Of an arm's pixels how many mm they are from its body, 0 elsewhere, in a ``box`` of the scene."""
 
-    ``evidence``: of the best line through each pixel, 1 as much as renews it. ``dense``: what has been added there for
-    itself. ``beside``: on shafts and their flanks.
-    """
-
-    box: tuple[slice, slice]
-    work_mm: float
-    deposits: Mask
-    since_s: NDArray[np.float32]
-    z: Density
-    evidence: Density
-    dense: NDArray[np.bool_]
-    steel: Mask
-    beside: NDArray[np.bool_]
-    foreign: NDArray[np.bool_]
-
-    @property
-    def corner_xy(self) -> tuple[int, int]:
-        return self.box[1].start, self.box[0].start
+    box: _Box
+    away_mm: NDArray[np.float32]
 
 
 class RunWatch:
     """The runs of one view. ``note`` takes every pulse that was compared, in order; ``fastest`` asks of the last."""
 
     def __init__(self, shape: tuple[int, int]) -> None:
-        self._shape = shape
+        self._planes = _Planes(shape)
         self.forget()
 
     def forget(self, t_s: float = -inf) -> None:
@@ -174,24 +253,28 @@ class RunWatch:
         self._scene = None
         if not w:
             return
-        box = grown(box_of(x, y, x + w, y + h), round(LOOK_MM / work_mm))
+        rows, cols = grown(box_of(x, y, x + w, y + h), round(LOOK_MM / work_mm))
+        box = slice(rows.start, min(rows.stop, deposits.shape[0])), slice(cols.start, min(cols.stop, deposits.shape[1]))
         sigmas = change.of_pulse(box, LEAST_THICK_MM * millimetre / THIN_SIGMA)
-        whole = np.full(self._shape, np.nan, np.float32)
-        whole[box] = sigmas
-        self._pulses.append(_Pulse(t_s, whole))
+        self._pulses.append(_Pulse(t_s, box, sigmas))
         while len(self._pulses) > RUN_PULSES and self._pulses[0].t_s < t_s - RUN_WINDOW_S:
             self._pulses.pop(0)
-        sigmas = np.where(foreign[box], np.float32(0.0), np.nan_to_num(sigmas))
+        reach = round(LINE_MM / 2 / work_mm)
+        shown = self._planes.shown(sigmas.shape, reach)
+        kernels.framed(sigmas, foreign.view(np.uint8), box[0].start, box[1].start, MOST_SIGMA, reach, shown)
+        self._planes.framed(sigmas.shape)[0].fill(np.nan)
         self._scene = _Scene(
             box,
             work_mm,
             deposits[box],
+            kernels.extents(np.ascontiguousarray(deposits[box])),
             since_s[box],
             change.z[box],
-            _along_lines(sigmas, work_mm) / np.float32(LINE_SIGMA),
-            (np.maximum(sigmas, change.z[box]) >= GROW_SIGMA) & ~foreign[box],
+            sigmas,
+            shown,
+            _lines(work_mm, shown.shape[1]),
+            self._planes.evidence(sigmas.shape),
             steel[box],
-            cv2.dilate(steel[box], square(max(1, round(FLANK_MM / work_mm)))) > 0,
             foreign[box],
         )
 
@@ -207,86 +290,128 @@ class RunWatch:
         pulses = [pulse for pulse in self._pulses if pulse.t_s >= settled_s]
         if scene is None or len(pulses) < LEAST_PULSES:
             return None
-        runs = [_advance(arm_mm, scene, pulses) for arm_mm in _arms(name, scene)]
+        box, core = _core(name, scene)
+        if not core.any():
+            return None
+        runs = [_advance(arm, scene, pulses) for arm in _arms(name, box, core, scene, self._planes)]
         own_ends = [xy for deposit, xy in ends if deposit == name]
-        runs += _come_into_sight(name, scene, own_ends, begun_s, pulses[-1].t_s)
+        runs += _come_into_sight(name, box, core, scene, own_ends, begun_s, pulses[-1].t_s)
         return max((run for run in runs if run is not None), key=lambda run: run.mm_per_s, default=None)
 
 
-def _along_lines(sigmas: Density, work_mm: float) -> Density:
-    """The most that any short line through each pixel shows, in standard deviations of its mean."""
+@lru_cache(maxsize=4)
+def _lines(work_mm: float, width: int) -> _Lines:
+    """Short lines through a pixel of a plane of that ``width``: how far on in it their taps lie, (lines, taps).
+
+    Returned too is the standard deviation of what their taps add up to.
+    """
     at_mm = np.linspace(-LINE_MM / 2, LINE_MM / 2, LINE_TAPS)
     apart_mm = at_mm - at_mm[:, None]
     # Smoothing correlates the noise of neighbouring taps.
     spread = float(np.exp(-((apart_mm / (2 * COARSE_MM)) ** 2)).mean()) ** 0.5
-    reach = round(LINE_MM / 2 / work_mm)
-    h, w = sigmas.shape
-    capped = np.minimum(sigmas, np.float32(MOST_SIGMA))
-    framed = cv2.copyMakeBorder(capped, reach, reach, reach, reach, cv2.BORDER_CONSTANT, value=0)
-    best, line = np.full((h, w), -np.inf, np.float32), np.empty((h, w), np.float32)
-    for angle in np.arange(LINES) * (pi / LINES):
-        line[:] = 0
-        for mm in at_mm:
-            r, c = reach + round(mm * np.sin(angle) / work_mm), reach + round(mm * np.cos(angle) / work_mm)
-            cv2.add(line, framed[r : r + h, c : c + w], dst=line)
-        cv2.max(best, line, dst=best)
-    return best / np.float32(LINE_TAPS * spread)
+    angles = np.arange(LINES)[:, None] * (pi / LINES)
+    rows, cols = (np.rint(at_mm * along(angles) / work_mm).astype(np.int32) for along in (np.sin, np.cos))
+    return rows * np.int32(width) + cols, LINE_TAPS * spread
 
 
-def _arms(name: int, scene: _Scene) -> Iterator[NDArray[np.float32]]:
-    """The arms of a deposit: how many mm their pixels are from its body, 0 elsewhere, (h, w) of the scene."""
-    deposit = cv2.compare(scene.deposits, float(name), cv2.CMP_EQ)
-    core = opened(deposit, BODY_RADIUS_MM / scene.work_mm)
-    if not core.any():
-        return
-    source, bridge = core.astype(np.uint8), steel_itself(scene.steel)
-    on_way = kernels.carried(scene.evidence, source, bridge, CARRIED_MM / scene.work_mm) > 0
-    x, y, w, h = cv2.boundingRect(on_way.astype(np.uint8))
-    box = np.s_[y : y + h, x : x + w]
-    seen = on_way[box] & ~scene.beside[box] & ~scene.foreign[box]
-    away_mm = _away_mm(_body(core[box], (seen & scene.dense[box]) | (deposit[box] > 0), scene.work_mm), scene.work_mm)
-    seen &= scene.evidence[box] >= 1
-    count, parts, boxes, _ = cv2.connectedComponentsWithStats((on_way[box] & (away_mm > RIM_MM)).astype(np.uint8))
+def _core(name: int, scene: _Scene) -> tuple[_Box, NDArray[np.bool_]]:
+    """A box of the scene around a deposit and where in it the deposit is no longer thin."""
+    left, top, right, bottom = (int(v) for v in scene.places[name])
+    box = scene.around(box_of(left, top, right, bottom), OPENED_BEYOND_PX)
+    deposit = cv2.compare(scene.deposits[box], float(name), cv2.CMP_EQ)
+    radius_px = BODY_RADIUS_MM / scene.work_mm
+    if min(right - left, bottom - top) + 1 <= 2 * radius_px:
+        return box, np.zeros(deposit.shape, np.bool_)
+    return box, opened(deposit, radius_px)
+
+
+def _arms(name: int, box: _Box, core: NDArray[np.bool_], scene: _Scene, planes: _Planes) -> Iterator[_Arm]:
+    """The arms of a deposit whose ``core`` lies in a ``box`` of the scene."""
+    work_mm = scene.work_mm
+    offsets, deviation = scene.lines
+    corners, worth = kernels.carried(
+        scene.shown,
+        offsets,
+        LINE_SIGMA * deviation,
+        scene.bridge,
+        core.view(np.uint8),
+        box[0].start,
+        box[1].start,
+        CARRIED_MM / work_mm,
+        scene.evidence,
+        *planes.framed(scene.deposits.shape),
+        planes.queue,
+    )
+    x, y, right, bottom = corners.tolist()
+    reached, on_way = box_of(x, y, right, bottom), worth > 0
+    deposit, foreign = scene.deposits[reached] == name, scene.foreign[reached]
+    dense = (np.maximum(scene.sigmas[reached], scene.z[reached]) >= GROW_SIGMA) & ~foreign
+    seen = on_way & ~scene.beside[reached] & ~foreign
+    away_mm = _away_mm(_body(_moved(core, box, reached), (seen & dense) | deposit, work_mm), work_mm)
+    count, parts, boxes, _ = cv2.connectedComponentsWithStats((on_way & (away_mm > RIM_MM)).astype(np.uint8))
+    seen &= scene.evidence[reached] >= 1
     for part in range(1, count):
-        width, height = (int(v) for v in boxes[part, 2:4])
-        if hypot(width, height) * scene.work_mm >= LEAST_RUN_MM - RIM_MM:
-            arm_mm = np.zeros(on_way.shape, np.float32)
-            arm_mm[box] = np.where((parts == part) & seen, away_mm, np.float32(0.0))
-            yield arm_mm
+        left, top, width, height = (int(v) for v in boxes[part, :4])
+        if hypot(width, height) * work_mm >= LEAST_RUN_MM - RIM_MM:
+            within = np.s_[top : top + height, left : left + width]
+            own = np.where((parts[within] == part) & seen[within], away_mm[within], np.float32(0.0))
+            own_box = box_of(x + left, y + top, x + left + width, y + top + height)
+            around = scene.around(own_box, 1)
+            yield _Arm(around, _moved(own, own_box, around))
 
 
-def _come_into_sight(name: int, scene: _Scene, ends: Sequence[PointPx], begun_s: float, t_s: float) -> Iterator[Front]:
+def _moved(plane: NDArray[_Scalar], box: _Box, other: _Box) -> NDArray[_Scalar]:
+    """A plane of one box as it lies in another, which holds all that is not 0 of it."""
+    (top, bottom), (left, right) = (
+        (max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(box, other, strict=True)
+    )
+    out = np.zeros((other[0].stop - other[0].start, other[1].stop - other[1].start), plane.dtype)
+    out[top - other[0].start : bottom - other[0].start, left - other[1].start : right - other[1].start] = plane[
+        top - box[0].start : bottom - box[0].start, left - box[1].start : right - box[1].start
+    ]
+    return out
+
+
+def _come_into_sight(
+    name: int,
+    box: _Box,
+    core: NDArray[np.bool_],
+    scene: _Scene,
+    ends: Sequence[PointPx],
+    begun_s: float,
+    t_s: float,
+) -> Iterator[Front]:
     """What of a deposit is outlined far from its body: it came out from behind a shaft, or fills where a run ended.
 
     Its way is hidden by steel or by noise, so how it advanced cannot be seen. It is as fast as it has grown since it
     came into sight, and no slower than from its deposit's first moment on.
     """
-    deposit = scene.deposits == name
-    core = opened(np.where(deposit, 255, 0).astype(np.uint8), BODY_RADIUS_MM / scene.work_mm)
-    if not core.any():
-        return
-    _, parts = cv2.connectedComponents(np.where(scene.beside, 0, deposit).astype(np.uint8), connectivity=8)
-    _, shafts = cv2.connectedComponents(
-        cv2.dilate(scene.beside.astype(np.uint8), square(round(RIM_MM / scene.work_mm)))
-    )
+    deposit = scene.deposits[box] == name
+    _, parts = cv2.connectedComponents((deposit & ~scene.beside[box]).view(np.uint8), connectivity=8)
     body = core | np.isin(parts, _names_of(parts, core))
-    by_body = _names_of(shafts, body)
+    apart = np.setdiff1d(_names_of(parts, deposit), _names_of(parts, body))
+    if not len(apart):
+        return
     away_mm = _away_mm(body, scene.work_mm)
-    x, y = scene.corner_xy
-    for part in np.setdiff1d(_names_of(parts, deposit), _names_of(parts, body)):
+    y, x = scene.box[0].start + box[0].start, scene.box[1].start + box[1].start
+    for part in apart:
         here = parts == part
+        r, c = _farthest_of(np.where(here, away_mm, np.float32(0.0)))
+        length_mm, near_mm = float(away_mm[r, c]), float(away_mm[here].min())
+        if length_mm < LEAST_RUN_MM or near_mm < RIM_MM:
+            continue
+        if _something_goes_on(box[0].start + r, box[1].start + c, scene):
+            continue
         rows, cols = np.nonzero(here)
-        is_by_shaft = bool(np.isin(_names_of(shafts, here), by_body).any())
+        shafts = scene.shafts[box]
+        is_by_shaft = bool(np.isin(_names_of(shafts, here), _names_of(shafts, body)).any())
         to_end_px = min((float(np.hypot(cols + x - u, rows + y - v).min()) for u, v in ends), default=inf)
         if not is_by_shaft and to_end_px * scene.work_mm > DEPOSIT_REACH_MM:
             continue
-        r, c = _farthest_of(np.where(here, away_mm, np.float32(0.0)))
-        length_mm, near_mm = float(away_mm[r, c]), float(away_mm[here].min())
-        if length_mm < LEAST_RUN_MM or near_mm < RIM_MM or _something_goes_on(r, c, scene):
-            continue
-        in_sight_s = t_s - float(scene.since_s[here].min())
+        in_sight_s = t_s - float(scene.since_s[box][here].min())
         mm_per_s = max((length_mm - near_mm) / max(in_sight_s, SIGHT_S), length_mm / (t_s - begun_s))
-        evidence = float((np.minimum(scene.z[here], MOST_SIGMA) ** 2 / 2).sum()) * (scene.work_mm / _APART_MM) ** 2
+        z = scene.z[box][here]
+        evidence = float((np.minimum(z, MOST_SIGMA) ** 2 / 2).sum()) * (scene.work_mm / _APART_MM) ** 2
         if evidence >= LEAST_LOG_RATIO and mm_per_s >= LEAST_MM_PER_S:
             yield Front((float(x + c), float(y + r)), mm_per_s, length_mm, evidence)
 
@@ -308,27 +433,26 @@ def _away_mm(body: NDArray[np.bool_], work_mm: float) -> NDArray[np.float32]:
     return np.asarray(away_px * np.float32(work_mm), dtype=np.float32)
 
 
-def _advance(arm_mm: NDArray[np.float32], scene: _Scene, pulses: list[_Pulse]) -> Front | None:
-    """The front of an arm that goes on leaving its body, and how fast; None for one that does not.
-
-    ``arm_mm``: of the arm's pixels from the body, 0 elsewhere.
-    """
-    r, c = _farthest_of(arm_mm)
-    length_mm = float(arm_mm[r, c])
+def _advance(arm: _Arm, scene: _Scene, pulses: list[_Pulse]) -> Front | None:
+    """The front of an arm that goes on leaving its body, and how fast; None for one that does not."""
+    r, c = _farthest_of(arm.away_mm)
+    length_mm = float(arm.away_mm[r, c])
+    r, c = arm.box[0].start + r, arm.box[1].start + c
     if length_mm < LEAST_RUN_MM or _something_goes_on(r, c, scene):
         return None
-    ridge, places = _ridge(np.minimum(arm_mm, np.float32(length_mm)), scene.evidence)
+    ridge, places = _ridge(np.minimum(arm.away_mm, np.float32(length_mm)), scene.evidence[arm.box])
+    rows, cols = ridge[0] + arm.box[0].start, ridge[1] + arm.box[1].start
+    y, x = scene.box[0].start, scene.box[1].start
     shown = np.full((len(pulses), int(places[-1]) + 1), np.nan)
     for k, pulse in enumerate(pulses):
-        shown[k, places] = pulse.sigmas[scene.box][ridge]
+        shown[k, places] = pulse.at(rows + y, cols + x)
     ago_s = np.array([pulses[-1].t_s - pulse.t_s for pulse in pulses])
     ratio, speed, length = kernels.advance(
         _gain(shown), ago_s, SPEEDS_MM_PER_S / PLACE_MM, round(LEAST_RUN_MM / PLACE_MM), STANDING_SHARE, RESTED_PULSES
     )
     mm_per_s = float(speed) * PLACE_MM
-    if ratio < LEAST_LOG_RATIO or mm_per_s < LEAST_MM_PER_S or not _stands_out(ridge, places, scene, pulses[-1]):
+    if ratio < LEAST_LOG_RATIO or mm_per_s < LEAST_MM_PER_S or not _stands_out((rows, cols), places, scene):
         return None
-    x, y = scene.corner_xy
     return Front((float(x + c), float(y + r)), mm_per_s, float(length) * PLACE_MM, float(ratio))
 
 
@@ -351,15 +475,18 @@ def _ridge(arm_mm: NDArray[np.float32], evidence: Density) -> tuple[_Pixels, NDA
     return (rows[chosen], cols[chosen]), places
 
 
-def _stands_out(ridge: _Pixels, places: NDArray[np.int64], scene: _Scene, pulse: _Pulse) -> bool:
+def _stands_out(ridge: _Pixels, places: NDArray[np.int64], scene: _Scene) -> bool:
     """Whether a ridge stands out of what lies beside it, on the whole and where it leaves its body."""
-    line = np.full(scene.evidence.shape, 255, np.uint8)
-    line[ridge] = 0
+    rows, cols = ridge
+    on_it = box_of(int(cols.min()), int(rows.min()), int(cols.max()) + 1, int(rows.max()) + 1)
+    box = scene.around(on_it, ceil(SIDES_MM[1] / scene.work_mm))
+    sigmas = scene.sigmas[box]
+    line = np.full(sigmas.shape, 255, np.uint8)
+    line[rows - box[0].start, cols - box[1].start] = 0
     aside_mm = cv2.distanceTransform(line, cv2.DIST_L2, 3) * scene.work_mm
-    sigmas = pulse.sigmas[scene.box]
-    told = np.isfinite(sigmas) & ~scene.beside
+    told = np.isfinite(sigmas) & ~scene.beside[box]
     sides = sigmas[told & (aside_mm > SIDES_MM[0]) & (aside_mm <= SIDES_MM[1])]
-    along = sigmas[ridge]
+    along = scene.sigmas[ridge]
     is_root = places * PLACE_MM <= RIM_MM + ROOT_MM
     ridge_sigma = min(_median(along), _median(along[is_root]))
     side_sigma = _median(sides)

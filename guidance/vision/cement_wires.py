@@ -7,13 +7,15 @@ Cement that runs in a vein comes from its deposit, step by step.
 What it misses: what is shorter than two centimetres or bends more within them; what rests where the baseline had it.
 """
 
+from math import isnan
 from typing import Final
 
 import cv2
 import numpy as np
 
+from guidance.vision.cells import cells_over
 from guidance.vision.change import Change, square
-from guidance.vision.kernels.lines import lines
+from guidance.vision.kernels import lines as kernels
 from guidance.vision.picture import Density, Mask
 
 CELL_MM: Final = 1.0
@@ -61,20 +63,23 @@ class WireWatch:
     def __init__(self) -> None:
         self._mean: Density = np.zeros((0, 0), np.float32)
         self._age: Density = np.zeros((0, 0), np.float32)
+        self._z: Density = np.zeros((0, 0), np.float32)
         self._lately: list[Mask] = []
 
     def forget(self) -> None:
         """Nothing is known: another baseline is in use."""
         self._mean, self._lately = np.zeros((0, 0), np.float32), []
 
-    def _lay_out(self, size: tuple[int, int]) -> None:
-        """Bring what is known to cells of another size: a scale that a needle's width gives flickers with it."""
+    def _lay_out(self, shape: tuple[int, int]) -> None:
+        """Bring what is known to cells of another shape: a scale that a needle's width gives flickers with it."""
         if not self._mean.size:
             self._mean = self._age = np.zeros((1, 1), np.float32)
+        size = shape[::-1]
         self._mean, self._age = (
             np.asarray(cv2.resize(kept, size, interpolation=cv2.INTER_NEAREST), dtype=np.float32)
             for kept in (self._mean, self._age)
         )
+        self._z = np.empty(shape, np.float32)
         self._lately = [
             np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST), dtype=np.uint8) for mask in self._lately
         ]
@@ -86,30 +91,27 @@ class WireWatch:
         0 outside the field.
         """
         h, w = change.shape
-        size = (max(1, round(w * work_mm / CELL_MM)), max(1, round(h * work_mm / CELL_MM)))
-        pulse = change.of_pulse_in_cells(*size)
-        if self._mean.shape != pulse.shape:
-            self._lay_out(size)
-        departs = pulse - self._mean
-        self._mean += departs * (departs**2 / FOLLOW_SIGMA**2).clip(1 / FOLLOW_PULSES, MOST_WEIGHT)
-        z = self._mean.copy()
-        around = cv2.dilate(deposits, square(round(DEPOSIT_RIM_MM / work_mm)))
-        beyond = _in_cells(cv2.bitwise_not(valid), size)
-        by_deposit = _in_cells(around, size)
-        z[(_in_cells(steel, size) > 0) | (beyond > 0)] = np.nan
-        z[by_deposit > 0] = -np.inf
-        told = np.abs(z[np.isfinite(z)])
+        shape = (max(1, round(h * work_mm / CELL_MM)), max(1, round(w * work_mm / CELL_MM)))
+        cells = cells_over((h, w), shape)
+        pulse = change.of_pulse_in_cells(shape[1], shape[0])
+        if self._mean.shape != shape:
+            self._lay_out(shape)
+        z, age, reach = self._z, self._age, round(DEPOSIT_RIM_MM / work_mm)
+        beyond, by_deposit = cells.touched(valid, 255), cells.touched(cv2.dilate(deposits, square(reach)))
+        kernels.follow(
+            pulse, cells.touched(steel), beyond, by_deposit, 1 / FOLLOW_PULSES, MOST_WEIGHT, FOLLOW_SIGMA, self._mean, z
+        )
         # How far cells and pulses are independent is measured, whatever blur and lag did.
-        z /= max(float(np.median(told)) / NORMAL_MEDIAN, LEAST_NOISE) if len(told) else 1.0
+        noise = kernels.median_size(z) / NORMAL_MEDIAN
+        z /= 1.0 if isnan(noise) else max(noise, LEAST_NOISE)
         plain = cv2.compare(z, PLAIN_SIGMA, cv2.CMP_GT)
         z[cv2.morphologyEx(plain, cv2.MORPH_OPEN, np.ones((BROAD_MM, BROAD_MM), np.uint8)) > 0] = -np.inf
-        np.minimum(z, np.float32(PLAIN_SIGMA), out=z)
-        self._age = (self._age + np.where(z > HIT_SIGMA, 1, -1)).clip(0, OLDEST_PULSES).astype(np.float32)
-        lately = np.bitwise_or.reduce(self._lately) if self._lately else np.zeros(z.shape, np.uint8)
+        kernels.grow_older(z, PLAIN_SIGMA, HIT_SIGMA, OLDEST_PULSES, age)
+        lately = np.bitwise_or.reduce(self._lately) if self._lately else np.zeros(shape, np.uint8)
         known = cv2.dilate(lately, square(KNOWN_MM))
-        here = lines(
+        here = kernels.lines(
             z,
-            self._age,
+            age,
             known,
             SEED_SIGMA,
             HIT_SIGMA,
@@ -126,11 +128,6 @@ class WireWatch:
             return None
         wires = cv2.dilate(np.bitwise_or.reduce(self._lately), square(round(RIM_MM / CELL_MM)))
         return np.asarray(cv2.resize(wires, (w, h), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
-
-
-def _in_cells(mask: Mask, size: tuple[int, int]) -> Mask:
-    """Not 0 on cells that a mask touches."""
-    return np.asarray(cv2.resize(cv2.compare(mask, 0, cv2.CMP_GT), size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def without_runs(lines: Mask, deposits: Mask, beyond: Mask) -> Mask:

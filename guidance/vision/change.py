@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.records import PolygonPx
+from guidance.vision.cells import cells_over
 from guidance.vision.geometry import RigidMotion
 from guidance.vision.kernels import change as kernels
 from guidance.vision.picture import Density, Mask, Picture
@@ -394,12 +395,13 @@ class Change:
         latest = self._latest
         if latest is None:
             return np.zeros((height, width), np.float32)
+        cells = cells_over(self.shape, (height, width))
         if self._cells is None or self._cells[0].shape != (height, width) or latest.doubt is not self._doubt:
             grey = np.empty((height, width), np.uint8)
-            kernels.classify(kernels.cell_means(self.base, height, width), _BINS, _TOP, grey)
-            self._cells = grey, kernels.cell_means(latest.doubt, height, width)
+            kernels.classify(cells.averages(self.base), _BINS, _TOP, grey)
+            self._cells = grey, cells.averages(latest.doubt)
         grey, doubt = self._cells
-        added = kernels.cell_means(self._coarse, height, width)
+        added = cells.averages(self._coarse)
         added /= np.sqrt(latest.sigma[grey] ** 2 + doubt)
         return added
 

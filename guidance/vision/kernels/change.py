@@ -490,32 +490,6 @@ def uncovered(
     return lighter > share * total
 
 
-@kernel(f"float32[:, ::1]({_PLANE}, int64, int64)")
-def cell_means(plane: Plane, height: int, width: int) -> Plane:
-    """A plane averaged over coarser cells, each pixel by the share of it that lies in a cell: (height, width)."""
-    h, w = plane.shape
-    tall, wide = h / height, w / width
-    out = np.empty((height, width), dtype=np.float32)
-    line = np.empty(w, dtype=np.float32)
-    for i in range(height):
-        top, bottom = i * tall, min((i + 1) * tall, float(h))
-        line[:] = np.float32(0.0)
-        for r in range(int(top), min(int(np.ceil(bottom)), h)):
-            share = np.float32((min(bottom, r + 1.0) - max(top, float(r))) / tall)
-            for c in range(w):
-                line[c] += share * plane[r, c]
-        for j in range(width):
-            left, right = j * wide, min((j + 1) * wide, float(w))
-            first, last = int(left), min(int(np.ceil(right)), w) - 1
-            total = line[first] * (min(right, first + 1.0) - left)
-            for c in range(first + 1, last):
-                total += line[c]
-            if last > first:
-                total += line[last] * (right - last)
-            out[i, j] = total / wide
-    return out
-
-
 @kernel(f"void({_PLANE}, {_BYTES}, {_BYTES}, {_BYTES}, float32, {_OUT}, {_OUT})")
 def learn(delta: Plane, valid: Bytes, hold: Bytes, anew: Bytes, longest: float, base: Plane, count: Plane) -> None:
     """Take one pulse into the baseline, in place, where valid and not held: a mean over ``longest`` pulses.

@@ -1,4 +1,4 @@
-"""Kernel that finds long thin straight lines in a coarse map of what has been added."""
+"""Kernels that find long thin straight lines in a coarse map of what has been added."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +10,120 @@ Bytes = NDArray[np.uint8]
 
 _PLANE = 'Array(float32, 2, "C", readonly=True)'
 _BYTES = 'Array(uint8, 2, "C", readonly=True)'
+_OUT = "float32[:, ::1]"
 _DIRECTIONS = 24
 _GAP = 3
 """So many cells in a row that show nothing end a line."""
+
+_MISS, _HIT, _BLIND, _BEYOND = np.uint8(0), np.uint8(1), np.uint8(2), np.uint8(3)
+"""What a cell says for a line."""
+_FINITE_KINDS = 0x7F80
+"""The upper half of infinity's bits."""
+
+
+@kernel(f"uint8[::1]({_PLANE}, float32)")
+def _shown(z: Plane, hit: float) -> NDArray[np.uint8]:
+    """What each cell says, row by row, with a frame of one cell that is beyond: ((h + 2) * (w + 2),)."""
+    h, w = z.shape
+    out = np.full((h + 2, w + 2), _BEYOND, dtype=np.uint8)
+    for r in range(h):
+        for c in range(w):
+            value = z[r, c]
+            out[r + 1, c + 1] = _HIT if value > hit else (_MISS if abs(value) < np.inf else _BLIND)
+    return out.ravel()
+
+
+@kernel("int32[:, :, ::1](float32[:, ::1], int64, int64)")
+def _ways(steps: Plane, h: int, w: int) -> NDArray[np.int32]:
+    """How far on in ``_shown`` each step lies, both ways in each direction: (directions, 2, steps)."""
+    most = int(1.5 * max(h, w)) + 2
+    out = np.empty((steps.shape[0], 2, most), dtype=np.int32)
+    half = np.float32(0.5)
+    for k in range(steps.shape[0]):
+        for way in range(2):
+            for n in range(most):
+                place = (1 - 2 * way) * (n + 1)
+                r, c = np.floor(place * steps[k, 0] + half), np.floor(place * steps[k, 1] + half)
+                out[k, way, n] = int(r) * (w + 2) + int(c)
+    return out
+
+
+@kernel(f"void({_PLANE}, {_BYTES}, {_BYTES}, {_BYTES}, float32, float32, float32, {_OUT}, {_OUT})")
+def follow(
+    pulse: Plane,
+    steel: Bytes,
+    beyond: Bytes,
+    deposits: Bytes,
+    slow: float,
+    fast: float,
+    sigma: float,
+    mean: Plane,
+    z: Plane,
+) -> None:
+    """Take a pulse into ``mean``, in place. ``z``: the mean where it tells, see ``lines``.
+
+    A cell's weight is ``slow``; where the pulse departs from the mean by k times ``sigma`` it rises to k², at most
+    ``fast``. It does not tell where ``steel``, ``beyond`` or ``deposits`` is not 0.
+    """
+    for r in range(pulse.shape[0]):
+        for c in range(pulse.shape[1]):
+            departs = pulse[r, c] - mean[r, c]
+            weight = min(max(departs * departs / (sigma * sigma), slow), fast)
+            mean[r, c] += departs * weight
+            is_blind = (steel[r, c] | beyond[r, c]) != 0
+            value = np.float32(np.nan) if is_blind else mean[r, c]
+            z[r, c] = np.float32(-np.inf) if deposits[r, c] != 0 else value
+
+
+@kernel(f"float32({_PLANE})")
+def median_size(values: Plane) -> float:
+    """The median of how large the values are, whatever their sign; nan where none is finite.
+
+    Sizes are sorted by the upper half of their bits, which run as they do, and only those around the middle further.
+    """
+    bits = values.view(np.uint32)
+    counts = np.zeros(1 << 15, dtype=np.int32)
+    told = 0
+    for r in range(values.shape[0]):
+        for c in range(values.shape[1]):
+            kind = (bits[r, c] & np.uint32(0x7FFFFFFF)) >> np.uint32(16)
+            counts[kind] += 1
+    for kind in range(_FINITE_KINDS):
+        told += counts[kind]
+    if told == 0:
+        return np.nan
+    lower, upper = (told - 1) // 2, told // 2
+    before, kind = 0, 0
+    while before + counts[kind] <= lower:
+        before += counts[kind]
+        kind += 1
+    last, size = kind, counts[kind]
+    while before + size <= upper:
+        last += 1
+        size += counts[last]
+    middle = np.empty(size, dtype=np.float32)
+    n = 0
+    for r in range(values.shape[0]):
+        for c in range(values.shape[1]):
+            own = (bits[r, c] & np.uint32(0x7FFFFFFF)) >> np.uint32(16)
+            if own >= kind and own <= last:
+                middle[n] = abs(values[r, c])
+                n += 1
+    middle.sort()
+    return float((middle[lower - before] + middle[upper - before]) / np.float32(2.0))
+
+
+@kernel(f"void({_OUT}, float32, float32, float32, {_OUT})")
+def grow_older(z: Plane, most: float, hit: float, oldest: float, age: Plane) -> None:
+    """Cut ``z`` off at ``most``, in place; ``age``: for how many pulses each cell has had more than ``hit``.
+
+    It falls by one with each pulse that does not show it, and rises to ``oldest``.
+    """
+    for r in range(z.shape[0]):
+        for c in range(z.shape[1]):
+            z[r, c] = most if z[r, c] > most else z[r, c]
+            gain = np.float32(1.0) if z[r, c] > hit else np.float32(-1.0)
+            age[r, c] = min(max(age[r, c] + gain, np.float32(0.0)), oldest)
 
 
 @kernel(f"uint8[:, ::1]({_PLANE}, {_PLANE}, {_BYTES}, float32, float32, int64, float32, int64, float32, float32)")
@@ -45,15 +156,39 @@ def lines(
         steps[k, 0] = np.sin(np.pi * k / _DIRECTIONS)
         steps[k, 1] = np.cos(np.pi * k / _DIRECTIONS)
     half = np.float32(0.5)
+    shown = _shown(z, hit)
+    ways = _ways(steps, h, w)
     ends = np.zeros(2, dtype=np.int64)
     at_deposit = np.zeros(2, dtype=np.bool_)
     for r0 in range(h):
         for c0 in range(w):
             if not z[r0, c0] > seed or out[r0, c0]:
                 continue
+            start = (r0 + 1) * (w + 2) + c0 + 1
             for k in range(_DIRECTIONS):
+                # Almost every seed is noise, so it is counted first, and only that.
+                hits, told = 1, 1
+                for way in range(2):
+                    missed, blind, n = 0, 0, 0
+                    while missed < _GAP and blind < least:
+                        cell = shown[start + ways[k, way, n]]
+                        n += 1
+                        if cell == _MISS:
+                            missed += 1
+                            told += 1
+                            blind = 0
+                        elif cell == _HIT:
+                            missed, blind = 0, 0
+                            told += 1
+                            hits += 1
+                        elif cell == _BLIND:
+                            blind += 1
+                        else:
+                            break
+                if hits < least or hits < share * told:
+                    continue
                 down, right = steps[k, 0], steps[k, 1]
-                hits, told, familiar, on = 1, 1, int(known[r0, c0] > 0), z[r0, c0]
+                familiar, on = int(known[r0, c0] > 0), z[r0, c0]
                 for way in range(2):
                     sign = 1 - 2 * way
                     n, missed, blind = 0, 0, 0
@@ -67,9 +202,7 @@ def lines(
                         value = z[r, c]
                         if value > hit:
                             missed, blind = 0, 0
-                            told += 1
                             on += value
-                            hits += 1
                             ends[way], at_deposit[way] = n, False
                             familiar += int(known[r, c] > 0)
                         elif not np.isfinite(value):
@@ -78,10 +211,7 @@ def lines(
                         else:
                             blind = 0
                             missed += 1
-                            told += 1
                             on += value
-                if hits < least or hits < share * told:
-                    continue
                 beside = np.zeros((2, 2))
                 place, place_2, years, place_years = 0.0, 0.0, 0.0, 0.0
                 for n in range(ends[1], ends[0] + 1):

@@ -7,58 +7,164 @@ from guidance.vision.kernels._jit import kernel
 
 Plane = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
+Flat = NDArray[np.float32]
+Taps = NDArray[np.int32]
+
+STRETCH = 64
+"""Evidence is worked out for so many pixels of a row at once: one alone costs a fifth as much."""
 
 _PLANE = 'Array(float32, 2, "C", readonly=True)'
 _BRIDGED = np.float32(0.25)
 _BYTES = 'Array(uint8, 2, "C", readonly=True)'
 _TABLE = 'Array(float64, 2, "C", readonly=True)'
+_OUT = "float32[:, ::1]"
+_FLAT = 'Array(float32, 1, "C", readonly=True)'
+_TAPS = 'Array(int32, 2, "C", readonly=True)'
 _LINE = 'Array(float64, 1, "C", readonly=True)'
 
 
-@kernel(f"float32[:, ::1]({_PLANE}, {_BYTES}, {_BYTES}, float32)")
-def carried(evidence: Plane, source: Bytes, bridge: Bytes, most: float) -> Plane:
-    """How much evidence is left where a path from ``source`` arrives that spends it in gaps: (h, w), 0 out of reach.
+@kernel(f"int32[:, ::1]({_BYTES})")
+def extents(names: Bytes) -> NDArray[np.int32]:
+    """Where each name from 0 to 255 lies: (256, 4), columns left, top, right, bottom, right and bottom exclusive.
+
+    All four are 0 for one that is nowhere, and for 0.
+    """
+    h, w = names.shape
+    out = np.zeros((256, 4), dtype=np.int32)
+    for r in range(h):
+        for c in range(w):
+            name = names[r, c]
+            if name != 0:
+                if out[name, 3] == 0:
+                    out[name] = (c, r, c, r)
+                out[name, 0] = min(out[name, 0], c)
+                out[name, 2] = max(out[name, 2], c + 1)
+                out[name, 3] = r + 1
+    return out
+
+
+@kernel(f"void({_PLANE}, {_BYTES}, int64, int64, float32, int64, {_OUT})")
+def framed(sigmas: Plane, foreign: Bytes, top: int, left: int, most: float, rim: int, out: Plane) -> None:
+    """``out``: what a pulse shows, cut off at ``most``, with ``rim`` pixels of nothing above and to the left.
+
+    Below and to the right there is nothing either as far as ``out`` goes. The pulse shows nothing where ``sigmas`` is
+    not a number and where ``foreign`` is not 0, a larger plane in which it begins at ``top`` and ``left``.
+    """
+    h, w = sigmas.shape
+    out[:rim] = 0
+    out[rim + h :] = 0
+    for r in range(h):
+        out[rim + r, :rim] = 0
+        out[rim + r, rim + w :] = 0
+        for c in range(w):
+            value = min(sigmas[r, c], most)
+            tells = (sigmas[r, c] == sigmas[r, c]) & (foreign[top + r, left + c] == 0)
+            out[rim + r, rim + c] = value if tells else np.float32(0.0)
+
+
+@kernel(f"void({_FLAT}, int64, {_TAPS}, float32[::1], float32[::1])")
+def _best_lines(shown: Flat, at: int, lines: Taps, line: Flat, best: Flat) -> None:
+    """``best``: the largest sum along any of the lines through each of ``STRETCH`` places from ``at`` on."""
+    best[:] = -np.inf
+    for k in range(lines.shape[0]):
+        line[:] = 0
+        for t in range(lines.shape[1]):
+            taps = shown[at + lines[k, t] : at + lines[k, t] + STRETCH]
+            for i in range(STRETCH):
+                line[i] += taps[i]
+        for i in range(STRETCH):
+            best[i] = max(best[i], line[i])
+
+
+@kernel(
+    f"Tuple((int64[::1], {_OUT}))({_PLANE}, {_TAPS}, float32, {_BYTES}, {_BYTES}, int64, int64, float32, "
+    f"{_OUT}, {_OUT}, {_OUT}, uint8[:, ::1], int32[:, ::1])"
+)
+def carried(
+    shown: Plane,
+    lines: Taps,
+    enough: float,
+    bridge: Bytes,
+    source: Bytes,
+    top: int,
+    left: int,
+    most: float,
+    evidence: Plane,
+    lost: Plane,
+    worth: Plane,
+    queued: Bytes,
+    queue: NDArray[np.int32],
+) -> tuple[NDArray[np.int64], Plane]:
+    """How much evidence is left where a path from ``source`` arrives that spends it in gaps, and in which box.
 
     It starts with ``most`` pixels' worth, and each pixel as strong as asked for (``evidence`` >= 1) renews it. A
     weaker one takes up to one pixel's worth per pixel of way. On ``bridge`` nothing is seen: a pixel takes a quarter.
-    The best path to each pixel counts.
+    The best path to each pixel counts. The box: left, top, right, bottom of what is reached, the latter two exclusive.
+
+    ``evidence``: (h, w), the largest sum along any of the ``lines`` through each pixel as a multiple of ``enough``. It
+    is worked out where a path asks for it and left as it is elsewhere, because most of the plane is out of reach.
+    ``shown``: what the lines are taken over, with a frame as wide as they reach and ``STRETCH`` more to the right;
+    ``lines``: (lines, taps), how far on in it. ``source`` begins at ``top`` and ``left``. All others have a frame of
+    one pixel: ``lost`` is nan where nobody has asked yet; ``worth`` and ``queued`` come and go with zeros; ``queue``
+    has two rows with room for all pixels.
     """
     h, w = evidence.shape
-    left = np.zeros((h, w), dtype=np.float32)
-    queued = np.zeros((h, w), dtype=np.uint8)
-    room = h * w + 1
-    queue = np.empty(room, dtype=np.int64)
-    first, last = 0, 0
-    for r in range(h):
-        for c in range(w):
+    wide, rim = shown.shape[1], (shown.shape[0] - h) // 2
+    stride = w + 2
+    flat_shown, flat_lost, flat_worth, flat_queued = shown.ravel(), lost.ravel(), worth.ravel(), queued.ravel()
+    line, best = np.empty(STRETCH, dtype=np.float32), np.empty(STRETCH, dtype=np.float32)
+    sure, waiting = queue[0], queue[1]
+    n_sure, first, last = 0, 0, 0
+    x0, y0, x1, y1 = w, h, 0, 0
+    # As good as it can get: nothing is to be done beyond the border.
+    worth[0], worth[h + 1], worth[:, 0], worth[:, w + 1] = most, most, most, most
+    for r in range(source.shape[0]):
+        for c in range(source.shape[1]):
             if source[r, c]:
-                left[r, c] = most
-                queue[last] = r * w + c
-                last += 1
-                queued[r, c] = 1
-    while first != last:
-        r = queue[first] // w
-        c = queue[first] % w
-        first = (first + 1) % room
-        queued[r, c] = 0
+                at = (top + r + 1) * stride + left + c + 1
+                flat_worth[at] = most
+                sure[n_sure] = at
+                n_sure += 1
+    while n_sure > 0 or first != last:
+        # What can get no better goes first: then little of the rest has to be gone through again.
+        if n_sure > 0:
+            n_sure -= 1
+            at = sure[n_sure]
+        else:
+            at = waiting[first]
+            first = first + 1 if first + 1 < waiting.shape[0] else 0
+            flat_queued[at] = 0
+            if flat_worth[at] >= most:
+                continue
+        here, row, column = flat_worth[at], at // stride - 1, at % stride - 1
+        x0, y0, x1, y1 = min(x0, column), min(y0, row), max(x1, column + 1), max(y1, row + 1)
         for dr in range(-1, 2):
             for dc in range(-1, 2):
-                rr = r + dr
-                cc = c + dc
-                if rr < 0 or rr >= h or cc < 0 or cc >= w or left[rr, cc] >= most:
+                to = at + dr * stride + dc
+                if flat_worth[to] >= most:
                     continue
-                lost = _BRIDGED
-                if not bridge[rr, cc]:
-                    lost = np.float32(1.0) - max(evidence[rr, cc], np.float32(0.0))
+                if flat_lost[to] != flat_lost[to]:
+                    r, begin = row + dr, (column + dc) // STRETCH * STRETCH
+                    _best_lines(flat_shown, (r + rim) * wide + begin + rim, lines, line, best)
+                    for c in range(begin, min(begin + STRETCH, w)):
+                        evidence[r, c] = best[c - begin] / enough
+                        loss = np.float32(1.0) - max(evidence[r, c], np.float32(0.0))
+                        lost[r + 1, c + 1] = _BRIDGED if bridge[r, c] else loss
                 way = np.float32(1.0) if dr == 0 or dc == 0 else np.float32(1.41421356)
-                there = most if lost <= np.float32(0.0) else left[r, c] - way * lost
-                if there > left[rr, cc]:
-                    left[rr, cc] = there
-                    if not queued[rr, cc]:
-                        queued[rr, cc] = 1
-                        queue[last] = rr * w + cc
-                        last = (last + 1) % room
-    return left
+                there = most if flat_lost[to] <= np.float32(0.0) else here - way * flat_lost[to]
+                if there > flat_worth[to]:
+                    flat_worth[to] = there
+                    if there >= most:
+                        sure[n_sure] = to
+                        n_sure += 1
+                    elif not flat_queued[to]:
+                        flat_queued[to] = 1
+                        waiting[last] = to
+                        last = last + 1 if last + 1 < waiting.shape[0] else 0
+    worth[0], worth[h + 1], worth[:, 0], worth[:, w + 1] = 0, 0, 0, 0
+    out = worth[y0 + 1 : y1 + 1, x0 + 1 : x1 + 1].copy()
+    worth[y0 + 1 : y1 + 1, x0 + 1 : x1 + 1] = 0
+    return np.array([x0, y0, x1, y1]), out
 
 
 @kernel(f"float64[::1]({_TABLE}, {_LINE}, {_LINE}, int64, float64, int64)")

@@ -3,11 +3,15 @@
 from collections.abc import Callable
 
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from guidance.vision.cement_outline import MILLIMETRE_DENSITY
 from guidance.vision.cement_passing import PassingMetal
 from guidance.vision.change import Change, ReferenceGrid
+from guidance.vision.kernels import passing as kernels
 from tests.unit.vision.absorbers import MM_PER_PX, Beam, Plane, ball_cm, nothing, tube_cm
 
 DEPOSIT_XY = (100.0, 110.0)
@@ -66,3 +70,59 @@ def test_a_lump_that_came_at_once_and_stays_is_weighed_anew() -> None:
     told = seen(lambda k: deposit(k) + (lump if k >= COMES else 0.0), COMES + 16)
     assert any(mask.any() for mask in told)
     assert not told[-1].any()
+
+
+SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 40))
+MASK = st.sampled_from([np.uint8(0), np.uint8(255)])
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_a_jump_is_a_gain_that_noise_does_not_make_beside_steel(data: st.DataObject) -> None:
+    shape = data.draw(SHAPES)
+    broad, before, z = (data.draw(arrays(np.float32, shape, elements=st.floats(-2, 2, width=16))) for _ in range(3))
+    steel, out = data.draw(arrays(np.uint8, shape, elements=MASK)), np.empty(shape, np.uint8)
+    rise = broad - before
+    assert kernels.risen_px(broad, before, 0.5) == (rise > 0.5).sum()
+    twin = (rise > 0.5) & (rise * z >= np.float32(1.5) * broad) & (steel == 0)
+    assert kernels.jumps(broad, before, z, steel, 0.5, 1.5, out) == twin.sum()
+    np.testing.assert_array_equal(out, np.where(twin, 255, 0))
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_metal_is_followed_as_the_rules_say(data: st.DataObject) -> None:
+    shape = data.draw(SHAPES)
+    broad, before, z, was, peak = (
+        data.draw(arrays(np.float32, shape, elements=st.floats(-2, 2, width=16))) for _ in range(5)
+    )
+    jumped, metal = (data.draw(arrays(np.uint8, shape, elements=MASK)) for _ in range(2))
+    at_rest = data.draw(arrays(np.uint8, shape, elements=st.sampled_from([np.uint8(v) for v in (0, 7, 254, 255)])))
+    here, after = np.empty(shape, np.uint8), [was.copy(), peak.copy(), at_rest.copy()]
+    kernels.follow(broad, before, z, jumped, 0.25, 1.0, 0.5, metal, *after, here)
+    highest = np.where(metal > 0, np.maximum(peak, broad), peak)
+    stays = (metal > 0) & ~(broad < was + np.float32(0.5) * (highest - was))
+    fresh = ((jumped > 0) | ((broad - before > 0.25) & (z > 1.0))) & ~stays
+    np.testing.assert_array_equal(here, np.where(stays | fresh, 255, 0))
+    np.testing.assert_array_equal(after[0], np.where(fresh, before, was))
+    np.testing.assert_array_equal(after[1], np.where(fresh, broad, highest))
+    np.testing.assert_array_equal(after[2], np.where(jumped > 0, 0, np.minimum(at_rest.astype(int) + 1, 255)))
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_parts_are_weighed_pixel_by_pixel(data: st.DataObject) -> None:
+    shape, top, left = data.draw(SHAPES), data.draw(st.integers(0, 3)), data.draw(st.integers(0, 3))
+    whole = (shape[0] + 3, shape[1] + 3)
+    parts = data.draw(arrays(np.int32, shape, elements=st.integers(0, 3)))
+    was, peak = (data.draw(arrays(np.float32, whole, elements=st.floats(-2, 2, width=16))) for _ in range(2))
+    steel, deposits, at_rest = (
+        data.draw(arrays(np.uint8, whole, elements=st.sampled_from([np.uint8(v) for v in (0, 3, 9)]))) for _ in range(3)
+    )
+    out = kernels.weigh(parts, 4, top, left, was, peak, 0.5, steel, deposits, at_rest, 5)
+    box = np.s_[top : top + shape[0], left : left + shape[1]]
+    told = (peak - was)[box] > 0.5, deposits[box] == 0, at_rest[box] < 5
+    for part in range(1, 4):
+        here = parts == part
+        assert tuple(out[part]) == ((told[0] & (steel[box] == 0) & here).sum(), *((t & here).sum() for t in told[1:]))
+    assert not out[0].any()

@@ -177,13 +177,44 @@ def test_noise_is_no_run() -> None:
     assert all(arms(lambda mm: np.full_like(mm, np.inf), until_s=k * 2 / 15) is None for k in range(4, 12))
 
 
+LINES = [[(0, -1), (0, 0), (0, 1)], [(-1, 0), (0, 0), (1, 0)]]
+"""Rows and columns beside a pixel of the short lines that the carrying of evidence is tried with."""
+
+
+def carried(
+    shown: NDArray[np.float32], bridge: NDArray[np.uint8], source: NDArray[np.uint8], most: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What ``kernels.carried`` leaves at each pixel, and the evidence as far as it has asked for it; nan elsewhere."""
+    h, w = shown.shape
+    wide = np.zeros((h + 2, w + 2 + kernels.STRETCH), np.float32)
+    kernels.framed(shown, np.zeros((h, w), np.uint8), 0, 0, 5.0, 1, wide)
+    offsets = np.array([[dr * wide.shape[1] + dc for dr, dc in line] for line in LINES], np.int32)
+    evidence, framed = np.full((h, w), np.nan, np.float32), (h + 2, w + 2)
+    lost, worth, queued = np.full(framed, np.nan, np.float32), np.zeros(framed, np.float32), np.zeros(framed, np.uint8)
+    queue = np.empty((2, lost.size), np.int32)
+    box, left = kernels.carried(wide, offsets, 3.0, bridge, source, 0, 0, most, evidence, lost, worth, queued, queue)
+    assert not worth.any()
+    assert not queued.any()
+    x, y, right, bottom = box
+    out = np.zeros((h, w), np.float32)
+    if left.size:
+        out[y:bottom, x:right] = left
+        assert all(edge.any() for edge in (left[0], left[-1], left[:, 0], left[:, -1]))
+    return out, evidence
+
+
 @given(st.data())
 @settings(max_examples=40, deadline=None)
 def test_evidence_is_carried_along_the_best_path(data: st.DataObject) -> None:
     shape = data.draw(SHAPES)
-    evidence = data.draw(planes(shape, -1.0, 2.0))
+    shown = data.draw(planes(shape, -3.0, 6.0))
     source, bridge = (data.draw(arrays(np.uint8, shape, elements=st.sampled_from([0, 255]))) for _ in range(2))
-    left = kernels.carried(evidence, source, bridge, 3.0)
+    left, asked = carried(shown, bridge, source, 3.0)
+    framed = np.pad(np.minimum(shown, 5.0), 1)
+    sums = [sum(framed[1 + r : 1 + r + shape[0], 1 + c : 1 + c + shape[1]] for r, c in line) for line in LINES]
+    evidence = np.max(sums, axis=0) / 3.0
+    known = np.isfinite(asked)
+    np.testing.assert_allclose(asked[known], evidence[known], atol=1e-5)
     lost = 1.0 - np.maximum(evidence, 0.0)
     lost[bridge > 0] = 0.25
     twin = np.where(source > 0, 3.0, 0.0)
@@ -194,6 +225,42 @@ def test_evidence_is_carried_along_the_best_path(data: st.DataObject) -> None:
             there = np.where(lost <= 0, 3.0, came - np.hypot(dr - 1, dc - 1) * lost)
             twin = np.maximum(twin, np.where((came > 0) & ((dr, dc) != (1, 1)), there, 0.0))
     np.testing.assert_allclose(left, twin, atol=1e-4)
+    assert known[(left > 0) & (source == 0)].all()
+
+
+def test_evidence_is_worked_out_only_near_where_it_is_carried() -> None:
+    source = np.zeros((60, 200), np.uint8)
+    source[30, 20] = 255
+    left, asked = carried(np.zeros(source.shape, np.float32), np.zeros_like(source), source, 3.0)
+    assert int((left > 0).sum()) < 40
+    assert np.isfinite(asked).sum() <= 9 * kernels.STRETCH
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_what_a_pulse_shows_is_framed_by_nothing(data: st.DataObject) -> None:
+    shape = data.draw(SHAPES)
+    top, left, rim = (data.draw(st.integers(0, 3)) for _ in range(3))
+    values = st.sampled_from([np.float32(v) for v in (np.nan, -2.0, 0.5, 5.0, 7.5)])
+    sigmas = data.draw(arrays(np.float32, shape, elements=values))
+    foreign = data.draw(arrays(np.uint8, (shape[0] + 3, shape[1] + 3), elements=st.sampled_from([0, 1])))
+    out = np.full((shape[0] + 2 * rim, shape[1] + 2 * rim + 4), 9.0, np.float32)
+    kernels.framed(sigmas, foreign, top, left, 5.0, rim, out)
+    tells = np.isfinite(sigmas) & (foreign[top : top + shape[0], left : left + shape[1]] == 0)
+    twin = np.zeros_like(out)
+    twin[rim : rim + shape[0], rim : rim + shape[1]] = np.where(tells, np.minimum(sigmas, 5.0), 0.0)
+    np.testing.assert_array_equal(out, twin)
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_each_name_has_its_box(data: st.DataObject) -> None:
+    names = data.draw(arrays(np.uint8, data.draw(SHAPES), elements=st.sampled_from([0, 1, 2, 255])))
+    out = kernels.extents(names)
+    for name in range(256):
+        rows, cols = np.nonzero((names == name) & (names > 0))
+        box = (cols.min(), rows.min(), cols.max() + 1, rows.max() + 1) if len(rows) else (0, 0, 0, 0)
+        assert tuple(out[name]) == box
 
 
 @given(st.data())

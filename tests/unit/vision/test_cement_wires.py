@@ -9,6 +9,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from guidance.vision.cement_wires import WireWatch, without_runs
+from guidance.vision.kernels import lines as kernels
 from guidance.vision.kernels.lines import lines
 from guidance.vision.picture import Density, Mask
 
@@ -157,6 +158,43 @@ def test_lines_are_found_as_their_rules_say(data: st.DataObject) -> None:
     known = data.draw(arrays(np.uint8, shape, elements=st.sampled_from([0, 255])))
     rules = (2.0, 1.0, 4, 0.65, 2, 4.7, 2.3)
     np.testing.assert_array_equal(lines(z, age, known, *rules), twin(z, age, known, rules))
+
+
+ODD = st.sampled_from([np.float32(v) for v in (-np.inf, np.nan, -3.0, -0.25, 0.0, 0.5, 0.5, 1.5, 2.5, 1e-30, 1e38)])
+
+
+@given(arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(1, 12)), elements=ODD))
+@settings(max_examples=60, deadline=None)
+def test_the_median_size_is_that_of_what_is_finite(values: Density) -> None:
+    finite = np.abs(values[np.isfinite(values)])
+    expected = np.median(finite) if len(finite) else np.nan
+    np.testing.assert_array_equal(np.float32(kernels.median_size(values)), np.float32(expected))
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_cells_are_followed_faster_where_they_depart(data: st.DataObject) -> None:
+    shape = data.draw(st.tuples(st.integers(1, 9), st.integers(1, 12)))
+    pulse, mean = (data.draw(arrays(np.float32, shape, elements=st.floats(-9, 9, width=16))) for _ in range(2))
+    steel, beyond, deposits = (data.draw(arrays(np.uint8, shape, elements=st.sampled_from([0, 255]))) for _ in range(3))
+    after, z = mean.copy(), np.zeros_like(mean)
+    kernels.follow(pulse, steel, beyond, deposits, 0.25, 0.875, 4.0, after, z)
+    departs = pulse - mean
+    np.testing.assert_allclose(after, mean + departs * (departs**2 / 16).clip(0.25, 0.875), rtol=1e-6, atol=1e-6)
+    told = np.where((steel > 0) | (beyond > 0), np.nan, after)
+    np.testing.assert_array_equal(z, np.where(deposits > 0, -np.inf, told))
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_cells_grow_older_while_they_show_and_younger_while_not(data: st.DataObject) -> None:
+    shape = data.draw(st.tuples(st.integers(1, 9), st.integers(1, 12)))
+    z = data.draw(arrays(np.float32, shape, elements=ODD))
+    age = data.draw(arrays(np.float32, shape, elements=st.integers(0, 8)))
+    cut, older = z.copy(), age.copy()
+    kernels.grow_older(cut, 2.0, 1.0, 8.0, older)
+    np.testing.assert_array_equal(cut, np.minimum(z, 2.0))
+    np.testing.assert_array_equal(older, (age + np.where(z > 1.0, 1, -1)).clip(0, 8))
 
 
 class DrawnChange:

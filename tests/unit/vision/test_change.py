@@ -482,18 +482,6 @@ def test_parts_that_have_become_lighter_equal_their_definition(data: st.DataObje
 
 @given(st.data())
 @settings(max_examples=40, deadline=None)
-def test_means_over_cells_weigh_each_pixel_by_its_share(data: st.DataObject) -> None:
-    shape = data.draw(SHAPES)
-    plane = data.draw(planes(shape))
-    height, width = data.draw(st.integers(1, 2 * shape[0])), data.draw(st.integers(1, 2 * shape[1]))
-    # As many copies of each pixel as there are cells, so that a cell is a whole number of copies.
-    fine = plane.astype(float).repeat(height, axis=0).repeat(width, axis=1)
-    twin = fine.reshape(height, shape[0], width, shape[1]).mean(axis=(1, 3))
-    np.testing.assert_allclose(kernels.cell_means(plane, height, width), twin, atol=1e-5)
-
-
-@given(st.data())
-@settings(max_examples=40, deadline=None)
 def test_the_cheapest_paths_are_those_of_a_plain_search(data: st.DataObject) -> None:
     shape = data.draw(SHAPES)
     cost = data.draw(planes(shape, 0.125, 2.0))
