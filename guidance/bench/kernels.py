@@ -81,7 +81,10 @@ def _noted(calls: dict[Callable[..., Any], Arguments]) -> Iterator[None]:
 
 
 def _figures(twin: Twin, arguments: Arguments) -> KernelFigures:
-    library_ms = None if twin.library is None else _time(twin.library, arguments)
+    try:
+        library_ms = None if twin.library is None else _time(twin.library, arguments)
+    except ModuleNotFoundError:
+        library_ms = None
     return KernelFigures(
         f"{twin.kernel.__module__.rpartition('.')[2]}.{twin.kernel.__name__}",
         round(_time(twin.kernel, arguments), 4),
