@@ -111,16 +111,10 @@ def _compact_dark_places(coarse: Density, reach: float) -> list[PointPx]:
     """Middles of what is darker, by what steel end-on is, than each direction around it at the reach."""
     steps_yx = np.rint(reach / COARSE * _around(DIRECTIONS)[:, ::-1]).astype(np.int64)
     dark = kernels.standing_out(coarse, steps_yx, np.float32(LEAST_DOT_CONTRAST))
-    if not dark.any():
-        return []
-    count, _, boxes, middles = cv2.connectedComponentsWithStats(dark, connectivity=8)
-    areas = boxes[:, cv2.CC_STAT_AREA] * (COARSE / reach) ** 2
-    large = [i for i in range(1, count) if LEAST_PLACE < areas[i] < CORE_AREA[1]]
-    shift = (COARSE - 1) / 2
-    return [
-        (float(middles[i, 0]) * COARSE + shift, float(middles[i, 1]) * COARSE + shift)
-        for i in sorted(large, key=lambda i: -areas[i])[:MOST_PLACES]
-    ]
+    unit, shift = (COARSE / reach) ** 2, (COARSE - 1) / 2
+    pieces = [piece for piece in kernels.pieces_of(dark).tolist() if LEAST_PLACE < piece[0] * unit < CORE_AREA[1]]
+    pieces.sort(key=lambda piece: -piece[0])
+    return [(x * COARSE + shift, y * COARSE + shift) for _, x, y in pieces[:MOST_PLACES]]
 
 
 def _is_seen_around(seen: Mask, place: PointPx, reach: float) -> bool:

@@ -37,6 +37,38 @@ def standing_out(image: Image, steps_yx: Ints, least: np.float32) -> Mask:
     return out
 
 
+@kernel(f"float64[:, ::1]({_MASK})")
+def pieces_of(mask: Mask) -> Floats:
+    """The connected pieces (by sides and by corners) of what is set: shape (n, 3), area and middle x and y."""
+    height, width = mask.shape
+    to_do, to_see = mask.copy(), np.empty(mask.size, np.int64)
+    pieces = np.empty((mask.size // 2 + 1, 3))
+    n = 0
+    for start in range(mask.size):
+        if not to_do[start // width, start % width]:
+            continue
+        piece = pieces[n]
+        piece[:] = 0.0
+        n += 1
+        to_do[start // width, start % width] = 0
+        to_see[0], waiting = start, 1
+        while waiting:
+            waiting -= 1
+            row, column = to_see[waiting] // width, to_see[waiting] % width
+            piece[0] += 1.0
+            piece[1] += column
+            piece[2] += row
+            for r in range(max(row - 1, 0), min(row + 2, height)):
+                for c in range(max(column - 1, 0), min(column + 2, width)):
+                    if to_do[r, c]:
+                        to_do[r, c] = 0
+                        to_see[waiting] = r * width + c
+                        waiting += 1
+        piece[1] /= piece[0]
+        piece[2] /= piece[0]
+    return pieces[:n].copy()
+
+
 @kernel(f"Tuple((float32[:, ::1], float64))({_IMAGE}, float64, float64, float64)")
 def contrast_about(window: Image, x: float, y: float, reach: float) -> tuple[Image, float]:
     """Each pixel's share of the contrast between the darkest near a place and the median on the ring at the reach, and
@@ -45,13 +77,14 @@ def contrast_about(window: Image, x: float, y: float, reach: float) -> tuple[Ima
     height, width = window.shape
     ring = np.empty(window.size, np.float32)
     n, darkest = 0, np.float32(-np.inf)
+    inner_2 = (reach - 1.0) * (reach - 1.0) if reach > 1.0 else -1.0
     for row in range(height):
         for column in range(width):
-            away = np.hypot(column - x, row - y)
-            if abs(away - reach) < 1.0:
+            away_2 = (column - x) * (column - x) + (row - y) * (row - y)
+            if inner_2 < away_2 < (reach + 1.0) * (reach + 1.0):
                 ring[n] = window[row, column]
                 n += 1
-            if away < 0.3 * reach and window[row, column] > darkest:
+            if away_2 < 0.09 * reach * reach and window[row, column] > darkest:
                 darkest = window[row, column]
     ground = median_in_place(ring[:n]) if n else 0.0
     contrast = np.float64(darkest) - ground
@@ -68,12 +101,12 @@ def piece(share: Image, x: float, y: float, level: float) -> Mask:
     """1 on the connected piece above a level (by sides, not by corners) that comes nearest to a place; else 0."""
     height, width = share.shape
     found = np.zeros((height, width), np.uint8)
-    nearest, start = np.inf, -1
+    nearest_2, start = np.inf, -1
     for row in range(height):
         for column in range(width):
-            away = (column - x) ** 2 + (row - y) ** 2
-            if share[row, column] > np.float32(level) and away < nearest:
-                nearest, start = away, row * width + column
+            away_2 = (column - x) * (column - x) + (row - y) * (row - y)
+            if share[row, column] > np.float32(level) and away_2 < nearest_2:
+                nearest_2, start = away_2, row * width + column
     if start < 0:
         return found
     to_see = np.empty(share.size, np.int64)
@@ -111,8 +144,8 @@ def between(image: Image, gap: Image, nearest: float, farthest: float, x: float,
     n = 0
     for row in range(image.shape[0]):
         for column in range(image.shape[1]):
-            is_near = np.hypot(column - x, row - y) < within
-            if is_near and nearest < gap[row, column] < farthest:
+            away_2 = (column - x) * (column - x) + (row - y) * (row - y)
+            if nearest < gap[row, column] < farthest and away_2 < within * within:
                 values[n] = image[row, column]
                 n += 1
     return np.sort(values[:n])
@@ -125,7 +158,8 @@ def middle_about(image: Image, x: float, y: float, level: float, within: float) 
         sum_x, sum_y, n = 0.0, 0.0, 0
         for row in range(image.shape[0]):
             for column in range(image.shape[1]):
-                if image[row, column] > np.float32(level) and np.hypot(column - x, row - y) < within:
+                away_2 = (column - x) * (column - x) + (row - y) * (row - y)
+                if image[row, column] > np.float32(level) and away_2 < within * within:
                     sum_x += column
                     sum_y += row
                     n += 1

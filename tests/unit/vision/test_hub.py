@@ -30,6 +30,16 @@ def test_what_stands_out_is_darker_than_it_is_in_each_direction(image: Image, st
     assert np.array_equal(kernels.standing_out(image, steps_yx, np.float32(0.4)), expected)
 
 
+@given(IMAGES)
+def test_pieces_are_the_connected_ones(image: Image) -> None:
+    dark = (image > 1.0).astype(np.uint8)
+    _, _, boxes, middles = cv2.connectedComponentsWithStats(dark, connectivity=8)
+    expected = sorted([float(box[cv2.CC_STAT_AREA]), *middle] for box, middle in zip(boxes, middles, strict=True))
+    told = kernels.pieces_of(dark).tolist()
+    everything = [] if dark.all() else [[float((dark == 0).sum()), *np.argwhere(dark == 0)[:, ::-1].mean(axis=0)]]
+    assert np.allclose(sorted(told + everything), [row for row in expected if row[0] > 0])
+
+
 @given(IMAGES, st.floats(0, 19), st.floats(0, 13), st.floats(1.5, 8))
 def test_the_contrast_is_that_of_the_darkest_near_a_place_with_the_ring_about_it(
     image: Image, x: float, y: float, reach: float
