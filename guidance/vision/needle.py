@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from guidance.records import Needle, PointPx
-from guidance.vision.kernels import ridge
+from guidance.vision.kernels.median import median
+from guidance.vision.kernels.shaft import BORDER, DARK, FREE
 from guidance.vision.needle_dot import (
     HUB_REACH_DIAMETERS,
     HUB_REACH_OF_FIELD,
@@ -25,13 +26,14 @@ from guidance.vision.needle_shaft import (
     Floats,
     Line,
     Shaft,
+    bars_of,
     follow,
     goes_on,
     lies_on,
-    median,
     ribbon_runs,
     rows_alone,
     runs_through,
+    scan_lines,
     search_image,
     straight_lines,
 )
@@ -77,7 +79,7 @@ def find_needles(
         x0, y0, x1, y1 = picture.field.box_px
         diameter_px = THINNEST_FIELD_SHARE * max(x1 - x0, y1 - y0), inf
     widths = (max(1.5, THINNEST_RIBBON_SHARE * diameter_px[0] / picture.factor), thickest)
-    steep, flat = ribbon_runs(search, widths, flat=False), ribbon_runs(search, widths, flat=True)
+    steep, flat = (ribbon_runs(lines, widths) for lines in scan_lines(search))
     lines = straight_lines(steep, False, widths) + straight_lines(flat, True, widths)
     followed, lookalikes = _along_shafts(picture, search, lines, least_confidence)
     shafts = [s for s in followed if s.tip_covered or s.confidence >= least_confidence]
@@ -92,10 +94,11 @@ def _along_shafts(
 ) -> tuple[list[NeedleSighting], list[NeedleSighting]]:
     """What the lines are when followed: needles, and what looks like one but is known not to be."""
     shafts = _followed(search, lines)
+    bars = bars_of(shafts)
     needles: list[NeedleSighting] = []
     lookalikes: list[NeedleSighting] = []
     for shaft in shafts:
-        sighting = _sighting(picture, shaft, shafts, least_confidence)
+        sighting = _sighting(picture, shaft, shafts, bars, least_confidence)
         if sighting is not None:
             is_lookalike = has_thread(search, shaft) or has_joint(search, shaft)
             (lookalikes if is_lookalike else needles).append(sighting)
@@ -133,23 +136,25 @@ def _nearest_pixel(mask: Mask, xy: PointPx) -> int:
     return int(mask[min(max(round(xy[1]), 0), h - 1), min(max(round(xy[0]), 0), w - 1)])
 
 
-def _sighting(picture: Picture, shaft: Shaft, shafts: list[Shaft], least_confidence: float) -> NeedleSighting | None:
+def _sighting(
+    picture: Picture, shaft: Shaft, shafts: list[Shaft], bars: Floats, least_confidence: float
+) -> NeedleSighting | None:
     """The shaft with the better of its free ends as the tip, or with the end that cement or metal covers.
 
     None where it has neither: no needle, or a needle's part with both ends out of sight.
     """
-    alone = rows_alone(shaft, shafts)
+    alone = rows_alone(shaft, bars)
     evidence = Evidence.of(shaft, alone)
     if not evidence.may_be_steel or evidence.confidence < least_confidence:
         return None
-    free = [i for i in (0, 1) if shaft.kinds[i] == ridge.FREE and not goes_on(shaft, i)]
+    free = [i for i in (0, 1) if shaft.kinds[i] == FREE and not goes_on(shaft, i)]
     tips = [(i, tip) for i in free if (tip := find_tip(picture, shaft, i)) is not None]
     if not tips:
         is_merged = any(runs_through(other, shaft) for other in shafts)
         return None if is_merged else _covered(picture, shaft, alone, evidence)
     end, tip = max(tips, key=lambda item: _end_score(picture, item[1]))
     back_xy = _frame_xy(picture, shaft, alone, shaft.first if end == 1 else shaft.last)
-    back_is_dark = shaft.kinds[1 - end] == ridge.DARK
+    back_is_dark = shaft.kinds[1 - end] == DARK
     evidence = replace(evidence, back_is_free=len(free) == 2, back_is_dark=back_is_dark)
     confidence = evidence.confidence
     if back_is_dark:
@@ -192,15 +197,15 @@ def _covered(picture: Picture, shaft: Shaft, alone: Flags, evidence: Evidence) -
 
 def _covered_end(picture: Picture, shaft: Shaft, alone: Flags) -> int | None:
     """Which end the tip may be at; of two in the dark the one nearer the field's middle: the other is in the hub."""
-    if shaft.kinds == (ridge.DARK, ridge.DARK):
+    if shaft.kinds == (DARK, DARK):
         off = [_off_middle(picture, _frame_xy(picture, shaft, alone, row)) for row in (shaft.first, shaft.last)]
         return int(off[1] < off[0])
-    ends = [i for i in (0, 1) if shaft.kinds[i] != ridge.BORDER and _comes_from_outside(shaft, 1 - i)]
+    ends = [i for i in (0, 1) if shaft.kinds[i] != BORDER and _comes_from_outside(shaft, 1 - i)]
     return ends[0] if len(ends) == 1 else None
 
 
 def _comes_from_outside(shaft: Shaft, end: int) -> bool:
-    return shaft.kinds[end] == ridge.BORDER or goes_on(shaft, end)
+    return shaft.kinds[end] == BORDER or goes_on(shaft, end)
 
 
 def _frame_xy(picture: Picture, shaft: Shaft, alone: Flags, row: int) -> PointPx:

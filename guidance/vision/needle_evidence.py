@@ -4,12 +4,8 @@ from dataclasses import dataclass
 from math import exp, log
 from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
-
-from guidance.vision.kernels import ridge
-from guidance.vision.needle_shaft import Flags, Shaft, median
-from guidance.vision.picture import Density
+from guidance.vision.kernels.shaft import evenness
+from guidance.vision.needle_shaft import Flags, Shaft
 
 MOST_BENT = 1.0 / 300.0
 """A shaft's greatest curvature, in 1 / diameters: half of the strain at which steel yields. A cable bends more."""
@@ -58,29 +54,23 @@ class Evidence:
 
         ``alone``: the rows to learn from, from its first to its last, as ``rows_alone`` gives them.
         """
-        rows = shaft.sections[shaft.first : shaft.last + 1][alone]
         lengths = (shaft.last - shaft.first + 1) / shaft.width
-        where = np.nonzero(np.isfinite(rows[:, 0]))[0]
-        centres, widths = rows[where, 0].astype(np.float64), rows[where, 1]
-        # Three-point bends over a few diameters: a bow of the whole shaft hardly shows, a ragged line does.
-        step = max(2, int(2 * shaft.width))
-        bends = centres[2 * step :] - 2 * centres[step:-step] + centres[: -2 * step]
-        first, middle, last = _of_thirds(centres)
+        told = evenness(shaft.sections, shaft.first, alone, shaft.width, shaft.contrast).tolist()
+        fill, unbroken, bend, off_width, first, middle, last, *width_of_thirds, darker_flank = told
         # Of an arc, what its thirds show is 8/9 of the sagitta.
         sagitta = 9.0 / 8.0 * abs(first - 2 * middle + last) / shaft.width
-        width_of_thirds = _of_thirds(widths)
-        # The contrast counts from the darker flank: what that lies above the mean is half of their difference.
-        darker_flank = rows[where, 3] - rows[where, 2]
         return cls(
             contrast=shaft.contrast,
             lengths=lengths,
-            fill=len(where) / len(rows),
-            unbroken=1.0 - float(np.mean(_is_pale(rows, shaft.contrast))),
-            rough=_beyond_noise(median(np.abs(bends)) / 2.0 if len(bends) else 0.0) / shaft.width,
-            wobble=_beyond_noise(median(np.abs(widths - shaft.width))) / shaft.width,
+            fill=fill,
+            unbroken=unbroken,
+            # Bends over a few diameters: a bow of the whole shaft hardly shows, a ragged line does.
+            rough=_beyond_noise(bend / 2.0) / shaft.width,
+            wobble=_beyond_noise(off_width) / shaft.width,
             bent=8.0 * max(0.0, sagitta - BOW_NOISE) / lengths**2,
             uneven=(max(width_of_thirds) - min(width_of_thirds)) / shaft.width,
-            lopsided=2.0 * median(darker_flank - rows[where, 4]) / shaft.contrast,
+            # The contrast counts from the darker flank: what that lies above the mean is half of their difference.
+            lopsided=2.0 * darker_flank / shaft.contrast,
         )
 
     @property
@@ -119,16 +109,5 @@ CONSTANT = 3.16
 WEIGHTS = (-5.23, 0.83, -1.94, -6.67, -40.25, -4.34, -3.73, -1.93, -0.43)
 
 
-def _is_pale(rows: Density, contrast: float) -> NDArray[np.bool_]:
-    """Which rows are no ribbon, nor as dark against one side as a shaft along which another one lies."""
-    against_lighter = 2.0 * (rows[:, 3] - rows[:, 4]) - rows[:, 2]
-    return np.isnan(rows[:, 0]) & ~(against_lighter >= ridge.ONE_SIDED * contrast)
-
-
 def _beyond_noise(spread_px: float) -> float:
     return max(0.0, spread_px - CENTRE_NOISE_PX)
-
-
-def _of_thirds(values: NDArray[np.floating]) -> list[float]:
-    """The medians of the first, the middle and the last third, of at least three values."""
-    return [median(third) for third in np.array_split(values, 3)]

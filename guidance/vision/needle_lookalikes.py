@@ -5,7 +5,8 @@ from math import ceil, hypot
 import numpy as np
 from numpy.typing import NDArray
 
-from guidance.vision.kernels import ridge
+from guidance.vision.kernels import lookalikes as kernels
+from guidance.vision.kernels.median import median
 from guidance.vision.needle_shaft import OUTSIDE, Shaft
 from guidance.vision.needle_track import NeedleSighting
 from guidance.vision.picture import Density, Picture
@@ -46,26 +47,23 @@ def has_thread(search: Density, shaft: Shaft) -> bool:
     What it misses: threads finer than the picture resolves, of fewer than seven turns in view, or on less than half of
     what is seen.
     """
-    sections = _straight_view(search, shaft, ceil(1.1 * shaft.width) + 2)
-    middle, width = sections.shape[1] // 2, shaft.width
+    width = shaft.width
     near, far = max(1, round(0.4 * width)), round(0.4 * width) + max(2, round(0.5 * width))
-    edges = [
-        sections[:, middle + near : middle + far + 1].mean(axis=1),
-        sections[:, middle - far : middle - near + 1].mean(axis=1),
-    ]
-    half = len(sections) // 2
+    edges = kernels.edges_of(_straight_view(search, shaft, far, degree=2), near, far)
+    n = edges.shape[1]
     # Many screws are threaded at one end only.
-    return any(_is_threaded([e[part] for e in edges], shaft) for part in (slice(None), slice(half), slice(half, None)))
+    return any(_is_threaded(edges, begin, end, shaft) for begin, end in ((0, n), (0, n // 2), (n // 2, n)))
 
 
-def _is_threaded(edges: list[Floats], shaft: Shaft) -> bool:
-    n, smooth = len(edges[0]), max(3, 2 * round(0.7 * shaft.width) + 1)
+def _is_threaded(edges: Floats, begin: int, end: int, shaft: Shaft) -> bool:
+    n, smooth = end - begin, max(3, 2 * round(0.7 * shaft.width) + 1)
     if n < 3 * smooth:
         return False
-    powers = np.zeros(n // 2 + 1)
-    for edge in edges:
-        even = np.convolve(np.pad(edge, smooth // 2, mode="edge"), np.ones(smooth) / smooth, mode="valid")
-        powers += np.abs(np.fft.rfft((edge - even) * np.hanning(n))) ** 2
+    uneven = kernels.unevenness(edges, begin, end, smooth)
+    # The thread is at most all of it, in both halves of the spectrum: smooth edges need not be analysed.
+    if (float(np.vdot(uneven, uneven)) / (0.75 * n)) ** 0.5 <= LEAST_THREAD_DEPTH * shaft.contrast:
+        return False
+    powers = (np.abs(np.fft.rfft(uneven)) ** 2).sum(axis=0)
     periods = n / np.maximum(np.arange(len(powers)), 1)
     powers[periods < SHORTEST_PITCH_PX] = 0.0
     peak = int(np.argmax(np.where(periods <= max(4.0, LONGEST_PITCH_WIDTHS * shaft.width), powers, 0.0)))
@@ -84,13 +82,11 @@ def has_joint(search: Density, shaft: Shaft) -> bool:
     """
     width = shaft.width
     half = ceil((BROADEST_BOSS_WIDTHS + 0.5) * width)
-    sections = _straight_view(search, shaft, half, beyond=ceil(JOINT_BEYOND_WIDTHS * width))
-    core = max(1, round(0.25 * width))
-    steel = sections[:, half - core : half + core + 1].mean(axis=1)
-    inside = steel < OUTSIDE - 1
-    dark = (sections > (steel - BOSS_PALER * shaft.contrast)[:, None]) & (sections < OUTSIDE - 1)
+    view = _straight_view(search, shaft, half, degree=1, beyond=ceil(JOINT_BEYOND_WIDTHS * width))
+    core, darkest = max(1, round(0.25 * width)), float(OUTSIDE) - 1.0
+    steel, dark, first_bar = kernels.steel_beside(view, core, BOSS_PALER * shaft.contrast, darkest)
+    inside = steel < darkest
     sides = dark[:, half:], dark[:, half::-1]
-    first_bar = [np.minimum.accumulate(side, axis=1).sum(axis=1) for side in sides]
     narrow, broad = np.minimum(*first_bar) / width, np.maximum(*first_bar) / width
     boss = inside & (narrow >= BOSS_WIDTHS) & (broad <= BROADEST_BOSS_WIDTHS)
     # Single rows in which noise breaks it belong to it.
@@ -98,9 +94,10 @@ def has_joint(search: Density, shaft: Shaft) -> bool:
     bare = inside & (broad <= 0.75 + 1.0 / width)
     arm = ceil(1.5 * width)
     for first, last in _runs(boss):
-        metal = inside & (steel > float(np.median(steel[first:last])) - 0.6 * shaft.contrast)
-        is_through = min(metal[max(0, first - arm) : first].sum(), metal[last : last + arm].sum()) >= 0.8 * arm
-        if not (is_through and 0.7 * width <= last - first <= 2 * BROADEST_BOSS_WIDTHS * width):
+        if not 0.7 * width <= last - first <= 2 * BROADEST_BOSS_WIDTHS * width:
+            continue
+        metal = inside & (steel > median(steel[first:last]) - 0.6 * shaft.contrast)
+        if min(metal[max(0, first - arm) : first].sum(), metal[last : last + arm].sum()) < 0.8 * arm:
             continue
         away = np.arange(len(steel), dtype=np.float64) - 0.5 * (first + last)
         for side, bar in zip(sides, first_bar, strict=True):
@@ -134,20 +131,15 @@ def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in zip(steps[::2], steps[1::2], strict=True)]
 
 
-def _straight_view(search: Density, shaft: Shaft, half: int, beyond: int = 0) -> Floats:
-    """The shaft from end to end and ``beyond``, straightened: rows along it, its axis in the middle column."""
-    centres = shaft.sections[shaft.first : shaft.last + 1, 0].astype(np.float64)
-    known = np.flatnonzero(np.isfinite(centres))
-    # Pins bow: a parabola follows them, and no single centre that another object pulled aside.
-    bow = np.polyfit(known, centres[known], 1 if beyond else 2)
-    rows = np.arange(-beyond, len(centres) + beyond)
-    wide = half + ceil(shaft.width)
-    strip = ridge.straighten(search, *shaft.at(shaft.first - beyond, 0.0), *shaft.along_xy, len(rows), wide)
-    at = np.clip(np.polyval(bow, rows)[:, None] + np.arange(-half, half + 1) + wide, 0, 2 * wide - 0.001)
-    left = at.astype(np.intp)
-    share, row = at - left, np.arange(len(rows))[:, None]
-    values = (1.0 - share) * strip[row, left] + share * strip[row, left + 1]
-    return np.where(np.isfinite(values), values, float(OUTSIDE))
+def _straight_view(search: Density, shaft: Shaft, half: int, degree: int, beyond: int = 0) -> Density:
+    """The shaft from end to end and ``beyond``, straightened: rows along it, its axis in the middle column.
+
+    ``degree``: pins bow, and a parabola follows them; beyond their ends only a line is sure to. Neither follows single
+    centres that another object pulled aside.
+    """
+    bow = kernels.bow(shaft.sections, shaft.first, shaft.last, degree, beyond)
+    axis = np.array([*shaft.at(shaft.first - beyond, 0.0), *shaft.along_xy])
+    return kernels.straight_view(search, axis, bow, half, float(OUTSIDE))
 
 
 def without_jaws(

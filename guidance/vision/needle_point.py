@@ -35,7 +35,7 @@ CORE = 0.22
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PointImages:
-    """Density of points seen in several ways: (ways, rows along, columns out from the axis), GRAIN a diameter.
+    """Density of points seen in several ways: (ways, columns out from the axis, rows along), GRAIN a diameter.
 
     Row ``BEFORE_APEX * GRAIN`` is the visible apex. ``half_behind``: for each way, how far behind the visible apex the
     axis reaches half of the shaft's contrast.
@@ -59,11 +59,11 @@ def point_images(blur_percent: int, contrast_quarters: int) -> PointImages:
     density = -np.log((primary + scatter) / (1.0 + scatter))
     core = density[:, :, : round(CORE * GRAIN) + 1].mean(axis=2)
     half_behind = np.argmax(core > 0.5 * core[:, -1:], axis=1) / GRAIN - BEFORE_APEX
-    return PointImages(np.ascontiguousarray(density, dtype=np.float32), half_behind)
+    return PointImages(np.ascontiguousarray(density.transpose(0, 2, 1)), half_behind)
 
 
 @lru_cache(maxsize=64)
-def _blurred_primary(blur_percent: int) -> Floats:
+def _blurred_primary(blur_percent: int) -> NDArray[np.float32]:
     """The primary beam's share behind the points, both sides of the axis in one, as the detector blurs it."""
     sigma = 0.01 * blur_percent * GRAIN
     # One half: the blur mirrors it at the axis.
@@ -71,7 +71,7 @@ def _blurred_primary(blur_percent: int) -> Floats:
 
 
 @lru_cache(maxsize=1)
-def _primary() -> Floats:
+def _primary() -> NDArray[np.float32]:
     behind = np.arange(round((BEFORE_APEX + BEHIND_APEX) * GRAIN) + 1) / GRAIN - BEFORE_APEX
     out = np.arange(round(ASIDE * GRAIN) + 1) / GRAIN
     images = []
@@ -80,7 +80,7 @@ def _primary() -> Floats:
             apex = _visible_apex(view_deg, roll_deg)
             sides = [trocar_path(view_deg, roll_deg, apex + behind, side * out) for side in (1.0, -1.0)]
             images.append(0.5 * (np.exp(-STEEL_DEPTH * sides[0]) + np.exp(-STEEL_DEPTH * sides[1])))
-    return np.array(images)
+    return np.array(images, dtype=np.float32)
 
 
 def _visible_apex(view_deg: float, roll_deg: float) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, hypot
+from math import ceil, hypot, isnan
 
 import cv2
 import numpy as np
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from guidance.records import PointPx
 from guidance.vision.kernels import ridge
-from guidance.vision.picture import Density, Mask, Picture
+from guidance.vision.kernels import shaft as kernels
+from guidance.vision.picture import Density, Picture
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -80,34 +81,24 @@ class Shaft:
 
 def search_image(picture: Picture) -> Density:
     """Density with the display's blackest levels cut, quantum noise and dither averaged, and no flank outside."""
-    search = np.minimum(picture.density, np.float32(DARKEST))
-    if _noise_of(search, picture.mask) > LEAST_NOISE:
-        search = cv2.blur(search, (3, 3))
-    np.putmask(search, picture.mask == 0, OUTSIDE)
+    search = np.asarray(cv2.threshold(picture.density, DARKEST, 0.0, cv2.THRESH_TRUNC)[1], dtype=np.float32)
+    # The standard deviation of noise from one pixel to the next, by the median of second differences.
+    if ridge.is_rougher(search, picture.mask, NOISE_ROWS // 4, NOISE_ROWS, 0.6745 * 6**0.5 * LEAST_NOISE):
+        search = np.asarray(cv2.blur(search, (3, 3)), dtype=np.float32)
+    ridge.put_outside(search, picture.mask, OUTSIDE)
     return search
 
 
-def _noise_of(density: Density, mask: Mask) -> float:
-    """The standard deviation of the noise from one pixel to the next, by the median of second differences."""
-    rows = density[4::NOISE_ROWS]
-    bends = np.abs(rows[:, 2:] - 2 * rows[:, 1:-1] + rows[:, :-2])[mask[4::NOISE_ROWS, 1:-1] > 0]
-    return median(bends) / (0.6745 * 6**0.5) if bends.size else 0.0
+def scan_lines(search: Density) -> tuple[Density, Density]:
+    """Means of bands of BAND_PX rows and of as many columns: shapes (rows / 3, columns), (columns / 3, rows)."""
+    of_rows, of_columns = ridge.thirds(search)
+    return of_rows, np.asarray(cv2.transpose(of_columns), dtype=np.float32)
 
 
-def median(values: NDArray[np.floating]) -> float:
-    """The median of one-dimensional values without NaN. ``np.median`` takes five times as long on a few hundred."""
-    half = len(values) // 2
-    if len(values) % 2:
-        return float(np.partition(values, half)[half])
-    parted = np.partition(values, (half - 1, half))
-    return 0.5 * (float(parted[half - 1]) + float(parted[half]))
-
-
-def ribbon_runs(search: Density, widths: tuple[float, float], flat: bool) -> Floats:
-    """Runs of ribbon sections on rows, or on columns where ``flat``, as ``ridge.run_lines`` gives them."""
+def ribbon_runs(lines: Density, widths: tuple[float, float]) -> Floats:
+    """Runs of ribbon sections on scan lines, as ``ridge.run_lines`` gives them."""
     wanted = [width for width in SECTION_WIDTHS_PX if 0.6 * widths[0] <= width <= 1.8 * widths[1]]
-    image = cv2.transpose(search) if flat else search
-    points = ridge.ribbon_points(image, BAND_PX, np.array(wanted, dtype=np.int32), LEAST_CONTRAST, MOST_POINTS)
+    points = ridge.ribbon_points(lines, np.array(wanted, dtype=np.int32), LEAST_CONTRAST, MOST_POINTS)
     if len(points) == 0:
         return np.empty((0, 8))
     run_of = ridge.straight_runs(points, float(BAND_PX), LONGEST_GAP_BANDS)
@@ -117,7 +108,7 @@ def ribbon_runs(search: Density, widths: tuple[float, float], flat: bool) -> Flo
 def straight_lines(runs: Floats, flat: bool, widths: tuple[float, float]) -> list[Line]:
     """The runs that are long, straight and unbroken enough to be followed as shafts."""
     found = []
-    for n, first, last, x0, slope, rms, width, contrast in runs[runs[:, 0] >= 5]:
+    for n, first, last, x0, slope, rms, width, contrast in runs[runs[:, 0] >= 5].tolist():
         slant = 1.0 / hypot(1.0, slope / BAND_PX)
         length = (last - first) * BAND_PX / slant
         across = width * slant
@@ -139,14 +130,19 @@ def _middle(line: Line) -> PointPx:
 
 def lies_on(line: Line, shaft: Shaft) -> bool:
     """The line is a piece of a shaft that has been followed already; one that lies beyond its end is not."""
-    (ux, uy), points = shaft.along_xy, np.array([_middle(line), line.start_xy, line.end_xy])
+    ux, uy = shaft.along_xy
     if abs(ux * line.along_xy[1] - uy * line.along_xy[0]) > 0.14:
         return False
-    rows, across = _seen_from(shaft, points[:, 0], points[:, 1])
-    if not shaft.first <= rows[0] <= shaft.last:
+    if not shaft.first <= _seen_from(shaft, _middle(line))[0] <= shaft.last:
         return False
-    centres = shaft.sections[np.clip(rows, shaft.first, shaft.last).astype(np.intp), 0]
-    return bool(np.all(np.abs(across - np.nan_to_num(centres)) <= 0.7 * shaft.width + 1))
+    return all(_is_on(shaft, xy) for xy in (_middle(line), line.start_xy, line.end_xy))
+
+
+def _is_on(shaft: Shaft, xy: PointPx) -> bool:
+    """Whether a point lies on the shaft or, beyond an end, in line with that."""
+    row, across = _seen_from(shaft, xy)
+    centre = float(shaft.sections[int(min(max(row, shaft.first), shaft.last)), 0])
+    return abs(across - (0.0 if isnan(centre) else centre)) <= 0.7 * shaft.width + 1
 
 
 def follow(search: Density, line: Line) -> Shaft | None:
@@ -158,50 +154,40 @@ def follow(search: Density, line: Line) -> Shaft | None:
     rows = before + after + 1
     half = ceil(1.35 * line.width) + 9
     origin = (x - before * ux, y - before * uy)
-    strip = ridge.straighten(search, *origin, ux, uy, rows, half)
-    sections = ridge.cross_sections(strip, before, float(half), line.width, LEAST_CONTRAST)
-    sections[:, 0] -= half
-    low = max(0, before - int(line.length / 2))
-    high = min(rows - 1, before + int(line.length / 2))
-    seed = sections[low : high + 1]
-    ribbon = seed[np.isfinite(seed[:, 0])]
-    if len(ribbon) < 0.5 * len(seed) or len(ribbon) < 8:
+    axis, seed = np.array([*origin, ux, uy]), int(line.length / 2)
+    sections, ends, shown = kernels.follow(
+        search, axis, rows, before, seed, half, line.width, LEAST_CONTRAST, FADES_WIDTHS[1]
+    )
+    if len(ends) == 0:
         return None
-    contrast, shaft_width = median(ribbon[:, 2]), median(ribbon[:, 1])
-    gap = int(max(6.0, 1.2 * shaft_width))
-    first, last, kind0, kind1 = ridge.shaft_ends(sections, low, high, contrast, shaft_width, LEAST_CONTRAST, gap)
-    return Shaft(origin, (ux, uy), sections, int(first), int(last), (int(kind0), int(kind1)), shaft_width, contrast)
+    first, last, *kinds = ends.tolist()
+    return Shaft(origin, (ux, uy), sections, first, last, (kinds[0], kinds[1]), *shown.tolist())
 
 
 def runs_through(shaft: Shaft, bar: Shaft) -> bool:
     """The shaft goes on in the bar from end to end: the bar is where it merges with another that crosses it."""
-    ends = np.array([bar.at(bar.first, 0.0), bar.at(bar.last, 0.0)])
-    rows, across = _seen_from(shaft, ends[:, 0], ends[:, 1])
-    is_along = (rows > shaft.first - bar.width) & (rows < shaft.last + bar.width)
-    return shaft is not bar and bool(np.all(is_along & (np.abs(across) < 0.5 * bar.width)))
+    ends = [_seen_from(shaft, bar.at(row, 0.0)) for row in (bar.first, bar.last)]
+    first, last, half = shaft.first - bar.width, shaft.last + bar.width, 0.5 * bar.width
+    return shaft is not bar and all(first < row < last and abs(across) < half for row, across in ends)
 
 
-def rows_alone(shaft: Shaft, others: Sequence[Shaft]) -> Flags:
+def bars_of(shafts: Sequence[Shaft]) -> Floats:
+    """What of shafts ``rows_alone`` asks for, one a row."""
+    return np.array([[*s.origin_xy, *s.along_xy, s.first, s.last, s.width, s.contrast] for s in shafts])
+
+
+def rows_alone(shaft: Shaft, bars: Floats) -> Flags:
     """Which rows of a shaft, from its first to its last, have no other shaft of its kind at their flanks.
 
-    All of them where the shaft has hardly any to itself: then there is no other place to learn from.
+    ``bars``: of all shafts, its own among them. All rows where the shaft has hardly any to itself: then there is no
+    other place to learn from.
     """
-    rows = np.arange(shaft.first, shaft.last + 1, dtype=np.float64)
-    x, y = (origin + rows * along for origin, along in zip(shaft.origin_xy, shaft.along_xy, strict=True))
-    alone = np.ones(len(rows), dtype=np.bool_)
-    for other in others:
-        if other is shaft or other.contrast < ALIKE * shaft.contrast:
-            continue
-        along, across = _seen_from(other, x, y)
-        reach = shaft.width + 0.5 * other.width + 2.0
-        alone &= (np.abs(across) > reach) | (along < other.first) | (along > other.last)
-    own = np.isfinite(shaft.sections[shaft.first : shaft.last + 1, 0]) & alone
-    return alone if np.count_nonzero(own) > LEAST_OWN_WIDTHS * shaft.width else np.ones_like(alone)
+    return kernels.rows_alone(shaft.sections, bars_of([shaft])[0], bars, ALIKE, LEAST_OWN_WIDTHS)
 
 
-def _seen_from(shaft: Shaft, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Rows of the shaft's strip and offsets across it, for points in work pixels."""
-    (x0, y0), (ux, uy) = shaft.origin_xy, shaft.along_xy
+def _seen_from(shaft: Shaft, xy: PointPx) -> tuple[float, float]:
+    """The row of the shaft's strip and the offset across it, for a point in work pixels."""
+    (x, y), (x0, y0), (ux, uy) = xy, shaft.origin_xy, shaft.along_xy
     return (x - x0) * ux + (y - y0) * uy, (y - y0) * ux - (x - x0) * uy
 
 

@@ -11,50 +11,47 @@ Floats = NDArray[np.float64]
 
 _BLOCK = 'Array(float32, 3, "C", readonly=True)'
 _PLANE = 'Array(float32, 2, "C", readonly=True)'
-_PLACES = 'Array(float64, 2, "C", readonly=True)'
-_LINE = 'Array(float64, 1, "C", readonly=True)'
-_LANES = 8
-"""Sums of single precision lose least in lanes that are added at the end, and the processor takes them side by side."""
+_INTS = 'Array(int64, 1, "C", readonly=True)'
+_ROWS = 'Array(int64, 2, "C", readonly=True)'
 
 
-@kernel('float32(Array(float32, 1, "C"))')
-def _added(lanes: NDArray[np.float32]) -> np.float32:
-    return np.float32(((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7])))
+@kernel(f"float64[:, :, ::1]({_BLOCK}, {_PLANE}, {_INTS}, {_ROWS}, int64)")
+def laid_on(
+    images: Block, picture: Plane, columns: NDArray[np.int64], first_rows: NDArray[np.int64], n_places: int
+) -> Floats:
+    """Sums over the picture for each image at each of its places, shape (3, images, places): of products with the
+    picture, of the image's values there, and of their squares.
 
-
-@kernel(f"float32[:, :, ::1]({_BLOCK}, {_PLANE}, {_PLANE}, {_PLACES}, {_LINE}, float64)")
-def along_diagonals(
-    products: Block, totals: Plane, squares: Plane, places: Floats, offsets: Floats, grain: float
-) -> Block:
-    """Sums over the picture's rows for each image at each of its places, shape (3, images, places): of products with
-    the picture, of the image's values, and of their squares.
-
-    ``products``: (images, image rows, picture rows), of every row of an image with every row of the picture.
-    ``totals``, ``squares``: (images, image rows), of each row's values. With an image at a place, picture row k lies on
-    its row (place + ``offsets``[k]) * ``grain``, rounded; beyond its ends on the last one.
+    ``images``: (images, columns, rows), ``picture``: (columns, rows). Picture column j lies on an image's column
+    ``columns[j]``; picture row k lies on its row ``first_rows[image, k]`` at the first place and one further at each
+    next, beyond its ends on the last one.
     """
-    images, rows, n = products.shape
-    sums = np.empty((3, images, places.shape[1]), dtype=np.float32)
-    product = np.empty(_LANES, dtype=np.float32)
-    total = np.empty(_LANES, dtype=np.float32)
-    square = np.empty(_LANES, dtype=np.float32)
-    in_lanes = n - n % _LANES
-    for image in range(images):
-        for place in range(places.shape[1]):
+    rows = images.shape[2]
+    sums = np.zeros((3, images.shape[0], n_places))
+    # Each column of an image with room for places beyond its ends.
+    padded = np.empty((columns.size, rows + 2 * n_places), np.float32)
+    product, total, square = np.empty(n_places, np.float32), np.empty(padded.shape[1]), np.empty(padded.shape[1])
+    for image in range(images.shape[0]):
+        total[:] = 0.0
+        square[:] = 0.0
+        for j in range(columns.size):
+            along = padded[j]
+            along[:n_places] = images[image, columns[j], 0]
+            along[n_places : n_places + rows] = images[image, columns[j]]
+            along[n_places + rows :] = images[image, columns[j], rows - 1]
+            for row in range(along.size):
+                value = np.float64(along[row])
+                total[row] += value
+                square[row] += value * value
+        for k in range(picture.shape[1]):
+            begin = min(max(first_rows[image, k], -n_places), rows) + n_places
             product[:] = np.float32(0.0)
-            total[:] = np.float32(0.0)
-            square[:] = np.float32(0.0)
-            at = places[image, place]
-            for k in range(in_lanes):
-                row = min(max(int(np.rint((at + offsets[k]) * grain)), 0), rows - 1)
-                product[k % _LANES] += products[image, row, k]
-                total[k % _LANES] += totals[image, row]
-                square[k % _LANES] += squares[image, row]
-            a, b, c = _added(product), _added(total), _added(square)
-            for k in range(in_lanes, n):
-                row = min(max(int(np.rint((at + offsets[k]) * grain)), 0), rows - 1)
-                a += products[image, row, k]
-                b += totals[image, row]
-                c += squares[image, row]
-            sums[0, image, place], sums[1, image, place], sums[2, image, place] = a, b, c
+            for j in range(columns.size):
+                along, seen = padded[j, begin : begin + n_places], picture[j, k]
+                for place in range(n_places):
+                    product[place] += seen * along[place]
+            for place in range(n_places):
+                sums[0, image, place] += product[place]
+                sums[1, image, place] += total[begin + place]
+                sums[2, image, place] += square[begin + place]
     return sums

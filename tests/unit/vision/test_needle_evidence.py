@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from guidance.vision.needle_evidence import Evidence
-from guidance.vision.needle_shaft import Shaft, rows_alone
+from guidance.vision.needle_shaft import Shaft, bars_of, rows_alone
 
 WIDTH, CONTRAST, LENGTH = 8.0, 0.6, 120
 STEEL = Evidence(
@@ -30,7 +30,7 @@ def shaft(
 
 
 def of(shaft: Shaft, others: Sequence[Shaft] = ()) -> Evidence:
-    return Evidence.of(shaft, rows_alone(shaft, others))
+    return Evidence.of(shaft, rows_alone(shaft, bars_of([shaft, *others])))
 
 
 def test_straight_steel_of_one_width_is_almost_certainly_a_needle() -> None:

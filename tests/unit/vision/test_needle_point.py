@@ -48,7 +48,7 @@ def test_far_behind_its_point_a_shaft_is_as_thick_as_wide() -> None:
 
 def densest_at(image: NDArray[np.float32], behind: float) -> float:
     """The greatest density this far behind the visible apex, within a quarter of a diameter of the axis."""
-    return float(image[round((BEFORE_APEX + behind) * GRAIN), : GRAIN // 4 + 1].max())
+    return float(image[: GRAIN // 4 + 1, round((BEFORE_APEX + behind) * GRAIN)].max())
 
 
 def test_the_images_begin_to_darken_at_the_visible_apex() -> None:

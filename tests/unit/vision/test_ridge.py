@@ -22,15 +22,12 @@ def contrast_twin(line: NDArray[np.float64], section: int, x: int) -> float:
 
 
 @settings(max_examples=60, deadline=None)
-@given(IMAGES, st.integers(1, 3))
-def test_ribbon_points_are_the_local_maxima_of_core_above_the_darker_flank(
-    image: NDArray[np.float32], band_px: int
-) -> None:
+@given(IMAGES)
+def test_ribbon_points_are_the_local_maxima_of_core_above_the_darker_flank(lines: NDArray[np.float32]) -> None:
     widths = np.array([3, 5, 8], dtype=np.int32)
-    points = ridge.ribbon_points(image, band_px, widths, 0.1, 1000)
-    for band, x, width, contrast in points:
-        rows = image[int(band) * band_px : (int(band) + 1) * band_px].astype(np.float64)
-        line = rows.mean(axis=0)
+    points = ridge.ribbon_points(lines, widths, 0.1, 1000)
+    for number, x, width, contrast in points:
+        line = lines[int(number)].astype(np.float64)
         best = [max(contrast_twin(line, int(section), at) for section in widths) for at in range(len(line))]
         assert contrast >= 0.1
         assert np.isclose(best, contrast, atol=1e-4).any()
@@ -38,25 +35,36 @@ def test_ribbon_points_are_the_local_maxima_of_core_above_the_darker_flank(
         assert 0 <= width <= len(line)
 
 
-@settings(max_examples=60, deadline=None)
-@given(IMAGES, st.floats(-3, 20), st.floats(-3, 20), st.floats(0, 6.28))
-def test_a_strip_is_the_image_interpolated_along_the_line(
-    image: NDArray[np.float32], x: float, y: float, angle: float
-) -> None:
-    ux, uy = np.cos(angle), np.sin(angle)
-    strip = ridge.straighten(image, x, y, ux, uy, 7, 2)
+@settings(deadline=None)
+@given(IMAGES)
+def test_thirds_are_means_of_three_rows_and_of_three_columns(image: NDArray[np.float32]) -> None:
     height, width = image.shape
-    for i in range(7):
-        for j in range(5):
-            px, py = x + i * ux - (j - 2) * uy, y + i * uy + (j - 2) * ux
-            ix, iy = int(np.floor(px)), int(np.floor(py))
-            if not (0 <= ix < width - 1 and 0 <= iy < height - 1):
-                assert np.isnan(strip[i, j])
-                continue
-            fx, fy = px - ix, py - iy
-            square = image[iy : iy + 2, ix : ix + 2].astype(np.float64)
-            expected = np.array([1 - fy, fy]) @ square @ np.array([1 - fx, fx])
-            assert np.isclose(strip[i, j], expected, atol=1e-4)
+    of_rows, of_columns = ridge.thirds(image)
+    assert of_rows.shape == (height // 3, width)
+    assert of_columns.shape == (height, width // 3)
+    assert np.allclose(of_rows, image[: height // 3 * 3].reshape(height // 3, 3, width).mean(axis=1), atol=1e-6)
+    columns = image[:, : width // 3 * 3].reshape(height, width // 3, 3)
+    assert np.allclose(of_columns, columns.mean(axis=2), atol=1e-6)
+
+
+@settings(deadline=None)
+@given(IMAGES, st.integers(0, 2**32 - 1), st.integers(0, 3), st.integers(1, 3), st.sampled_from([0.0, 0.25, 1.0, 9.0]))
+def test_rougher_is_where_the_median_second_difference_is_above_the_level(
+    image: NDArray[np.float32], seed: int, first_row: int, row_step: int, level: float
+) -> None:
+    mask = np.random.default_rng(seed).choice(np.array([0, 255], dtype=np.uint8), image.shape)
+    bends = np.abs(np.diff(image, n=2, axis=1))[first_row::row_step]
+    bends = bends[mask[first_row::row_step, 1:-1] > 0] if image.shape[1] > 2 else np.empty(0)
+    expected = bends.size > 0 and float(np.median(bends.astype(np.float64))) > level
+    assert ridge.is_rougher(image, mask, first_row, row_step, level) == expected
+
+
+@given(IMAGES, st.integers(0, 2**32 - 1))
+def test_what_the_mask_leaves_out_takes_the_value(image: NDArray[np.float32], seed: int) -> None:
+    mask = np.random.default_rng(seed).choice(np.array([0, 1, 255], dtype=np.uint8), image.shape)
+    expected = np.where(mask > 0, image, np.float32(9.0))
+    ridge.put_outside(image, mask, np.float32(9.0))
+    assert np.array_equal(image, expected)
 
 
 @settings(max_examples=40, deadline=None)
@@ -94,36 +102,3 @@ def test_a_bowed_pin_is_one_run() -> None:
     bands = np.arange(100)
     points = np.column_stack([bands, 50 + 0.002 * (bands - 50.0) ** 2, np.full(100, 5.0), np.full(100, 0.6)])
     assert (ridge.straight_runs(points.astype(np.float32), 3.0, 6) == 0).all()
-
-
-def strip_of(contrast: float, rows: int, shaft_rows: int, width: int) -> NDArray[np.float32]:
-    strip = np.full((rows, 31), 0.5, dtype=np.float32)
-    strip[:shaft_rows, 15 - width // 2 : 15 + width // 2 + 1] += contrast
-    return strip
-
-
-def test_sections_measure_centre_width_and_contrast() -> None:
-    sections = ridge.cross_sections(strip_of(0.8, 80, 50, 7), 20, 15.0, 7.0, 0.15)
-    shaft = sections[5:45]
-    assert np.allclose(shaft[:, 0], 15.0, atol=0.05)
-    assert np.allclose(shaft[:, 1], 7.0, atol=0.1)
-    assert np.allclose(shaft[:, 2:5], (0.8, 1.3, 0.5), atol=1e-4)
-    assert np.isnan(sections[55:, 0]).all()
-
-
-def test_a_shaft_ends_free_in_light_dark_in_metal_and_at_the_border_of_the_field() -> None:
-    def end_of(strip: NDArray[np.float32]) -> tuple[int, int]:
-        sections = ridge.cross_sections(strip, 20, 15.0, 7.0, 0.15)
-        ends = ridge.shaft_ends(sections, 10, 40, 0.8, 7.0, 0.15, 8)
-        return int(ends[1]), int(ends[3])
-
-    free = strip_of(0.8, 140, 50, 7)
-    row, kind = end_of(free)
-    assert abs(row - 49) <= 1
-    assert kind == ridge.FREE
-    metal = free.copy()
-    metal[50:] = 1.3
-    assert end_of(metal)[1] == ridge.DARK
-    border = free.copy()
-    border[52:] = 9.0
-    assert end_of(border)[1] == ridge.BORDER

@@ -1,0 +1,216 @@
+"""Profiles along and across a shaft's end at full resolution, where numpy's calls would cost more than their work."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guidance.vision.kernels._jit import kernel
+from guidance.vision.kernels.median import median_in_place
+from guidance.vision.kernels.shaft import CENTRE
+
+Image = NDArray[np.float32]
+Mask = NDArray[np.uint8]
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+Floats = NDArray[np.float64]
+
+_IMAGE = 'Array(float32, 2, "C", readonly=True)'
+_MASK = 'Array(uint8, 2, "C", readonly=True)'
+_DEEP = 'Array(uint16, 2, "C", readonly=True)'
+_LINE = 'Array(float64, 1, "C", readonly=True)'
+_PROFILE = 'Array(float32, 1, "C", readonly=True)'
+
+HALF_CONTRAST_SHARE = 0.97
+"""A steel cylinder's shadow is half as dark as in its middle this far out, as a share of its radius."""
+
+
+@kernel(f"UniTuple(float64, 2)({_IMAGE}, int64, int64, int64, int64)")
+def axis_near(sections: Image, first: int, last: int, end: int, most: int) -> tuple[float, float]:
+    """Slope and offset by row of the line through the ``most`` centres nearest to an end (0: the first, 1: the last).
+
+    Three rounds of weighted least squares: centres off the line lose their weight (Cauchy's weights, after Holland and
+    Welsch, "Robust regression using iteratively reweighted least-squares", 1977).
+    """
+    x, y = np.empty(last - first + 1), np.empty(last - first + 1)
+    n = 0
+    for k in range(x.size):
+        row = first + k if end == 0 else last - k
+        if n < most and np.isfinite(sections[row, CENTRE]):
+            x[n], y[n] = row, sections[row, CENTRE]
+            n += 1
+    weight, miss, sorted_miss = np.ones(n), np.empty(n), np.empty(n)
+    slope, offset = 0.0, 0.0
+    for _ in range(3):
+        total, sum_x, sum_y = 0.0, 0.0, 0.0
+        for k in range(n):
+            total += weight[k]
+            sum_x += weight[k] * x[k]
+            sum_y += weight[k] * y[k]
+        mean_x, mean_y, spread, along = sum_x / total, sum_y / total, 0.0, 0.0
+        for k in range(n):
+            spread += weight[k] * (x[k] - mean_x) ** 2
+            along += weight[k] * (x[k] - mean_x) * (y[k] - mean_y)
+        slope = along / spread if spread > 0.0 else 0.0
+        offset = mean_y - slope * mean_x
+        for k in range(n):
+            miss[k] = abs(y[k] - slope * x[k] - offset)
+        sorted_miss[:] = miss
+        scale = 2.0 * median_in_place(sorted_miss) + 0.05
+        for k in range(n):
+            weight[k] = 1.0 / (1.0 + (miss[k] / scale) ** 2)
+    return slope, offset
+
+
+@kernel(
+    f"float32[:, ::1]({_MASK}, {_MASK}, float64, float64, float64, float64, int64, int64)",
+    f"float32[:, ::1]({_DEEP}, {_MASK}, float64, float64, float64, float64, int64, int64)",
+)
+def straighten_field(
+    pixels: Pixels, field: Mask, x: float, y: float, along_x: float, along_y: float, n_along: int, half_across: int
+) -> Image:
+    """As ``straighten``, of a whole frame's pixels; NaN where one of the four lies outside the field's mask, too."""
+    height, width = pixels.shape
+    strip = np.empty((n_along, 2 * half_across + 1), np.float32)
+    for i in range(n_along):
+        row_x, row_y = x + i * along_x, y + i * along_y
+        for j in range(2 * half_across + 1):
+            across = j - half_across
+            px, py = row_x - across * along_y, row_y + across * along_x
+            ix, iy = int(np.floor(px)), int(np.floor(py))
+            if ix < 0 or iy < 0 or ix >= width - 1 or iy >= height - 1:
+                strip[i, j] = np.nan
+                continue
+            if min(field[iy, ix], field[iy, ix + 1], field[iy + 1, ix], field[iy + 1, ix + 1]) == 0:
+                strip[i, j] = np.nan
+                continue
+            share_x, share_y = np.float32(px - ix), np.float32(py - iy)
+            a, b = np.float32(pixels[iy, ix]), np.float32(pixels[iy, ix + 1])
+            c, d = np.float32(pixels[iy + 1, ix]), np.float32(pixels[iy + 1, ix + 1])
+            upper, lower = a + share_x * (b - a), c + share_x * (d - c)
+            strip[i, j] = upper + share_y * (lower - upper)
+    return strip
+
+
+@kernel(f"float32[::1]({_IMAGE}, int64)")
+def mean_section(strip: Image, n: int) -> NDArray[np.float32]:
+    """The mean of the first ``n`` rows, column by column, of what is known; NaN where nothing is."""
+    total, known = np.zeros(strip.shape[1], np.float32), np.zeros(strip.shape[1], np.int64)
+    for i in range(min(n, strip.shape[0])):
+        for j in range(strip.shape[1]):
+            value = strip[i, j]
+            total[j] += value if np.isfinite(value) else np.float32(0.0)
+            known[j] += np.isfinite(value)
+    for j in range(total.size):
+        total[j] = total[j] / known[j] if known[j] else np.nan
+    return total
+
+
+@kernel(f"float32[:, ::1]({_IMAGE}, int64, int64)")
+def beside(strip: Image, near: int, wide: int) -> Image:
+    """The means on each row of the known among ``wide`` pixels from ``near`` on, left and right of the middle column:
+    shape (n, 2); NaN where none is known.
+    """
+    middle = strip.shape[1] // 2
+    sides = np.empty((strip.shape[0], 2), np.float32)
+    for i in range(strip.shape[0]):
+        for side in range(2):
+            total, known = np.float32(0.0), 0
+            for off in range(min(near, middle), min(near + wide, middle + 1)):
+                value = strip[i, middle + off if side else middle - off]
+                if np.isfinite(value):
+                    total += value
+                    known += 1
+            sides[i, side] = total / known if known else np.nan
+    return sides
+
+
+@kernel(f"float64({_LINE}, int64, int64, float64)")
+def _falls_to(values: Floats, start: int, step: int, level: float) -> float:
+    """How far from ``start`` the values first fall to the level, going by ``step``; NaN where they never do."""
+    i = start
+    while 0 <= i < values.size:
+        if values[i] <= level:
+            if i == start:
+                return 0.0
+            before = values[i - step]
+            return float(abs(i - step - start) + (before - level) / (before - values[i]))
+        i += step
+    return np.nan
+
+
+@kernel(f"float64[::1]({_LINE})")
+def section_of(across: Floats) -> Floats:
+    """[centre, diameter, edge blur (standard deviation)] in pixels of a shaft's mean section, which lies about the
+    middle; larger is darker. Empty where it has no such edges.
+
+    Display values, not densities: blur is linear in them, so that it leaves the width at half contrast as it is.
+    """
+    n = across.size
+    half, quarter = n // 2, max(1, n // 5)
+    start = -1
+    for i in range(max(0, half - quarter), min(n, half + quarter + 1)):
+        if np.isfinite(across[i]) and (start < 0 or across[i] > across[start]):
+            start = i
+    if start < 0:
+        return np.empty(0)
+    half_at, blur = np.empty(2), 0.0
+    for side in range(2):
+        step = 1 if side else -1
+        floor, i = np.inf, start
+        while 0 <= i < n:
+            if across[i] < floor:
+                floor = across[i]
+            i += step
+        rise = across[start] - floor
+        if not rise > 0.0:
+            return np.empty(0)
+        # What rises falls to each of these before it reaches its floor.
+        upper = _falls_to(across, start, step, floor + 0.75 * rise)
+        lower = _falls_to(across, start, step, floor + 0.25 * rise)
+        half_at[side] = start + step * _falls_to(across, start, step, floor + 0.5 * rise)
+        blur += 0.5 * (lower - upper) / 1.349
+    centre, width = 0.5 * (half_at[0] + half_at[1]), half_at[1] - half_at[0]
+    return np.array([centre, width / HALF_CONTRAST_SHARE, max(0.5, blur)]) if width > 0.0 else np.empty(0)
+
+
+@kernel(f"float64[::1]({_LINE}, float64, float64)")
+def end_of(along: Floats, expected: float, diameter: float) -> Floats:
+    """[where a shaft's contrast falls half-way to what lies beyond its end, its contrast, that of what lies beyond].
+
+    ``along``: density above the flank along its axis, NaN where it is not known. ``expected``: where the end should
+    be; of several falls the nearest to it counts. Empty where there is no end.
+    """
+    n = along.size
+    inside, beyond = np.empty(n), np.empty(n)
+    n_inside, n_beyond = 0, 0
+    for i in range(n):
+        if not np.isfinite(along[i]):
+            continue
+        if i < expected - 0.6 * diameter:
+            inside[n_inside] = along[i]
+            n_inside += 1
+        if i > expected + 0.9 * diameter + 2:
+            beyond[n_beyond] = along[i]
+            n_beyond += 1
+    if n_inside < 4 or n_beyond < 3:
+        return np.empty(0)
+    contrast, contrast_beyond = median_in_place(inside[:n_inside]), median_in_place(beyond[:n_beyond])
+    if contrast - contrast_beyond < 0.05:
+        return np.empty(0)
+    middle, half = 0.5 * (contrast + contrast_beyond), np.nan
+    for i in range(2, n - 3):
+        here = (along[i - 1] + along[i] + along[i + 1]) / 3.0
+        ahead = (along[i] + along[i + 1] + along[i + 2]) / 3.0
+        if here > middle >= ahead and not abs(half - expected) <= abs(i - expected):
+            half = i
+    return np.array([half + 0.5, contrast, contrast_beyond]) if half == half else np.empty(0)
+
+
+@kernel(f"float64({_LINE})")
+def median_of_known(values: Floats) -> float:
+    """The median of what is finite; NaN where nothing is."""
+    known = np.empty(values.size)
+    n = 0
+    for value in values:
+        if np.isfinite(value):
+            known[n] = value
+            n += 1
+    return median_in_place(known[:n]) if n else np.nan

@@ -1,0 +1,136 @@
+"""The kernels that measure a shaft's end, against plain restatements of what they compute."""
+
+from math import erf
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from guidance.vision.kernels import tip as kernels
+from guidance.vision.kernels.shaft import straighten
+
+SEEDS = st.integers(0, 2**32 - 1)
+Floats = NDArray[np.float64]
+
+
+@given(SEEDS, st.integers(3, 60), st.integers(3, 40), st.sampled_from([0, 1]))
+def test_the_axis_near_an_end_is_three_rounds_of_weighted_least_squares(seed: int, n: int, most: int, end: int) -> None:
+    rng = np.random.default_rng(seed)
+    sections = np.full((n + 10, 5), np.nan, np.float32)
+    known = np.sort(rng.choice(n, rng.integers(3, n + 1), replace=False)) + 4
+    sections[known, 0] = 0.1 * known + rng.normal(0, 0.3, len(known)) + 3.0 * (rng.random(len(known)) < 0.2)
+    slope, offset = kernels.axis_near(sections, 4, 4 + n - 1, end, most)
+
+    rows = known[:most] if end == 0 else known[-most:]
+    centres, weight = sections[rows, 0].astype(np.float64), np.ones(len(rows))
+    for _ in range(3):
+        # numpy's weights multiply distances, not their squares.
+        expected = np.polyfit(rows, centres, 1, w=np.sqrt(weight))
+        miss = np.abs(centres - np.polyval(expected, rows))
+        weight = 1.0 / (1.0 + (miss / (2.0 * np.median(miss) + 0.05)) ** 2)
+    assert np.allclose((slope, offset), expected, rtol=1e-5, atol=1e-5)
+
+
+@settings(deadline=None)
+@given(SEEDS, st.sampled_from([np.uint8, np.uint16]), st.floats(-3, 30), st.floats(-3, 20), st.floats(0, 6.28))
+def test_the_fields_strip_is_that_of_a_picture_with_nothing_outside_it(
+    seed: int, dtype: type, x: float, y: float, angle: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, np.iinfo(dtype).max, (18, 30), endpoint=True).astype(dtype)
+    field = np.where(rng.random((18, 30)) < 0.1, 0, 255).astype(np.uint8)
+    ux, uy = float(np.cos(angle)), float(np.sin(angle))
+    strip = kernels.straighten_field(pixels, field, x, y, ux, uy, 12, 3)
+    known = np.where(field > 0, pixels, np.nan).astype(np.float32)
+    expected = straighten(known, x, y, ux, uy, 12, 3)
+    assert np.allclose(strip, expected, rtol=1e-4, atol=1e-4 * np.iinfo(dtype).max, equal_nan=True)
+
+
+def strip_with_holes(seed: int, n: int, half: int) -> NDArray[np.float32]:
+    rng = np.random.default_rng(seed)
+    strip = rng.random((n, 2 * half + 1), dtype=np.float32)
+    strip[rng.random(strip.shape) < 0.3] = np.nan
+    return strip
+
+
+def known_mean(values: NDArray[np.float32]) -> float:
+    known = values[np.isfinite(values)].astype(np.float64)
+    return float(known.mean()) if len(known) else np.nan
+
+
+@given(SEEDS, st.integers(1, 12), st.integers(0, 6), st.integers(0, 15))
+def test_the_mean_section_is_that_of_what_is_known(seed: int, n: int, half: int, rows: int) -> None:
+    strip = strip_with_holes(seed, n, half)
+    expected = [known_mean(strip[:rows, j]) for j in range(2 * half + 1)]
+    assert np.allclose(kernels.mean_section(strip, rows), expected, atol=1e-6, equal_nan=True)
+
+
+@given(SEEDS, st.integers(1, 12), st.integers(1, 6), st.integers(0, 5), st.integers(1, 4))
+def test_beside_a_shaft_is_the_mean_of_what_is_known_there(seed: int, n: int, half: int, near: int, wide: int) -> None:
+    near = min(near, half)
+    strip = strip_with_holes(seed, n, half)
+    left, right = strip[:, half::-1], strip[:, half:]
+    expected = [[known_mean(side[i, near : near + wide]) for side in (left, right)] for i in range(n)]
+    assert np.allclose(kernels.beside(strip, near, wide), expected, atol=1e-6, equal_nan=True)
+
+
+@given(st.floats(-2, 2), st.floats(12, 20), st.floats(1.0, 2.5))
+def test_a_section_has_the_centre_the_diameter_and_the_blur_it_was_drawn_with(
+    centre: float, width: float, blur: float
+) -> None:
+    # A bar's blurred edges are half as high as the bar is where they were.
+    offs = np.arange(-25, 26) - centre
+    share = [normal_below((off + width / 2) / blur) - normal_below((off - width / 2) / blur) for off in offs]
+    told = kernels.section_of(3.0 + np.array(share))
+    # What straight lines between the pixels make of it.
+    assert told[0] == pytest.approx(25 + centre, abs=0.05)
+    assert told[1] * kernels.HALF_CONTRAST_SHARE == pytest.approx(width, abs=0.1)
+    assert told[2] == pytest.approx(blur, abs=0.15)
+
+
+def normal_below(x: float) -> float:
+    return 0.5 * (1.0 + erf(x / 2**0.5))
+
+
+def test_what_is_flat_or_unknown_has_no_section() -> None:
+    assert len(kernels.section_of(np.ones(21))) == 0
+    assert len(kernels.section_of(np.full(21, np.nan))) == 0
+
+
+def end_twin(along: Floats, expected: float, diameter: float) -> list[float]:
+    where, good = np.arange(len(along)), np.isfinite(along)
+    inside, beyond = good & (where < expected - 0.6 * diameter), good & (where > expected + 0.9 * diameter + 2)
+    if inside.sum() < 4 or beyond.sum() < 3:
+        return []
+    contrast, contrast_beyond = np.median(along[inside]), np.median(along[beyond])
+    if contrast - contrast_beyond < 0.05:
+        return []
+    smooth = np.convolve(along, np.ones(3) / 3, mode="same")
+    middle = 0.5 * (contrast + contrast_beyond)
+    falls = np.nonzero((smooth[:-1] > middle) & (smooth[1:] <= middle))[0]
+    falls = falls[(falls > 1) & (falls < len(along) - 3)]
+    if len(falls) == 0:
+        return []
+    return [float(falls[np.argmin(np.abs(falls - expected))]) + 0.5, contrast, contrast_beyond]
+
+
+@given(SEEDS, st.integers(1, 60), st.floats(0, 60), st.floats(3, 12), st.floats(0, 0.5))
+def test_an_end_is_where_the_profile_falls_half_way_nearest_to_where_it_should(
+    seed: int, n: int, at: float, diameter: float, noise: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    along = np.where(np.arange(n) < at, 1.0, 0.2) + rng.normal(0, noise, n)
+    along[rng.random(n) < 0.1] = np.nan
+    told, expected = kernels.end_of(along, at, diameter), end_twin(along, at, diameter)
+    assert len(told) == len(expected)
+    assert np.allclose(told, expected)
+
+
+@given(SEEDS, st.integers(0, 30))
+def test_the_median_of_what_is_known(seed: int, n: int) -> None:
+    values = np.random.default_rng(seed).choice([np.nan, 1.0, 2.0, 5.0], n)
+    known = values[np.isfinite(values)]
+    expected = np.median(known) if len(known) else np.nan
+    assert np.array_equal(kernels.median_of_known(values), expected, equal_nan=True)
