@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from math import dist, inf
 
 import numpy as np
-from numpy.typing import NDArray
 
 from guidance.records import (
     AlertKind,
@@ -25,7 +24,7 @@ from guidance.records import (
     ZoneKind,
 )
 from guidance.safety.limits import AlarmTiming, Limits
-from guidance.safety.shapes import depth_in_px, gap_px, gap_to_line_px, overlap_px2
+from guidance.safety.shapes import deepest_corner, depth_in_px, gap_px, gap_to_line_px, overlap_px2
 
 APPROACH_MM = 0.2
 """A tip is going towards a zone when it has come this much nearer than it has been: above a still tip's jitter."""
@@ -288,17 +287,11 @@ def _arrives(
 
 def _heads_for(before: _Gap, now: _Gap, findings: Findings, limits: Limits) -> bool:
     """Whether cement's nearest point, going on as it has, comes near the zone. Both are taken relative to the zone."""
-    tip, tip_before = _nearest_corner(now), _nearest_corner(before)
+    tip, tip_before = (deepest_corner(gap.rings_px, gap.zone_px) for gap in (now, before))
     way = (tip - now.zone_px.mean(axis=0)) - (tip_before - before.zone_px.mean(axis=0))
     ahead = way * (limits.cement_arrival_s / (now.t_s - before.t_s))
     line = np.stack([tip, tip + ahead])
     return gap_to_line_px((now.zone_px,), line) * _mm_per_px(findings) <= limits.cement_near_zone_mm
-
-
-def _nearest_corner(gap: _Gap) -> NDArray[np.float64]:
-    corners = np.concatenate(gap.rings_px)
-    depths = [depth_in_px((float(x), float(y)), gap.zone_px) for x, y in corners]
-    return np.asarray(corners[int(np.argmax(depths))])
 
 
 def _cement_escapes(findings: Findings, limits: Limits, history: History) -> Iterator[Condition]:
