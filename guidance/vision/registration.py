@@ -2,7 +2,8 @@
 
 from collections import deque
 from dataclasses import dataclass, replace
-from math import atan2, cos, degrees, log, pi, sin
+from functools import cached_property
+from math import atan2, cos, degrees, sin
 from statistics import median
 
 import cv2
@@ -11,23 +12,30 @@ from numpy.typing import NDArray
 
 from guidance.records import Registration
 from guidance.vision.geometry import Matrix, RigidMotion
-from guidance.vision.kernels.registration import BLOCK_PX, SUMS, block_sums
+from guidance.vision.kernels.registration import (
+    AGREE_NCC,
+    BLOCK_PX,
+    CLEAR_PX,
+    FINE_PX,
+    LEAST_BLOCKS,
+    SUMS,
+    TERMS,
+    align,
+    block_terms,
+    correlation,
+)
 from guidance.vision.picture import Density, Mask, Picture
 
 SIDE_PX = 320
 """Bone is compared at no more than this many pixels a side."""
-FINE_PX, BROAD_PX = 1.2, 5.0
-"""The band that is compared, as Gaussian sigmas: finer is noise, broader is scatter, vignetting and soft tissue."""
-ALIKE_PX = 2 * pi * FINE_PX**2
-"""The band makes neighbouring pixels alike: about so many count as one."""
+BROAD_PX = 5.0
+"""The band that is compared, as Gaussian sigmas from FINE_PX to this: finer is noise, broader is scatter, vignetting
+and soft tissue."""
 MARGIN_PX = 5
 """As far as the band carries an edge of the field or of an ignored object, most of it."""
 EDGE_PX = 2
 """Of the margin, what is not looked at at all."""
 MOST_BLOCKS = 140
-AGREE_NCC = 0.5
-"""A block agrees from this normalised correlation on: bone edges elsewhere in the picture reach it now and then. Where
-noise usually leaves less than a correlation of one to be reached, this share of that."""
 LEAST_NCC = 0.3
 """Noise alone correlates so well with a block one time in twenty: never less counts as agreement."""
 OK_SHARE = 0.55
@@ -38,16 +46,11 @@ OTHER_SHARE = 0.35
 """Below this the picture may show another view; in between, the same anatomy much disturbed."""
 DROP = 0.85
 """A share that falls below this part of the last one calls for a search: a jump, or something in front."""
-LEAST_BLOCKS = 8
 LEAST_CERTAINTY_PX = 0.6
 """Standard error of the motion, in compared pixels, beyond which parallel edges leave it undetermined."""
 STRAY_PX, STRAY_SHARE = 0.4, 0.0018
 """Blocks that want to lie this far from the common motion, in compared pixels and as a share of the picture's side,
 see parts at different depths move differently: the C-arm turns. What noise alone makes them stray is taken off."""
-LOUDEST = 3.0
-"""No block counts more than so many times the usual one."""
-STUBBORN = 3.0
-"""By how many times the usual a block must object to the common motion before it loses half of its weight."""
 REST_SHARE = 0.5
 """A C-arm that rests a little beside its reference: the blocks stray on alike, within this share of that limit."""
 LOSS = 0.4
@@ -75,9 +78,6 @@ STEADY_SHARE = 0.85
 """Two pulses correlate at this part of what they do while the view stands, or the C-arm is still swinging."""
 SEEN_PULSES = 4
 """A view that is lost sooner was none: the picture stood still for a moment while the C-arm swung."""
-STEPS = 10
-SETTLED_PX, DONE_PX = 0.15, 0.05
-"""A last step longer than the one leaves the motion undetermined; one shorter than the other ends the search."""
 COARSE_SIDE = 128
 CORNER = np.array([0.0, 0.0])
 SAME_PLACE_PX = 4.0
@@ -103,13 +103,20 @@ class Placement:
     rests: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class _Band:
     """The band-passed density of a picture. ``to_frame``: (3, 3), its pixels to input-frame pixels."""
 
     values: NDArray[np.float32]
     mask: Mask
     to_frame: Matrix
+
+    @cached_property
+    def clear(self) -> Mask:
+        """Not 0 where the mask is so over CLEAR_PX² pixels of which that one is the first."""
+        square = np.ones((CLEAR_PX, CLEAR_PX), np.uint8)
+        clear = cv2.erode(self.mask, square, anchor=(0, 0), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        return np.asarray(clear, dtype=np.uint8)
 
 
 class _View:
@@ -128,7 +135,18 @@ class _View:
         self._pulses += 1
         self.band = band
         self.blocks = _textured_blocks(band)
-        self.turned = tuple((angle, _coarse_spectrum(_turned(band, angle), band)) for angle in COARSE_ANGLES_DEG)
+        self.terms = np.empty((len(self.blocks), TERMS, BLOCK_PX**2))
+        self.own_sums = np.empty((len(self.blocks), SUMS))
+        block_terms(band.values, band.mask, self.blocks, self.terms, self.own_sums)
+        self._turned: tuple[tuple[float, NDArray[np.complex64]], ...] | None = None
+
+    @property
+    def turned(self) -> tuple[tuple[float, NDArray[np.complex64]], ...]:
+        """The spectrum of what is looked for at each of COARSE_ANGLES_DEG; only a search asks for it."""
+        if self._turned is None:
+            band = self.band
+            self._turned = tuple((angle, _coarse_spectrum(_turned(band, angle), band)) for angle in COARSE_ANGLES_DEG)
+        return self._turned
 
     @property
     def is_settled(self) -> bool:
@@ -381,12 +399,10 @@ class Registrar:
         if last is None or last.values.shape != band.values.shape:
             self._steady_pulses = 0
             return
-        both = (band.mask[::2, ::2] > 0) & (last.mask[::2, ::2] > 0)
-        if both.sum() < 100:
+        seen, alike = correlation(band.values, band.mask, last.values, last.mask)
+        if seen < 100:
             self._steady_pulses = 0
             return
-        now, before = band.values[::2, ::2][both], last.values[::2, ::2][both]
-        alike = float(np.corrcoef(now, before)[0, 1])
         if standing:
             self._standing_ncc.append(alike)
         usual = median(self._standing_ncc) if self._standing_ncc else 0.5
@@ -501,119 +517,20 @@ def _textured_blocks(band: _Band) -> NDArray[np.int32]:
 def _align(view: _View, band: _Band, start: Matrix, reachable_ncc: float) -> _Fit:
     """The motion near ``start`` (3, 3, input-frame pixels) under which the view's blocks lie on the picture."""
     reference = view.band
-    if not len(view.blocks):
-        return _Fit(start, 0.0, 0, np.inf)
-    from_frame = np.linalg.inv(band.to_frame)
-    matrix = from_frame @ start @ reference.to_frame
+    count = len(view.blocks)
+    matrix = np.ascontiguousarray((np.linalg.inv(band.to_frame) @ start @ reference.to_frame)[:2])
+    ncc, stray = np.empty(count), np.empty(count)
     h, w = reference.values.shape
-    sums = np.empty((len(view.blocks), SUMS))
-    enough = 0.4 * BLOCK_PX**2
-    step = np.zeros(3)
-    for count in range(STEPS + 1):
-        block_sums(
-            reference.values,
-            reference.mask,
-            band.values,
-            band.mask,
-            np.ascontiguousarray(matrix[:2]),
-            view.blocks,
-            sums,
-        )
-        seen = sums[:, 0] > enough
-        if seen.sum() < LEAST_BLOCKS:
-            return _Fit(start, 0.0, int(seen.sum()), np.inf)
-        blocks = _BlockFit.of(sums[seen])
-        if count == STEPS or (count > 0 and float(np.abs(step).max()) < DONE_PX):
-            break
-        step, _ = blocks.solve()
-        largest = float(np.abs(step).max())
-        if largest > 4.0:
-            step *= 4.0 / largest
-        matrix = matrix @ np.linalg.inv(_small_motion(step, w, h))
-    _, error_px = blocks.solve()
-    if float(np.abs(step).max()) > SETTLED_PX:
-        error_px = np.inf
-    agreeing = blocks.ncc > max(LEAST_NCC, AGREE_NCC * reachable_ncc)
-    found = _nearest_rigid(band.to_frame @ matrix @ np.linalg.inv(reference.to_frame))
-    share, stray_px = float(agreeing.mean()), blocks.stray_px(agreeing)
-    return _Fit(found, share, int(agreeing.sum()), error_px, stray_px=stray_px, reachable_ncc=blocks.reachable_ncc)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _BlockFit:
-    """Normal equations of each block, and its normalised correlation ``ncc`` as it lies now."""
-
-    ncc: NDArray[np.float64]
-    reachable_ncc: float
-    normal: NDArray[np.float64]
-    right: NDArray[np.float64]
-    residual: NDArray[np.float64]
-    pixels: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, sums: NDArray[np.float64]) -> "_BlockFit":
-        n, c, t, cc, tt, ct = sums[:, :6].T
-        var_c, var_t = np.maximum(cc - c * c / n, 1e-12), np.maximum(tt - t * t / n, 1e-12)
-        cov = ct - c * t / n
-        # One gain for the whole picture: brightness control and display curves change contrast everywhere.
-        ncc = cov / np.sqrt(var_c * var_t)
-        alike = ncc > AGREE_NCC
-        # The present pulse's noise is not gain: where blocks lie well, what they have in common tells.
-        gains = (cov / var_t)[alike] if alike.sum() >= LEAST_BLOCKS else np.sqrt(var_c / var_t)
-        gain = float(np.clip(np.median(gains), 0.2, 5.0))
-        # The reference is a mean, the present pulse is not: of its variance, so much is what both show.
-        reachable_ncc = min(1.0, gain * float(np.median(np.sqrt(var_t / var_c))))
-        j, cj, tj = sums[:, 6:9], sums[:, 9:12], sums[:, 12:15]
-        right = (cj - c[:, None] * j / n[:, None]) / gain - (tj - t[:, None] * j / n[:, None])
-        normal = sums[:, [15, 16, 17, 16, 18, 19, 17, 19, 20]].reshape(-1, 3, 3)
-        normal = normal - j[:, :, None] * j[:, None, :] / n[:, None, None]
-        residual = var_c / gain**2 + var_t - 2 * cov / gain
-        return cls(ncc, reachable_ncc, normal, right, np.maximum(residual, 0.0), n)
-
-    def solve(self) -> tuple[NDArray[np.float64], float]:
-        """The step (x, y, turn) that most blocks want, and the standard error of its worst part, in pixels."""
-        weight = np.clip(self.ncc, 0.03, 1.0) ** 2
-        noise = self.residual / self.pixels
-        # Blocks that something covers fit much worse than most.
-        weight = weight / (1.0 + (noise / (3.0 * np.median(noise) + 1e-12)) ** 2)
-        # The edge of something drawn is much stronger than any bone's, and would outvote it.
-        strength = np.trace(self.normal[:, :2, :2], axis1=1, axis2=2)
-        weight = weight * np.minimum(1.0, LOUDEST * np.median(strength) / (strength + 1e-12))
-        inverse, step = self._common(weight)
-        # Those that would fit much worse by the common step than by their own show what stands still or goes its way.
-        common = self.right @ step - 0.5 * np.einsum("i,bij,j->b", step, self.normal, step)
-        gained, own_noise = self._own
-        worse = np.maximum(gained - 2.0 * common, 0.0) / (own_noise + 1e-12)
-        weight = weight / (1.0 + (worse / (STUBBORN * (2.0 + np.median(worse)))) ** 2)
-        inverse, step = self._common(weight)
-        mean_noise = float((weight * noise).sum() / max(float(weight.sum()), 1e-12))
-        error = float(np.sqrt(np.abs(np.diag(inverse)).max() * mean_noise * ALIKE_PX * float(weight.max())))
-        return step, error
-
-    def _common(self, weight: NDArray[np.float64]) -> tuple[Matrix, NDArray[np.float64]]:
-        normal = np.einsum("b,bij->ij", weight, self.normal)
-        normal[np.diag_indices(3)] += 1e-9 + 1e-6 * np.trace(normal)
-        inverse = np.linalg.inv(normal)
-        return inverse, inverse @ (weight @ self.right)
-
-    @property
-    def _own(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What the residual of each block would lose by a shift of its own, and what noise alone would make it lose."""
-        normal, right = self.normal[:, :2, :2], self.right[:, :2]
-        size = np.trace(normal, axis1=1, axis2=2)
-        own = np.linalg.solve(normal + 1e-6 * size[:, None, None] * np.eye(2), right[:, :, None])[:, :, 0]
-        gained = (own * right).sum(axis=1)
-        return gained, np.maximum(self.residual - gained, 0.0) / self.pixels * ALIKE_PX
-
-    def stray_px(self, which: NDArray[np.bool_]) -> float:
-        """How far the marked blocks lie from where each would rather lie, noise taken off, median; 0 for none."""
-        if not which.any():
-            return 0.0
-        gained, noise = self._own
-        size = 0.5 * np.trace(self.normal[:, :2, :2], axis1=1, axis2=2)
-        # By noise alone a step of two parts gains 2 ln 2 times the noise, in the median.
-        square = (gained - 2 * log(2) * noise) / (size + 1e-12)
-        return float(np.sqrt(max(0.0, float(np.median(square[which])))))
+    seen, error_px, now_reachable_ncc = align(
+        view.terms, view.own_sums, band.values, band.mask, band.clear, view.blocks, w, h, matrix, ncc, stray
+    )
+    if seen < LEAST_BLOCKS:
+        return _Fit(start, 0.0, seen, np.inf)
+    agreeing = ncc[:seen] > max(LEAST_NCC, AGREE_NCC * reachable_ncc)
+    agree = int(agreeing.sum())
+    stray_px = float(np.sqrt(max(0.0, float(np.median(stray[:seen][agreeing]))))) if agree else 0.0
+    found = _nearest_rigid(band.to_frame @ np.vstack([matrix, [0.0, 0.0, 1.0]]) @ np.linalg.inv(reference.to_frame))
+    return _Fit(found, agree / seen, agree, error_px, stray_px=stray_px, reachable_ncc=now_reachable_ncc)
 
 
 def _small_motion(step: NDArray[np.float64], w: int, h: int) -> Matrix:

@@ -12,7 +12,22 @@ from numpy.typing import NDArray
 from guidance.records import FieldKind, FieldOutline
 from guidance.vision.field import XrayField, find_field
 from guidance.vision.geometry import RigidMotion
-from guidance.vision.kernels.registration import BLOCK_PX, SUMS, block_sums
+from guidance.vision.kernels.registration import (
+    AGREE_NCC,
+    ALIKE_PX,
+    BLOCK_PX,
+    CLEAR_PX,
+    LEAST_BLOCKS,
+    LOUDEST,
+    STUBBORN,
+    SUMS,
+    TERMS,
+    align,
+    block_sums,
+    block_terms,
+    common_step,
+    correlation,
+)
 from guidance.vision.picture import Mask, Picture, make_picture
 from guidance.vision.registration import Registrar
 from tests.unit.vision.xray_pictures import anatomy, disc, noisy, within
@@ -440,8 +455,155 @@ def test_the_kernel_sums_what_the_plain_definition_sums(
     # Off whole pixels, where rounding would decide which of them counts.
     matrix = RigidMotion((shift + 0.0137, -shift / 2 + 0.0071), turn_deg, (width / 2, height / 2)).matrix
     corner = (int(rng.integers(1, width - BLOCK_PX)), int(rng.integers(1, height - BLOCK_PX)))
-    sums = np.empty((1, SUMS))
-    blocks = np.array([corner], dtype=np.int32)
-    block_sums(reference, reference_mask, present, present_mask, np.ascontiguousarray(matrix), blocks, sums)
+    sums = sums_of(reference, reference_mask, present, present_mask, matrix, [corner])
     expected = plain_sums(reference, reference_mask, present, present_mask, matrix, corner)
     np.testing.assert_allclose(sums[0], expected, rtol=1e-5, atol=1e-4)
+
+
+def sums_of(
+    reference: NDArray[np.float32],
+    reference_mask: Mask,
+    present: NDArray[np.float32],
+    present_mask: Mask,
+    matrix: NDArray[np.float64],
+    corners: list[tuple[int, int]],
+) -> NDArray[np.float64]:
+    blocks = np.array(corners, dtype=np.int32)
+    terms, own = np.empty((len(blocks), TERMS, BLOCK_PX**2)), np.empty((len(blocks), SUMS))
+    sums = np.empty((len(blocks), SUMS))
+    block_terms(reference, reference_mask, blocks, terms, own)
+    clear = _clear(present_mask)
+    block_sums(terms, own, present, present_mask, clear, np.ascontiguousarray(matrix), blocks, sums)
+    return sums
+
+
+def _clear(mask: Mask) -> Mask:
+    clear = np.zeros_like(mask)
+    for y in range(mask.shape[0] - CLEAR_PX + 1):
+        for x in range(mask.shape[1] - CLEAR_PX + 1):
+            clear[y, x] = 255 * bool(mask[y : y + CLEAR_PX, x : x + CLEAR_PX].all())
+    return clear
+
+
+@pytest.mark.parametrize("turn_deg", [0.0, 5.0, -12.0, 40.0])
+def test_a_block_that_is_wholly_seen_has_the_sums_of_any_other(turn_deg: float) -> None:
+    rng = np.random.default_rng(4)
+    reference, present = rng.standard_normal((2, 90, 80), dtype=np.float32)
+    mask = np.full(reference.shape, 255, dtype=np.uint8)
+    matrix = RigidMotion((3.0137, -2.0071), turn_deg, (40.0, 45.0)).matrix
+    corners = [(30, 36), (1, 1), (62, 70)]
+    sums = sums_of(reference, mask, present, mask, matrix, corners)
+    for found, corner in zip(sums, corners, strict=True):
+        expected = plain_sums(reference, mask, present, mask, matrix, corner)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+
+
+def test_a_picture_of_one_row_shows_no_block() -> None:
+    reference = np.random.default_rng(5).standard_normal((40, 40), dtype=np.float32)
+    mask = np.full(reference.shape, 255, dtype=np.uint8)
+    sums = sums_of(reference, mask, reference[:1], mask[:1], np.eye(3)[:2], [(1, 1)])
+    assert sums[0, 0] == 0
+
+
+def plain_step(
+    sums: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], float, float, NDArray[np.float64], NDArray[np.float64]]:
+    """``common_step``, restated with matrices: step, error, reachable correlation, correlations and strays."""
+    n, c, t, cc, tt, ct = sums[:, :6].T
+    var_c, var_t, cov = np.maximum(cc - c * c / n, 1e-12), np.maximum(tt - t * t / n, 1e-12), ct - c * t / n
+    ncc = cov / np.sqrt(var_c * var_t)
+    alike = ncc > AGREE_NCC
+    gains = (cov / var_t)[alike] if alike.sum() >= LEAST_BLOCKS else np.sqrt(var_c / var_t)
+    gain = float(np.clip(np.median(gains), 0.2, 5.0))
+    reachable = min(1.0, gain * float(np.median(np.sqrt(var_t / var_c))))
+    j, cj, tj = sums[:, 6:9], sums[:, 9:12], sums[:, 12:15]
+    right = (cj - c[:, None] * j / n[:, None]) / gain - (tj - t[:, None] * j / n[:, None])
+    normal = sums[:, [15, 16, 17, 16, 18, 19, 17, 19, 20]].reshape(-1, 3, 3)
+    normal = normal - j[:, :, None] * j[:, None, :] / n[:, None, None]
+    residual = np.maximum(var_c / gain**2 + var_t - 2 * cov / gain, 0.0)
+
+    def common(weight: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        total = np.einsum("b,bij->ij", weight, normal)
+        total[np.diag_indices(3)] += 1e-9 + 1e-6 * np.trace(total)
+        return np.linalg.inv(total), np.linalg.inv(total) @ (weight @ right)
+
+    size = np.trace(normal[:, :2, :2], axis1=1, axis2=2)
+    own = np.linalg.solve(normal[:, :2, :2] + 1e-6 * size[:, None, None] * np.eye(2), right[:, :2, None])[:, :, 0]
+    gained = (own * right[:, :2]).sum(axis=1)
+    own_noise = np.maximum(residual - gained, 0.0) / n * ALIKE_PX
+    noise = residual / n
+    weight = np.clip(ncc, 0.03, 1.0) ** 2 / (1.0 + (noise / (3.0 * np.median(noise) + 1e-12)) ** 2)
+    weight = weight * np.minimum(1.0, LOUDEST * np.median(size) / (size + 1e-12))
+    _, step = common(weight)
+    shared = right @ step - 0.5 * np.einsum("i,bij,j->b", step, normal, step)
+    worse = np.maximum(gained - 2.0 * shared, 0.0) / (own_noise + 1e-12)
+    weight = weight / (1.0 + (worse / (STUBBORN * (2.0 + np.median(worse)))) ** 2)
+    inverse, step = common(weight)
+    mean_noise = (weight * noise).sum() / weight.sum()
+    error = float(np.sqrt(np.abs(np.diag(inverse)).max() * mean_noise * ALIKE_PX * weight.max()))
+    return step, error, reachable, ncc, (gained - 2 * np.log(2) * own_noise) / (0.5 * size + 1e-12)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 1000), noise=st.floats(0.01, 3.0), shift=st.floats(-1.5, 1.5))
+def test_the_common_step_is_that_of_the_plain_definition(seed: int, noise: float, shift: float) -> None:
+    rng = np.random.default_rng(seed)
+    smooth = cv2.GaussianBlur(rng.standard_normal((80, 100), dtype=np.float32), (0, 0), 2.0)
+    present = smooth + noise * cv2.GaussianBlur(rng.standard_normal((80, 100), dtype=np.float32), (0, 0), 2.0)
+    mask = (rng.random(smooth.shape) > 0.02).astype(np.uint8) * 255
+    matrix = RigidMotion((shift + 0.0137, -shift / 2), 0.5, (50.0, 40.0)).matrix
+    corners = [(x, y) for x in range(3, 80, 16) for y in range(3, 60, 16)]
+    sums = sums_of(smooth, mask, present, mask, matrix, corners)
+    expected = plain_step(sums)
+    step, ncc, stray = np.empty(3), np.empty(len(sums)), np.empty(len(sums))
+    error, reachable = common_step(sums, step, ncc, stray)
+    np.testing.assert_allclose(step, expected[0], rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose((error, reachable), expected[1:3], rtol=1e-6)
+    np.testing.assert_allclose(ncc, expected[3], rtol=1e-6)
+    np.testing.assert_allclose(stray, expected[4], rtol=1e-6, atol=1e-9)
+
+
+def test_alignment_ends_where_the_picture_was_moved_to_and_says_how_well_it_is_known() -> None:
+    rng = np.random.default_rng(7)
+    picture = cv2.GaussianBlur(rng.standard_normal((90, 110), dtype=np.float32), (0, 0), 2.0)
+    moved = RigidMotion((1.7, -2.3), 1.5, (54.5, 44.5)).matrix
+    present = cv2.warpAffine(picture, moved, (110, 90), flags=cv2.INTER_CUBIC)
+    mask = np.full(picture.shape, 255, dtype=np.uint8)
+    blocks = np.array([(x, y) for x in range(9, 90, 16) for y in range(9, 70, 16)], dtype=np.int32)
+    terms, own = np.empty((len(blocks), TERMS, BLOCK_PX**2)), np.empty((len(blocks), SUMS))
+    block_terms(picture, mask, blocks, terms, own)
+    matrix, ncc, stray = np.eye(3)[:2].copy(), np.empty(len(blocks)), np.empty(len(blocks))
+    seen, error_px, reachable_ncc = align(terms, own, present, mask, _clear(mask), blocks, 110, 90, matrix, ncc, stray)
+    corners = np.array([[10.0, 10, 1], [100, 10, 1], [100, 80, 1], [10, 80, 1]])
+    assert np.abs(corners @ matrix.T - corners @ moved.T).max() < 0.1
+    assert seen == len(blocks)
+    assert error_px < 0.1
+    assert reachable_ncc > 0.9
+    assert (ncc > 0.9).all()
+
+
+def test_alignment_that_sees_too_few_blocks_knows_nothing() -> None:
+    picture = np.random.default_rng(8).standard_normal((60, 60), dtype=np.float32)
+    mask = np.full(picture.shape, 255, dtype=np.uint8)
+    blocks = np.array([(x, y) for x in (1, 17, 33) for y in (1, 17, 33)], dtype=np.int32)
+    terms, own = np.empty((len(blocks), TERMS, BLOCK_PX**2)), np.empty((len(blocks), SUMS))
+    block_terms(picture, mask, blocks, terms, own)
+    matrix = np.array([[1.0, 0.0, 40.0], [0.0, 1.0, 0.0]])
+    seen, error_px, _ = align(terms, own, picture, mask, _clear(mask), blocks, 60, 60, matrix, np.empty(9), np.empty(9))
+    assert seen < LEAST_BLOCKS
+    assert error_px == np.inf
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 1000), height=st.integers(1, 20), width=st.integers(3, 30), density=st.floats(0.2, 1.0))
+def test_the_correlation_is_pearsons_over_every_other_pixel_that_both_masks_allow(
+    seed: int, height: int, width: int, density: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    now, before = rng.standard_normal((2, height, width), dtype=np.float32)
+    now_mask, before_mask = ((rng.random((2, height, width)) < density) * 255).astype(np.uint8)
+    both = (now_mask[::2, ::2] > 0) & (before_mask[::2, ::2] > 0)
+    seen, alike = correlation(now, now_mask, before, before_mask)
+    assert seen == both.sum()
+    if seen > 2:
+        assert alike == pytest.approx(np.corrcoef(now[::2, ::2][both], before[::2, ::2][both])[0, 1], abs=1e-4)
