@@ -137,7 +137,7 @@ class CementWatch:
         self._vacated_box: Box = NOWHERE
         self._known_mask: Mask = np.zeros(shape, np.uint8)
         self._known_box: Box = NOWHERE
-        self._nowhere: NDArray[np.bool_] = np.zeros(shape, np.bool_)
+        self._nowhere: Mask = np.zeros(shape, np.uint8)
 
     def update(
         self,
@@ -167,7 +167,8 @@ class CementWatch:
             self._grid = ReferenceGrid(picture)
             self._lay_out(self._grid.shape)
             if contrast_on is not None:
-                self._wash_out = WashOut(contrast_on(self._grid))
+                contrast = contrast_on(self._grid)
+                self._wash_out = WashOut(contrast) if (contrast > 0).any() else None
         grid = self._grid
         if ok:
             work_mm = grid.work_mm(mm_per_px)
@@ -244,8 +245,7 @@ class CementWatch:
         margin = max(1, round(1.0 / work_mm))
         self._known_mask[self._known_box] = 0
         self._known_box = box = grown(hull(self._regions.box, self._deposits.box), margin)
-        known = self._deposits.labels[box].copy()
-        self._regions.mark(box, known)
+        known = self._regions.occupied(self._deposits.labels, box)
         cv2.dilate(known, square(margin), dst=self._known_mask[box])
         return self._known_mask
 
@@ -289,7 +289,7 @@ class CementWatch:
             outlines |= cv2.bitwise_and(self.mask, cv2.compare(metal, 0.0, cv2.CMP_GT))
         box = hull(box, deposits.box)
         if not is_empty(box):
-            pieces = Pieces(outlines[box], box, deposits.labels)
+            pieces = Pieces(outlines[box], box)
             lately_s = t_s - pause_s - SAME_PULSE_S
             noise = unsupported(change, pieces, deposits.labels, deposits.since_s, lately_s)
             if noise:
@@ -327,14 +327,18 @@ class CementWatch:
         if self._covered is not None:
             may_have_grown = self._covered
             if self._deposits.there:
-                beside = cv2.dilate(self._deposits.labels, square(round(BENEATH_MM / work_mm)))
-                may_have_grown = cv2.bitwise_and(self._covered, beside)
+                reach = round(BENEATH_MM / work_mm)
+                beside = grown(self._deposits.box, reach)
+                may_have_grown = np.zeros(change.shape, np.uint8)
+                may_have_grown[beside] = self._covered[beside] & cv2.dilate(
+                    self._deposits.labels[beside], square(reach)
+                )
             self._unseen = cv2.bitwise_or(self._passing.given_back, may_have_grown)
         self._covered = passing
         if passing is not None:
             box = self._deposits.ever_box
-            was_young = self._deposits.younger(t_s - METAL_S, box)
-            self._deposits.take_back(np.where(was_young, passing[box], np.uint8(0)), box)
+            where = self._deposits.younger(t_s - METAL_S, box) & (passing[box] > 0)
+            self._deposits.take_back(where, box)
         return metal, passing
 
     def _accepted(
@@ -377,7 +381,7 @@ class CementWatch:
         return cement, hull(*boxes)
 
     def _find_regions(self, change: Change, passing: Mask | None) -> Mask | None:
-        """Find the regions of what has been added; 255 on what is foreign, and no part of them; None where nothing is.
+        """Find the regions of what has been added; not 0 on what is foreign and no part of them; None: nothing is.
 
         ``passing``: 255 on metal that does. A deposit that it passes keeps what it had.
         """
@@ -385,16 +389,13 @@ class CementWatch:
         if passing is not None:
             passing = cv2.bitwise_and(passing, cv2.compare(self._deposits.labels, 0.0, cv2.CMP_EQ))
             foreign = passing if foreign is None else cv2.bitwise_or(passing, foreign)
-        own = change.broad
-        if foreign is not None:
-            own = np.asarray(cv2.copyTo(own, cv2.compare(foreign, 0.0, cv2.CMP_EQ)), dtype=np.float32)
-        self._regions.find(change, own, self._deposits.labels)
+        self._regions.find(change, self._nowhere if foreign is None else foreign, self._deposits.labels)
         return foreign
 
     def _follow_runs(self, change: Change, placed: Placed, foreign: Mask | None, work_mm: float, t_s: float) -> None:
         """The fastest run of each deposit. ``foreign``: not 0 on what is no cement."""
         steel = cv2.bitwise_or(placed.steel, change.base_steel)
-        added = self._nowhere if foreign is None else (foreign > 0) & (change.broad > 0)
+        added = self._nowhere.view(np.bool_) if foreign is None else (foreign > 0) & (change.broad > 0)
         deposits = self._deposits
         self._run_watch.note(change, deposits.labels, deposits.since_s, added, steel, self._millimetre, work_mm, t_s)
         runs = {

@@ -110,9 +110,10 @@ class Deposits:
         if not found.kept and not self.there:
             return
         names = np.zeros(found.count, np.uint8)
+        below = found.eldest(self.labels).tolist()
         for piece in found.kept:
             # Deposits that have run together keep the elder's id; a part of its own belongs to what it is near to.
-            eldest = int(found.eldest[piece])
+            eldest = below[piece]
             if not eldest:
                 box = found.box_of(piece)
                 near = self.near(box, found.at(piece, box), needles, fed, work_mm)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.records import PointPx
-from guidance.vision.cement_pieces import Box, inner_of
+from guidance.vision.cement_pieces import Box, Pieces, inner_of
 from guidance.vision.change import (
     COARSE_MM,
     GROW_SIGMA,
@@ -19,12 +19,11 @@ from guidance.vision.change import (
     STEEL_MARGIN_PX,
     Change,
     Placed,
-    box_of,
     grown,
     opened,
     square,
 )
-from guidance.vision.kernels.regions import lighter_px
+from guidance.vision.kernels import regions as kernels
 from guidance.vision.picture import Mask
 
 GAS_MM2: Final = 10.0
@@ -69,20 +68,17 @@ def gaps(
     settled |= cv2.compare(change.broad[box], GAS_DEPTH * -least, cv2.CMP_GT)
     around = cv2.dilate(settled, square(2 * rim))
     is_new = cv2.bitwise_and(cv2.compare(found[box], 0.0, cv2.CMP_GT), cv2.compare(around, 0.0, cv2.CMP_EQ))
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(is_new, connectivity=8)
+    parts = Pieces(is_new, box)
     left_by_gas = np.zeros(settled.shape, np.uint8)
-    for i in range(1, count):
-        left, top, width, height, area = (int(v) for v in stats[i])
-        if area * work_mm**2 < LEAST_GAP_MM2:
-            continue
-        wide = grown(box_of(left, top, left + width, top + height), 2 * rim)
-        part = (parts[wide] == i).astype(np.uint8)
-        part = cv2.dilate(part, square(rim))
-        part[settled[wide] > 0] = 0
-        corner = box[1].start + wide[1].start, box[0].start + wide[0].start
-        on_grid = box_of(*corner, corner[0] + part.shape[1], corner[1] + part.shape[0])
-        if _gone_share(change, placed, on_grid, part, work_mm) > GONE_SHARE:
-            left_by_gas[wide] |= 255 * part
+    for name in parts.kept:
+        if parts.areas_px[name] * work_mm**2 < LEAST_GAP_MM2:
+            break
+        wide = grown(parts.box_of(name), 2 * rim)
+        inside = inner_of(wide, box)
+        part = cv2.dilate(parts.at(name, wide).astype(np.uint8), square(rim))
+        part[settled[inside] > 0] = 0
+        if _gone_share(change, placed, wide, part, work_mm) > GONE_SHARE:
+            left_by_gas[inside] |= 255 * part
     if left_by_gas.any():
         between = cv2.morphologyEx(left_by_gas | lately, cv2.MORPH_CLOSE, square(_between_px(work_mm)))
         left_by_gas |= np.where((around == 0) & (change.z[box] > -GROW_SIGMA), between, 0).astype(np.uint8)
@@ -100,11 +96,10 @@ def _between_px(work_mm: float) -> int:
 
 def gas_moves(change: Change, placed: Placed, work_mm: float) -> bool:
     """Whether anything larger than noise and slipped edges has become lighter than the baseline."""
-    if lighter_px(change.z, placed.valid, change.hidden, SEED_SIGMA) * work_mm**2 < GAS_MM2:
+    has_gone = np.empty(change.shape, np.uint8)
+    if kernels.lighter(change.z, placed.valid, change.hidden, SEED_SIGMA, has_gone) * work_mm**2 < GAS_MM2:
         return False
-    lighter = cv2.compare(change.z, -SEED_SIGMA, cv2.CMP_LT)
-    lighter &= placed.valid & cv2.compare(change.hidden, 0, cv2.CMP_EQ)
-    return float(opened(lighter, GAS_RADIUS_MM / work_mm).sum()) * work_mm**2 >= GAS_MM2
+    return float(opened(has_gone, GAS_RADIUS_MM / work_mm).sum()) * work_mm**2 >= GAS_MM2
 
 
 def fills_a_gap(change: Change, box: Box, part: NDArray[np.bool_], work_mm: float) -> bool:

@@ -4,6 +4,7 @@ Thicknesses are in millimetres of cement, measured by what the machine's own nee
 """
 
 from collections.abc import Iterable
+from math import ceil
 from typing import Final
 
 import cv2
@@ -18,7 +19,6 @@ from guidance.vision.change import (
     STEEL_MARGIN_PX,
     Change,
     Placed,
-    box_of,
     grown,
     square,
     steel_itself,
@@ -91,8 +91,8 @@ def outlined(
     part = without_threads(part, hidden, change.z[box])
     part = cv2.morphologyEx(part, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
     part = cv2.morphologyEx(part, cv2.MORPH_CLOSE, square(1))
-    pieces = Pieces(part, box, deposits)
-    pieces.paint(_evident(pieces, change, work_mm, millimetre), out)
+    pieces = Pieces(part, box)
+    pieces.paint(_evident(pieces, deposits, change, work_mm, millimetre), out)
     return out, bounds(out, box)
 
 
@@ -112,12 +112,8 @@ def off_shafts(
     """
     if is_empty(box):
         return
-    # Beside a piece it is looked at no farther than this.
-    box = grown(box, round(DEPOSIT_REACH_MM / work_mm))
     flank = max(1, round(FLANK_MM / work_mm))
-    wide = grown(box, flank)
-    shafts = cv2.dilate(cv2.bitwise_or(placed.steel[wide], change.base_steel[wide]), square(flank))
-    shafts, inside = shafts[inner_of(box, wide)], outlines[box]
+    shafts, inside = _widened(placed, change, box, flank), outlines[box]
     beside = cv2.bitwise_and(inside, shafts)
     if not beside.any():
         return
@@ -126,10 +122,16 @@ def off_shafts(
     for x, y in tips:
         at = round(x) - box[1].start, round(y) - box[0].start
         cv2.circle(reach, at, round(TIP_REACH_MM / work_mm), 255, -1)
-    flanks = cv2.bitwise_and(beside, cv2.compare(reach, 0, cv2.CMP_EQ))
+    flanks = cv2.bitwise_and(beside, cv2.compare(reach, 0.0, cv2.CMP_EQ))
     if flanks.any():
-        in_sight = cv2.bitwise_and(shafts, placed.valid[box])
-        inside ^= _slipped(flanks, inside, in_sight, change, box, millimetre, work_mm)
+        inside ^= _slipped(flanks, outlines, box, placed, change, millimetre, work_mm)
+
+
+def _widened(placed: Placed, change: Change, box: Box, reach: int) -> Mask:
+    """255 on shafts, now or in the baseline, and so far around them, the shape of ``box``."""
+    wide = grown(box, reach)
+    steel = cv2.bitwise_or(placed.steel[wide], change.base_steel[wide])
+    return np.asarray(cv2.dilate(steel, square(reach))[inner_of(box, wide)], dtype=np.uint8)
 
 
 def without_threads(outline: Mask, hidden: Mask, z: Density) -> Mask:
@@ -139,63 +141,60 @@ def without_threads(outline: Mask, hidden: Mask, z: Density) -> Mask:
     hide the rest of its width. ``z``: in standard deviations.
     """
     wide = cv2.morphologyEx(cv2.bitwise_or(outline, hidden), cv2.MORPH_OPEN, square(1))
-    return np.where((wide > 0) | (z > SEED_SIGMA), outline, 0).astype(np.uint8)
+    evident = cv2.bitwise_or(wide, cv2.compare(z, SEED_SIGMA, cv2.CMP_GT))
+    return np.asarray(cv2.bitwise_and(outline, evident), dtype=np.uint8)
 
 
 def _slipped(
-    flanks: Mask, outlines: Mask, shafts: Mask, change: Change, box: Box, millimetre: float, work_mm: float
+    flanks: Mask, outlines: Mask, box: Box, placed: Placed, change: Change, millimetre: float, work_mm: float
 ) -> Mask:
-    """What of the outlines on shafts, ``flanks``, may be no more than a shaft that has slipped. Masks are of the box.
+    """What of the outlines on shafts, ``flanks``, may be no more than a shaft that has slipped: of ``box``.
 
-    That is all but what hangs together with outlines beside shafts and has run along one from there. ``shafts``: as
-    far as they are in sight.
+    That is all but what hangs together with outlines beside shafts and has run along one from there.
     """
-    n, parts = cv2.connectedComponents(outlines, connectivity=8)
-    is_fed = np.zeros(n, np.bool_)
-    is_fed[parts[(outlines > 0) & (flanks == 0)]] = True
-    slipped = flanks.copy()
-    n, pieces, stats, _ = cv2.connectedComponentsWithStats(flanks, connectivity=8)
-    corner = box[1].start, box[0].start
-    for i in range(1, n):
-        left, top, width, height = (int(v) for v in stats[i, :4])
-        near = grown(box_of(left, top, left + width, top + height), round(DEPOSIT_REACH_MM / work_mm))
-        piece = pieces[near] == i
-        if is_fed[parts[near][piece]].all():
-            rows, cols = piece.shape
-            on_grid = box_of(
-                corner[0] + near[1].start,
-                corner[1] + near[0].start,
-                corner[0] + near[1].start + cols,
-                corner[1] + near[0].start + rows,
-            )
-            if _has_run_along(piece, outlines[near], shafts[near], change, on_grid, millimetre, work_mm):
-                slipped[near][piece] = 0
+    slipped, pieces = flanks.copy(), Pieces(flanks, box)
+    whole, parts = cv2.connectedComponents(outlines[box], connectivity=8)
+    is_fed = np.zeros(whole, np.bool_)
+    is_fed[parts[(outlines[box] > 0) & (flanks == 0)]] = True
+    for name in pieces.kept:
+        own = pieces.box_of(name)
+        # A piece is of one part, as it hangs together.
+        piece = pieces.at(name, own)
+        if is_fed[parts[inner_of(own, box)][piece][0]] and _has_run_along(
+            piece, own, outlines, placed, change, millimetre, work_mm
+        ):
+            slipped[inner_of(own, box)][piece] = 0
     return slipped
 
 
 def _has_run_along(
     piece: NDArray[np.bool_],
+    own: Box,
     outlines: Mask,
-    shafts: Mask,
+    placed: Placed,
     change: Change,
-    box: Box,
     millimetre: float,
     work_mm: float,
 ) -> bool:
-    """Whether a piece of an outline that lies on a shaft is cement and not the shaft itself, slipped. All of a box.
+    """Whether a piece of an outline that lies on a shaft is cement and not the shaft itself, slipped.
 
-    A slip makes the other flank lighter by as much, and the shaft beyond the piece as dense; so does a shutter that
-    closes, because less scatter makes steel darker. Only the flanks tell: the steel's own shadow has no equal in the
-    picture that its tone could be matched by. What is beyond must be in sight.
+    ``own``: the box of the piece. A slip makes the other flank lighter by as much, and the shaft beyond the piece as
+    dense; so does a shutter that closes, because less scatter makes steel darker. Only the flanks tell: the steel's own
+    shadow has no equal in the picture that its tone could be matched by. What is beyond must be in sight.
     """
-    broad, on_shaft, mark = change.broad[box], shafts > 0, piece.astype(np.uint8)
-    flank = piece & (cv2.erode(shafts, square(STEEL_MARGIN_PX + round(FLANK_MM / work_mm))) == 0)
+    box = grown(own, round(DEPOSIT_REACH_MM / work_mm))
+    flank_px = max(1, round(FLANK_MM / work_mm))
+    shafts = cv2.bitwise_and(_widened(placed, change, box, flank_px), placed.valid[box])
+    mark = np.zeros(shafts.shape, np.uint8)
+    mark[inner_of(own, box)] = piece
+    broad, on_shaft = change.broad[box], shafts > 0
+    flank = (mark > 0) & (cv2.erode(shafts, square(STEEL_MARGIN_PX + round(FLANK_MM / work_mm))) == 0)
     if not flank.any():
         return False
     thick = float(np.median(broad[flank]))
     across = on_shaft & (cv2.dilate(mark, square(round(2 * SHAFT_MM / work_mm))) > 0)
     lighter = across & (change.z[box] < -STAY_SIGMA)
-    outlined = cv2.dilate(outlines, square(round(FLANK_MM / work_mm))) > 0
+    outlined = cv2.dilate(outlines[box], square(round(FLANK_MM / work_mm))) > 0
     beyond = on_shaft & ~outlined & (cv2.dilate(mark, square(round(DEPOSIT_REACH_MM / work_mm))) > 0)
     return (
         thick > millimetre
@@ -205,7 +204,7 @@ def _has_run_along(
     )
 
 
-def _evident(pieces: Pieces, change: Change, work_mm: float, millimetre: float) -> NDArray[np.uint8]:
+def _evident(pieces: Pieces, deposits: Mask, change: Change, work_mm: float, millimetre: float) -> NDArray[np.uint8]:
     """255 for each piece that would count if it stood alone, else 0: beside a deposit, veil and noise are no cement.
 
     Where cement was before, a new piece beside it must be a millimetre thick somewhere, a small one more: noise that
@@ -213,7 +212,7 @@ def _evident(pieces: Pieces, change: Change, work_mm: float, millimetre: float) 
     """
     area_mm2 = pieces.areas_px * work_mm**2
     least_mm, least_sigma = np.full(pieces.count, APART_MM), np.full(pieces.count, SEED_SIGMA)
-    is_new = pieces.eldest == 0
+    is_new = pieces.eldest(deposits) == 0
     if not is_new.all():
         least_mm[is_new] = np.where(area_mm2 >= PLAIN_AREA_MM2, 1.0, NEAR_MM)[is_new]
         least_sigma[is_new] = APART_SIGMA
@@ -272,7 +271,11 @@ def _plateau(broad: Density, inside: Mask, work_mm: float) -> Density:
 def _behind(added: Density, hidden: Mask, reach: Mask, work_mm: float) -> Density:
     """The added density with what a shaft hides within ``reach`` filled in from both of its sides (a normalised
     convolution)."""
-    seen = (hidden == 0).astype(np.float32)
     sigma = 0.5 * SHAFT_MM / work_mm
-    total, share = cv2.GaussianBlur(added * seen, (0, 0), sigma), cv2.GaussianBlur(seen, (0, 0), sigma)
-    return np.where(hidden > 0, np.maximum(added, total / np.maximum(share, 1e-3)), added).astype(np.float32)
+    box = grown(bounds(cv2.bitwise_and(hidden, reach)), ceil(4 * sigma) + 1)
+    seen = cv2.compare(hidden[box], 0.0, cv2.CMP_EQ)
+    total = cv2.GaussianBlur(cv2.copyTo(added[box], seen), (0, 0), sigma)
+    share = cv2.GaussianBlur((seen > 0).astype(np.float32), (0, 0), sigma)
+    filled = added.copy()
+    np.copyto(filled[box], np.maximum(added[box], total / np.maximum(share, 1e-3)), where=seen == 0)
+    return filled

@@ -33,13 +33,11 @@ def is_empty(box: Box) -> bool:
 
 def hull(*boxes: Box) -> Box:
     """The least box that holds all of these."""
-    held = [box for box in boxes if not is_empty(box)]
+    held = [(rows.start, cols.start, rows.stop, cols.stop) for rows, cols in boxes if not is_empty((rows, cols))]
     if not held:
         return NOWHERE
-    rows, cols = zip(*held, strict=True)
-    return box_of(
-        min(s.start for s in cols), min(s.start for s in rows), max(s.stop for s in cols), max(s.stop for s in rows)
-    )
+    top, left, bottom, right = zip(*held, strict=True)
+    return box_of(min(left), min(top), max(right), max(bottom))
 
 
 def inner_of(box: Box, wide: Box) -> Box:
@@ -51,19 +49,18 @@ def inner_of(box: Box, wide: Box) -> Box:
 class Pieces:
     """The connected pieces (8 neighbours) of a mask in a box, numbered from 1.
 
-    ``names``: (h, w) int32 of the box, 0 where none is. Of each piece, (n + 1,): ``areas_px``, 0 for one that has been
-    dropped, and ``eldest``, the least id of the deposits that it lies on, 0 for none. The first is the background,
-    whose area is told as 0.
+    ``names``: (h, w) int32 of the box, 0 where none is. ``areas_px``: of each piece, (n + 1,), 0 for one that has been
+    dropped and for the first, the background.
     """
 
-    def __init__(self, mask: Mask, box: Box, deposits: Mask) -> None:
-        """``mask``: the box's part alone. ``deposits``: ids on the whole grid, 0 elsewhere."""
+    def __init__(self, mask: Mask, box: Box) -> None:
+        """``mask``: the box's part of the grid alone."""
         self.box = box
         self._top, self._left = int(box[0].start), int(box[1].start)
         self.count, names = cv2.connectedComponents(np.ascontiguousarray(mask), connectivity=8)
         self.names: NDArray[np.int32] = names.astype(np.int32, copy=False)
-        about = kernels.about(self.names, self.count, self._top, self._left, deposits)
-        self._boxes, self.areas_px, self.eldest = about[:, :4], about[:, 4], about[:, 5]
+        about = kernels.about(self.names, self.count, self._top, self._left)
+        self._boxes, self.areas_px = about[:, :4], about[:, 4]
 
     def box_of(self, piece: int) -> Box:
         """Where a piece lies on the grid."""
@@ -76,8 +73,15 @@ class Pieces:
         return sorted(there, key=lambda piece: -int(self.areas_px[piece]))
 
     def at(self, piece: int, box: Box) -> NDArray[np.bool_]:
-        """True on a piece, the shape of a ``box`` that lies within this one's."""
+        """True on a piece, the shape of a ``box`` that begins within this one's."""
         return np.asarray(self.names[inner_of(box, self.box)] == piece, dtype=np.bool_)
+
+    def eldest(self, deposits: Mask) -> NDArray[np.uint8]:
+        """The least id of the deposits that each piece, and the background, lies on, 0 for none: (n + 1,).
+
+        ``deposits``: ids on the whole grid, 0 elsewhere.
+        """
+        return kernels.eldest(self.names, self.count, self._top, self._left, deposits)
 
     def drop(self, pieces: list[int]) -> NDArray[np.bool_]:
         """Leave out some pieces; True where they were, the shape of the box."""

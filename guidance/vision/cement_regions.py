@@ -4,14 +4,13 @@ from dataclasses import dataclass
 from math import hypot
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from guidance.vision.cement_pieces import NOWHERE, Box, hull
 from guidance.vision.change import GROW_SIGMA, SEED_SIGMA, STAY_SIGMA, Change, box_of
-from guidance.vision.kernels.regions import holdings, regions
-from guidance.vision.picture import Density, Mask
+from guidance.vision.kernels.regions import holdings, occupied, regions
+from guidance.vision.picture import Mask
 
 LEAST_DENSITY: Final = 0.02
 """A quarter of a millimetre of cement where the display's curve and scatter have taken a third of its 13 %."""
@@ -59,9 +58,11 @@ class Regions:
         """What was found last is now what was found before."""
         self.labels, self.before = self.before, self.labels
 
-    def find(self, change: Change, added: Density, deposits: Mask) -> None:
-        """Find this pulse's regions. ``added``: the change's without what is foreign."""
-        self._found = regions(change.z, added, deposits, SEED_SIGMA, GROW_SIGMA, STAY_SIGMA, LEAST_DENSITY, self.labels)
+    def find(self, change: Change, foreign: Mask, deposits: Mask) -> None:
+        """Find this pulse's regions. ``foreign``: not 0 on what is no part of any."""
+        self._found = regions(
+            change.z, change.broad, foreign, deposits, SEED_SIGMA, GROW_SIGMA, STAY_SIGMA, LEAST_DENSITY, self.labels
+        )
         self.box = hull(*(box_of(*found[:4]) for found in self._found.tolist()))
 
     def told(self, deposits: Mask, unseen: Mask) -> list[Region]:
@@ -78,6 +79,8 @@ class Regions:
         """True on a region, the shape of its box."""
         return np.asarray(self.labels[region.box] == region.name, dtype=np.bool_)
 
-    def mark(self, box: Box, out: Mask) -> None:
-        """255 in ``out``, the shape of ``box``, where the last pulse's regions are."""
-        cv2.bitwise_or(out, cv2.compare(self.labels[box], 0.0, cv2.CMP_GT), dst=out)
+    def occupied(self, deposits: Mask, box: Box) -> Mask:
+        """255 where the last pulse's regions or deposits are, the shape of ``box``."""
+        out = np.empty(self.labels[box].shape, np.uint8)
+        occupied(self.labels, deposits, box[0].start, box[1].start, out)
+        return out

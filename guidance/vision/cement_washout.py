@@ -8,8 +8,10 @@ from typing import Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from guidance.vision.change import GROW_SIGMA, Change
+from guidance.vision.kernels import washout as kernels
 from guidance.vision.picture import Density, Mask
 
 FADING_MM: Final = 8.0
@@ -23,11 +25,14 @@ class WashOut:
     """What the baseline's contrast has lost so far. ``take`` takes every pulse that has been compared, in order."""
 
     def __init__(self, contrast: Density) -> None:
-        """``contrast``: the most that it had added, (h, w); 0 where none was."""
-        self._pixels = np.nonzero(contrast > 0)
-        self._contrast: Density = contrast[self._pixels]
+        """``contrast``: the most that it had added, (h, w); 0 where none was. There must be some."""
+        self._rows, self._cols = (np.ascontiguousarray(axis) for axis in np.nonzero(contrast > 0))
+        self._contrast: Density = contrast[self._rows, self._cols]
         self._gone: Density = np.zeros_like(self._contrast)
         self._lightest: Density = np.zeros_like(self._contrast)
+        self._side = 0
+        self._cells: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._cells_shape = (0, 0)
 
     def take(self, change: Change, exclude: Mask, deposits: Mask, work_mm: float) -> None:
         """Take out of the baseline what has faded, as far as this pulse tells.
@@ -35,30 +40,43 @@ class WashOut:
         ``exclude``: not 0 where something has been added. Outside of ``deposits`` no more counts as gone than has
         been seen to go, pixel by pixel: what fades later than its surroundings must not turn into cement.
         """
-        if not len(self._contrast):
-            return
-        at = self._pixels
-        lighter = self._gone - change.broad[at]
-        told = (exclude[at] == 0) & (change.hidden[at] == 0) & (change.count[at] > 0) & (change.z[at] < GROW_SIGMA)
-        np.maximum(self._lightest, lighter, out=self._lightest, where=told)
-        gone = self._faded(np.where(told, lighter, np.float32(0.0)), told, work_mm)
-        gone = np.where(deposits[at] > 0, gone, np.minimum(gone, self._lightest))
-        change.take_out(at, gone - self._gone)
-        self._gone = gone
-
-    def _faded(self, lighter: Density, told: Mask, work_mm: float) -> Density:
-        """What has faded at each pixel, from the share that has nearby; as before where nothing near is told."""
-        side = max(1, round(_CELL_MM / work_mm))
-        rows, cols = (axis // side for axis in self._pixels)
-        height, width = int(rows.max()) + 1, int(cols.max()) + 1
-        cells = rows * width + cols
-        faded, there = (
-            cv2.GaussianBlur(
-                np.bincount(cells, weights, height * width).reshape(height, width).astype(np.float32),
-                (0, 0),
-                FADING_MM / (side * work_mm),
-            ).ravel()[cells]
-            for weights in (lighter * self._contrast, told * self._contrast**2)
+        self._lay_out(max(1, round(_CELL_MM / work_mm)))
+        sums = kernels.seen_to_fade(
+            self._rows,
+            self._cols,
+            self._cells,
+            self._cells_shape[0] * self._cells_shape[1],
+            self._contrast,
+            self._gone,
+            change.broad,
+            change.z,
+            change.count,
+            change.hidden,
+            exclude,
+            GROW_SIGMA,
+            self._lightest,
         )
-        share = np.divide(faded, there, out=np.zeros_like(faded), where=there > _LEAST_TOLD).clip(0.0, 1.0)
-        return np.where(there > _LEAST_TOLD, share * self._contrast, self._gone).astype(np.float32)
+        # The share that has gone is that of all contrast nearby; where nothing near is told, it stays.
+        reach = FADING_MM / (self._side * work_mm)
+        faded, there = (cv2.GaussianBlur(cells.reshape(self._cells_shape), (0, 0), reach).ravel() for cells in sums)
+        more = kernels.fade(
+            self._rows,
+            self._cols,
+            self._cells,
+            faded,
+            there,
+            self._contrast,
+            self._lightest,
+            deposits,
+            _LEAST_TOLD,
+            self._gone,
+        )
+        change.take_out((self._rows, self._cols), more)
+
+    def _lay_out(self, side: int) -> None:
+        """Cells of so many pixels a side: a scale that a needle's width gives flickers with it."""
+        if side == self._side:
+            return
+        rows, cols = self._rows // side, self._cols // side
+        self._side, self._cells_shape = side, (int(rows.max()) + 1, int(cols.max()) + 1)
+        self._cells = rows * self._cells_shape[1] + cols

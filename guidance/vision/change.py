@@ -620,8 +620,16 @@ def opened(mask: Mask, radius_px: float) -> NDArray[np.bool_]:
     """Where a disc of this radius fits into the mask (an opening), plus one pixel; its cost does not grow with it."""
     out = np.zeros(mask.shape, np.bool_)
     x, y, w, h = cv2.boundingRect(mask)
-    # The result reaches no farther than a pixel or two beyond the mask: the rest of the plane costs nothing.
-    box = np.s_[max(0, y - 2) : y + h + 2, max(0, x - 2) : x + w + 2]
+    if not w:
+        return out
+    # A disc holds the square inscribed in it. Specks and threads do not: where they lie is not looked at any more.
+    fits = cv2.erode(
+        mask[y : y + h, x : x + w], square(int(radius_px / 1.42)), borderType=cv2.BORDER_CONSTANT, borderValue=0
+    )
+    left, top, w, h = cv2.boundingRect(fits)
+    if not w:
+        return out
+    box = grown(box_of(x + left, y + top, x + left + w, y + top + h), ceil(radius_px) + 3)
     roomy = cv2.copyMakeBorder(mask[box], 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     core = np.where(cv2.distanceTransform(roomy, cv2.DIST_L2, 5) > radius_px, 0, 255).astype(np.uint8)
     if not core.all():

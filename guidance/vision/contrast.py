@@ -186,7 +186,17 @@ class RootMapper:
     def _trace(self, work_mm: float) -> None:
         """Find the tubes of the roadmap and follow their ids."""
         area_least = LEAST_LENGTH_MM * WIDTH_MM[0] / work_mm**2
-        parts = regions(self._peak_z, self._peak, self._nowhere, SEED_SIGMA, GROW_SIGMA, GROW_SIGMA, 0.0, self._regions)
+        parts = regions(
+            self._peak_z,
+            self._peak,
+            self._nowhere,
+            self._nowhere,
+            SEED_SIGMA,
+            GROW_SIGMA,
+            GROW_SIGMA,
+            0.0,
+            self._regions,
+        )
         found: list[_Root] = []
         for name, (left, top, right, bottom, area) in enumerate(parts.tolist(), start=1):
             if area < area_least:

@@ -19,29 +19,41 @@ _FLOATS = 'Array(float32, 1, "C", readonly=True)'
 _BY_PIECE = 'Array(uint8, 1, "C", readonly=True)'
 
 
-@kernel(f"int32[:, ::1]({_PIECES}, int64, int64, int64, {_BYTES})")
-def about(pieces: Pieces, count: int, top: int, left: int, deposits: Bytes) -> Pieces:
-    """Of each of ``count`` pieces, the background the first: (count, 6).
+@kernel(f"int32[:, ::1]({_PIECES}, int64, int64, int64)")
+def about(pieces: Pieces, count: int, top: int, left: int) -> Pieces:
+    """Left, top, right and bottom on the grid and area in pixels of each of ``count`` pieces: (count, 5).
 
-    Columns left, top, right, bottom on the grid, area in pixels, and the least id of the ``deposits`` that it lies on,
-    0 for none. Right and bottom are exclusive. Of the background only the id is told.
+    Right and bottom are exclusive. The first is the background, of which nothing is told.
     """
     h, w = pieces.shape
-    out = np.zeros((count, 6), dtype=np.int32)
+    out = np.zeros((count, 5), dtype=np.int32)
     out[1:, 0] = left + w
     out[1:, 1] = top + h
     for r in range(h):
-        for c in range(w):
-            piece = pieces[r, c]
-            name = np.int32(deposits[top + r, left + c])
-            if name != 0 and (out[piece, 5] == 0 or name < out[piece, 5]):
-                out[piece, 5] = name
+        last = 0
+        while last < w:
+            first = last
+            piece = pieces[r, first]
+            while last < w and pieces[r, last] == piece:
+                last += 1
             if piece != 0:
-                out[piece, 0] = min(out[piece, 0], left + c)
+                out[piece, 0] = min(out[piece, 0], left + first)
                 out[piece, 1] = min(out[piece, 1], top + r)
-                out[piece, 2] = max(out[piece, 2], left + c + 1)
-                out[piece, 3] = max(out[piece, 3], top + r + 1)
-                out[piece, 4] += 1
+                out[piece, 2] = max(out[piece, 2], left + last)
+                out[piece, 3] = top + r + 1
+                out[piece, 4] += last - first
+    return out
+
+
+@kernel(f"uint8[::1]({_PIECES}, int64, int64, int64, {_BYTES})")
+def eldest(pieces: Pieces, count: int, top: int, left: int, deposits: Bytes) -> NDArray[np.uint8]:
+    """The least id of the ``deposits`` that each of ``count`` pieces lies on, the background too; 0 for none."""
+    out = np.zeros(count, dtype=np.uint8)
+    for r in range(pieces.shape[0]):
+        for c in range(pieces.shape[1]):
+            name = deposits[top + r, left + c]
+            if name != 0 and (out[pieces[r, c]] == 0 or name < out[pieces[r, c]]):
+                out[pieces[r, c]] = name
     return out
 
 

@@ -15,15 +15,23 @@ _LABELS = 'Array(int32, 2, "C", readonly=True)'
 _BOXES = 'Array(int32, 2, "C", readonly=True)'
 
 
-@kernel(f"int32[:, ::1]({_PLANE}, {_PLANE}, {_BYTES}, float32, float32, float32, float32, int32[:, ::1])")
+@kernel(f"int32[:, ::1]({_PLANE}, {_PLANE}, {_BYTES}, {_BYTES}, float32, float32, float32, float32, int32[:, ::1])")
 def regions(
-    z: Plane, added: Plane, standing: Bytes, seed: float, grow: float, stay: float, least: float, labels: Labels
+    z: Plane,
+    added: Plane,
+    foreign: Bytes,
+    standing: Bytes,
+    seed: float,
+    grow: float,
+    stay: float,
+    least: float,
+    labels: Labels,
 ) -> Labels:
     """Connected regions (4 neighbours) by hysteresis: shape (n, 5), columns left, top, right, bottom, area.
 
-    A pixel belongs where z > ``grow``, or z > ``stay`` on what is ``standing``, and added > ``least``; a region needs
-    one with z > ``seed`` or on what is standing. Right and bottom are exclusive. ``labels``, filled: row of the region
-    plus one, 0 for none.
+    A pixel belongs where z > ``grow``, or z > ``stay`` on what is ``standing``, added > ``least``, unless it is
+    ``foreign``; a region needs one with z > ``seed`` or on what is standing. Right and bottom are exclusive.
+    ``labels``, filled: row of the region plus one, 0 for none.
     """
     h, w = z.shape
     # Nearly all rows hold no seed, and without branches many pixels are told at a time: what belongs is -1 at first.
@@ -33,7 +41,7 @@ def regions(
         sown, joined = np.int32(0), np.int32(0)
         for c in range(w):
             stays = (standing[r, c] != 0) & (z[r, c] > stay)
-            joins = ((z[r, c] > grow) | stays) & (added[r, c] > least)
+            joins = ((z[r, c] > grow) | stays) & (added[r, c] > least) & (foreign[r, c] == 0)
             labels[r, c] = -np.int32(joins)
             joined += np.int32(joins)
             sown += np.int32(joins & ((z[r, c] > seed) | stays))
@@ -118,13 +126,24 @@ def holdings(labels: Labels, boxes: Labels, before: Labels, standing: Bytes, uns
     return out
 
 
-@kernel(f"int64({_PLANE}, {_BYTES}, {_BYTES}, float32)")
-def lighter_px(z: Plane, valid: Bytes, hidden: Bytes, sigmas: float) -> int:
-    """On how many pixels that are valid and not hidden ``z`` is below -``sigmas``."""
+@kernel(f"int64({_PLANE}, {_BYTES}, {_BYTES}, float32, uint8[:, ::1])")
+def lighter(z: Plane, valid: Bytes, hidden: Bytes, sigmas: float, out: Bytes) -> int:
+    """255 in ``out`` on valid pixels that are not hidden where ``z`` is below -``sigmas``, else 0; how many."""
     total = 0
     for r in range(z.shape[0]):
         row = np.int32(0)
         for c in range(z.shape[1]):
-            row += np.int32((z[r, c] < -sigmas) & (valid[r, c] != 0) & (hidden[r, c] == 0))
+            has_gone = (z[r, c] < -sigmas) & (valid[r, c] != 0) & (hidden[r, c] == 0)
+            out[r, c] = np.uint8(255) if has_gone else np.uint8(0)
+            row += np.int32(has_gone)
         total += int(row)
     return total
+
+
+@kernel(f"void({_LABELS}, {_BYTES}, int64, int64, uint8[:, ::1])")
+def occupied(labels: Labels, deposits: Bytes, top: int, left: int, out: Bytes) -> None:
+    """255 in ``out``, a box whose corner is told, where the grid has a region or a deposit, else 0."""
+    for r in range(out.shape[0]):
+        for c in range(out.shape[1]):
+            is_there = (labels[top + r, left + c] != 0) | (deposits[top + r, left + c] != 0)
+            out[r, c] = np.uint8(255) if is_there else np.uint8(0)

@@ -619,7 +619,7 @@ def test_what_is_first_seen_apart_stays_only_where_the_next_pulse_bears_it_out(i
             change.learn(placed, work_mm)
         else:
             change.compare(placed, work_mm, outlines)
-    pieces = Pieces(outlines, np.s_[0:80, 0:80], outlines)
+    pieces = Pieces(outlines, np.s_[0:80, 0:80])
     since_s = np.full(shape, 2.0, np.float32)
     assert unsupported(change, pieces, outlines, since_s, 1.0) == ([] if is_there else [1])
     # What has stood for longer has been borne out.
