@@ -48,6 +48,9 @@ EVERYBODY_HERE = Admission()
 STOP_S = 1.5
 """Threads are given this long to end, so that all is over within 2 s."""
 
+GIVES_WAY = 5
+"""Nice: a third of the processor's time for whoever writes and encodes, where analysis or capture wants it too."""
+
 log = logging.getLogger(__name__)
 
 
@@ -151,7 +154,7 @@ class Service:
             )
             self._closing.callback(self.dashboard.close)
 
-            self._encoding = ThreadPoolExecutor(1, "encoding")
+            self._encoding = ThreadPoolExecutor(1, "encoding", initializer=_give_way)
             self._closing.callback(self._encoding.shutdown, cancel_futures=True)
 
             shown: Slot[Shown] = Slot()
@@ -172,9 +175,9 @@ class Service:
                 self._pins,
             )
             if self._recording is not None:
-                self._start_thread("recording", self._recording.run)
-                self._start_thread("archive", self._until_stopped(self._recording.sync))
-                self._start_thread("retention", self._until_stopped(self._recording.let_go))
+                self._start_thread("recording", self._recording.run, gives_way=True)
+                self._start_thread("archive", self._until_stopped(self._recording.sync), gives_way=True)
+                self._start_thread("retention", self._until_stopped(self._recording.let_go), gives_way=True)
             self._start_thread("desk", self._until_stopped(desk.serve))
             if self._log is not None:
                 log = self._log
@@ -271,9 +274,14 @@ class Service:
         self._log = None
         self._closing.close()
 
-    def _start_thread(self, name: str, work: Callable[[], None]) -> None:
+    def _start_thread(self, name: str, work: Callable[[], None], gives_way: bool = False) -> None:
+        def guarded() -> None:
+            if gives_way:
+                _give_way()
+            self._guard(work)
+
         # A daemon, so that a source which hangs in the kernel cannot keep the process from ending.
-        thread = threading.Thread(name=name, target=self._guard, args=(work,), daemon=True)
+        thread = threading.Thread(name=name, target=guarded, daemon=True)
         self._threads.append(thread)
         thread.start()
 
@@ -390,6 +398,13 @@ def tune_interpreter() -> None:
     # What the imports made lives as long as the process. Walking it took 0.1 s whenever the collector came to its
     # oldest generation, in the middle of a case, and over a second at exit.
     gc.freeze()
+
+
+def _give_way() -> None:
+    """From now on this thread lets those go first that alarms wait for, where they want the same processor."""
+    # Only Linux has a priority for each thread.
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), GIVES_WAY)
 
 
 @contextmanager

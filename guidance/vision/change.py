@@ -23,6 +23,7 @@ from guidance.records import PolygonPx
 from guidance.vision.cells import cells_over
 from guidance.vision.geometry import RigidMotion
 from guidance.vision.kernels import change as kernels
+from guidance.vision.kernels import shafts
 from guidance.vision.picture import Density, Mask, Picture
 
 PRIOR_MM_PER_PX: Final = 0.25
@@ -183,10 +184,12 @@ class ReferenceGrid:
             return ()
         corner = (x + offset_xy[0], y + offset_xy[1])
         fine = 2 * self.factor
-        part = cv2.resize(mask[y : y + h, x : x + w], None, fx=fine, fy=fine, interpolation=cv2.INTER_NEAREST)
-        rings, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        # At twice the grid a border has all the corners that it has at any finer one, and they lie likewise.
+        part = cv2.resize(mask[y : y + h, x : x + w], None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
+        rings, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         out = []
         for ring in rings:
+            ring = ring // 2 * fine + ring % 2 * (fine - 1)
             corners = cv2.approxPolyDP(ring, 0.5 * fine, True).reshape(-1, 2).astype(np.float64)
             if len(corners) >= 3:
                 out.append(motion.move(self.to_frame_px((corners + 0.5) / fine - 0.5 + corner)))
@@ -433,12 +436,12 @@ class Change:
         if not w:
             return
         box = np.s_[y : y + h, x : x + w]
-        count, shafts = cv2.connectedComponents(shared[box])
-        have_moved = kernels.uncovered(
-            shafts, count, y, x, self._grey, self._coarse, self._doubt, sigma, _UNCOVERED_SIGMA, _UNCOVERED_SHARE
+        count, parts = cv2.connectedComponents(shared[box])
+        have_moved = shafts.uncovered(
+            parts, count, y, x, self._grey, self._coarse, self._doubt, sigma, _UNCOVERED_SIGMA, _UNCOVERED_SHARE
         )
         if have_moved.any():
-            beneath = have_moved[shafts]
+            beneath = have_moved[parts]
             self.hidden[box][beneath] = 255
             self._marks[box][beneath] &= np.uint8(255 - kernels.SHOWN)
 
@@ -518,39 +521,24 @@ class Change:
         if not w:
             return
         box = np.s_[y : y + h, x : x + w]
-        marks = self._marks[box]
-        count, shafts = cv2.connectedComponents(np.where(marks & kernels.SEEN, shared[box], np.uint8(0)))
-        for name in range(1, count):
-            rows, cols = np.nonzero(shafts == name)
-            shaft = rows + y, cols + x
-            use = self._marks[shaft] & kernels.OPEN > 0
-            if int(use.sum()) >= _LEAST_SAMPLES:
-                self._delta[shaft] = self._without_slip(shaft, use, 3.0 * noise)
-
-    def _without_slip(self, shaft: tuple[NDArray[np.intp], NDArray[np.intp]], use: Mask, clip: float) -> Density:
-        """The difference on a shaft's pixels, (n,), to a baseline whose shaft has slipped aside likewise.
-
-        ``use``: True where nothing else has changed. Both ends slip by themselves, and never along the shaft.
-        """
-        rows, cols = (axis.astype(np.float32) for axis in shaft)
-        places = np.column_stack([cols - cols.mean(), rows - rows.mean()])
-        aside, lengthways = np.linalg.eigh(places.T @ places)[1].T.astype(np.float32)
-        along = places @ lengthways
-        ends = np.column_stack([np.ones_like(along), along / max(1.0, float(np.abs(along).max()))])
-        steep = self._grad_x[shaft] * aside[0] + self._grad_y[shaft] * aside[1]
-        effect = (steep[:, None] * ends)[use]
-        fit = np.linalg.pinv(effect.T @ effect) @ effect.T
-        told, rest, slip = self._delta[shaft], self._delta[shaft], np.zeros(2, np.float32)
-        for _ in range(_SLIP_STEPS):
-            step = fit @ np.clip(rest[use], -clip, clip)
-            if float(np.abs(step).sum()) < _SLIP_ERROR_PX:
-                break
-            slip += step
-            slipped = ends @ slip
-            moved = cv2.remap(self.base, cols + slipped * aside[0], rows + slipped * aside[1], cv2.INTER_LINEAR).ravel()
-            rest = told + self.base[shaft] - moved
-        fits_better = np.abs(rest[use]).clip(0, clip).mean() < np.abs(told[use]).clip(0, clip).mean()
-        return rest if fits_better and float(np.abs(slip).sum()) < _MOST_SLIP_PX else told
+        seen = cv2.bitwise_and(shared[box], cv2.inRange(self._marks[box], 1, 255))
+        count, parts = cv2.connectedComponents(seen)
+        shafts.take_shaft_slips(
+            parts,
+            count,
+            y,
+            x,
+            self.base,
+            self._grad_x,
+            self._grad_y,
+            self._marks,
+            3.0 * noise,
+            _LEAST_SAMPLES,
+            _SLIP_STEPS,
+            _SLIP_ERROR_PX,
+            _MOST_SLIP_PX,
+            self._delta,
+        )
 
     def _remove_veil(self, work_mm: float) -> None:
         """Fit and remove what varies slowly over the field: scatter, which cement and shutters change, and glare."""
@@ -631,9 +619,9 @@ def opened(mask: Mask, radius_px: float) -> NDArray[np.bool_]:
         return out
     box = grown(box_of(x + left, y + top, x + left + w, y + top + h), ceil(radius_px) + 3)
     roomy = cv2.copyMakeBorder(mask[box], 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    core = np.where(cv2.distanceTransform(roomy, cv2.DIST_L2, 5) > radius_px, 0, 255).astype(np.uint8)
-    if not core.all():
-        out[box] = (cv2.distanceTransform(core, cv2.DIST_L2, 5) <= radius_px + 1)[1:-1, 1:-1]
+    rim = cv2.compare(cv2.distanceTransform(roomy, cv2.DIST_L2, 5), radius_px, cv2.CMP_LE)
+    if cv2.countNonZero(rim) < rim.size:
+        out[box] = (cv2.distanceTransform(rim, cv2.DIST_L2, 5) <= radius_px + 1)[1:-1, 1:-1]
     return out
 
 

@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.records import Needle, NerveRoot, Phase, PolygonPx
-from guidance.vision.change import LEAST_BASELINE_PULSES, Change, Placed, ReferenceGrid, halved, opened
+from guidance.vision.change import LEAST_BASELINE_PULSES, Change, Placed, ReferenceGrid, halved, opened, square
 from guidance.vision.geometry import RigidMotion
 from guidance.vision.kernels.paths import paths_from
 from guidance.vision.kernels.regions import regions
+from guidance.vision.kernels.roadmap import draw
 from guidance.vision.picture import Density, Mask, Picture
 
 FINEST_MM: Final = 0.35
@@ -64,12 +65,12 @@ KEPT_TRACES: Final = 3
 
 @dataclass(slots=True, eq=False)
 class _Root:
-    """A root on the reference grid; its rings and line are in the reference frame's pixels."""
+    """A root on the reference grid; its line and, once it is told, its rings are in the reference frame's pixels."""
 
     mask: Mask
-    rings_px: tuple[PolygonPx, ...]
     line_px: PolygonPx
     area_px: int
+    rings_px: tuple[PolygonPx, ...] = ()
     traces: int = 1
 
     @property
@@ -90,6 +91,8 @@ class RootMapper:
         self._last_z: NDArray[np.float32] = np.zeros((0, 0), np.float32)
         self._last_added: NDArray[np.float32] = np.zeros((0, 0), np.float32)
         self._steel: Mask = np.zeros((0, 0), np.uint8)
+        self._inner: Mask = np.zeros((0, 0), np.uint8)
+        self._known: Mask = np.zeros((0, 0), np.uint8)
         self._regions: NDArray[np.int32] = np.zeros((0, 0), np.int32)
         self._nowhere: Mask = np.zeros((0, 0), np.uint8)
         self._roots: dict[int, _Root] = {}
@@ -114,21 +117,13 @@ class RootMapper:
         picture's work pixels, uint8. What comes before the epidurogram is the baseline; what follows keeps the roadmap.
         ``mm_per_px`` None: areas are None, and sizes are judged with a prior scale.
         """
-        if self._grid is None:
-            self._halves = ReferenceGrid(picture).work_mm(mm_per_px) < FINEST_MM
-        if self._halves:
-            picture, shafts = halved(picture, shafts)
         if self._grid is None or self._change is None:
-            self._grid = ReferenceGrid(picture)
-            self._change = Change(self._grid.shape)
-            self._peak, self._peak_z, self._last_added, self._last_z = np.zeros((4, *self._grid.shape), np.float32)
-            self._arrived_s = np.full(self._grid.shape, inf, np.float32)
-            self._steel = np.zeros(self._grid.shape, np.uint8)
-            self._regions = np.zeros(self._grid.shape, np.int32)
-            self._nowhere = np.zeros(self._grid.shape, np.uint8)
+            self._grid, self._change = self._laid_out(picture, shafts, mm_per_px)
         grid, change = self._grid, self._change
         self._has_begun = self._has_begun or phase is Phase.EPIDUROGRAM
         if ok and (phase is Phase.EPIDUROGRAM or (not self._has_begun and phase is not Phase.CEMENT)):
+            if self._halves:
+                picture, shafts = halved(picture, shafts)
             work_mm = grid.work_mm(mm_per_px)
             placed = grid.place(picture, motion, shafts, work_mm)
             self._take(change, placed, phase, work_mm, t_s)
@@ -142,6 +137,16 @@ class RootMapper:
             )
             for name, root in sorted(self._roots.items())
         )
+
+    def _laid_out(self, picture: Picture, shafts: Mask, mm_per_px: float | None) -> tuple[ReferenceGrid, Change]:
+        """The grid of the first picture, with nothing on it."""
+        self._halves = ReferenceGrid(picture).work_mm(mm_per_px) < FINEST_MM
+        grid = ReferenceGrid(halved(picture, shafts)[0] if self._halves else picture)
+        self._peak, self._peak_z, self._last_added, self._last_z = np.zeros((4, *grid.shape), np.float32)
+        self._arrived_s = np.full(grid.shape, inf, np.float32)
+        self._steel, self._inner, self._known, self._nowhere = np.zeros((4, *grid.shape), np.uint8)
+        self._regions = np.zeros(grid.shape, np.int32)
+        return grid, Change(grid.shape)
 
     @property
     def mask(self) -> Mask:
@@ -161,27 +166,35 @@ class RootMapper:
         learnt = change.pulses_learnt >= LEAST_BASELINE_PULSES
         # While needles are driven only the baseline is learnt: what a stroke or the table moves is no contrast.
         if learnt and phase is not Phase.NEEDLE:
-            known = (self._peak_z > GROW_SIGMA).astype(np.uint8)
-            change.compare(placed, work_mm, known, edges_stray=True)
+            np.greater(self._peak_z, GROW_SIGMA, out=self._known.view(np.bool_))
+            change.compare(placed, work_mm, self._known, edges_stray=True)
             self._draw(change, placed, work_mm, t_s)
             self._looks += 1
             if self._looks % TRACE_PULSES == 0:
                 self._trace(work_mm)
         if not learnt or phase is not Phase.EPIDUROGRAM:
-            change.learn(placed, work_mm, (change.z > GROW_SIGMA).astype(np.uint8))
+            np.greater(change.z, GROW_SIGMA, out=self._known.view(np.bool_))
+            change.learn(placed, work_mm, self._known)
 
     def _draw(self, change: Change, placed: Placed, work_mm: float, t_s: float) -> None:
         """Take this pulse into the roadmap: what two looks in a row have shown, well inside the field."""
-        border = 2 * round(BORDER_MM / work_mm) + 1
-        inner = cv2.erode(placed.valid, np.ones((border, border), np.uint8))
-        lasting = np.minimum(change.z, self._last_z)
-        denser = (lasting > self._peak_z) & ((change.count >= SETTLED_PULSES) | (lasting > SEED_SIGMA)) & (inner > 0)
-        np.copyto(self._peak_z, lasting, where=denser)
-        np.copyto(self._peak, np.minimum(change.added, self._last_added), where=denser)
-        np.minimum(self._arrived_s, np.float32(t_s), out=self._arrived_s, where=denser & (lasting > GROW_SIGMA))
-        np.copyto(self._last_z, change.z)
-        np.copyto(self._last_added, change.added)
-        self._steel |= placed.steel
+        cv2.erode(placed.valid, square(round(BORDER_MM / work_mm)), dst=self._inner)
+        draw(
+            change.z,
+            change.added,
+            change.count,
+            self._inner,
+            t_s,
+            SETTLED_PULSES,
+            SEED_SIGMA,
+            GROW_SIGMA,
+            self._last_z,
+            self._last_added,
+            self._peak,
+            self._peak_z,
+            self._arrived_s,
+        )
+        cv2.bitwise_or(self._steel, placed.steel, dst=self._steel)
 
     def _trace(self, work_mm: float) -> None:
         """Find the tubes of the roadmap and follow their ids."""
@@ -219,11 +232,13 @@ class RootMapper:
         inside = _without_holes(inside, HOLE_MM2 / work_mm**2)
         pool = opened(inside, max(1, round(0.5 * POOL_MM / work_mm)))
         tubes = np.where(pool, 0, inside).astype(np.uint8)
-        away_mm = cv2.distanceTransform(np.where(pool, 0, 255).astype(np.uint8), cv2.DIST_L2, 5) * work_mm
         n, pieces, stats, _ = cv2.connectedComponentsWithStats(tubes, connectivity=4)
         least = LEAST_LENGTH_MM * WIDTH_MM[0] / work_mm**2
-        large = (pieces == i for i in range(1, n) if stats[i, cv2.CC_STAT_AREA] >= least)
-        return [piece for piece in large if not pool.any() or float(np.median(away_mm[piece])) > RIM_MM]
+        large = [pieces == i for i in range(1, n) if stats[i, cv2.CC_STAT_AREA] >= least]
+        if not pool.any():
+            return large
+        away_mm = cv2.distanceTransform(np.where(pool, 0, 255).astype(np.uint8), cv2.DIST_L2, 5) * work_mm
+        return [piece for piece in large if float(np.median(away_mm[piece])) > RIM_MM]
 
     def _by_known_roots(self, box: tuple[slice, slice], tube: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
         """A tube shared out among the roots already known that have run together in it; else the tube."""
@@ -289,9 +304,7 @@ class RootMapper:
         seen = arrived[np.isfinite(arrived)]
         if not len(seen) or float(np.subtract(*np.quantile(seen, [0.9, 0.1]))) < LEAST_FILLING_S:
             return None
-        line = _from_its_source(line, arrived)
-        still = RigidMotion()
-        return _Root(mask, self._grid.outlines(mask, still), self._grid.to_frame_px(line), area)
+        return _Root(mask, self._grid.to_frame_px(_from_its_source(line, arrived)), area)
 
     def _name(self, found: list[_Root]) -> None:
         """Give each root the id of the one it overlaps most. The roadmap keeps the larger extent of old and new."""
@@ -317,6 +330,9 @@ class RootMapper:
             ):
                 named[self._next_id] = root
                 self._next_id += 1
+        assert self._grid is not None
+        for root in named.values():
+            root.rings_px = root.rings_px or self._grid.outlines(root.mask, RigidMotion())
         self._roots = named
 
 

@@ -457,39 +457,6 @@ def in_deviations(
     return out
 
 
-@kernel(f"boolean[::1](int32[:, ::1], int64, int64, int64, {_BYTES}, {_PLANE}, {_PLANE}, {_LINE}, float32, float64)")
-def uncovered(
-    parts: NDArray[np.int32],
-    count: int,
-    top: int,
-    left: int,
-    grey: Bytes,
-    coarse: Plane,
-    doubt: Plane,
-    sigma: Line,
-    sigmas: float,
-    share: float,
-) -> NDArray[np.bool_]:
-    """Which of ``count`` parts have become lighter by so many standard deviations on more than this share: (count,).
-
-    ``parts``: the number of each pixel's part in the box whose first row and column are ``top`` and ``left``, 0 for
-    none. ``sigma``: by class of ``grey``; ``doubt``: variance that adds to it.
-    """
-    total = np.zeros(count, dtype=np.int64)
-    lighter = np.zeros(count, dtype=np.int64)
-    for r in range(parts.shape[0]):
-        for c in range(parts.shape[1]):
-            part = parts[r, c]
-            if part == 0:
-                continue
-            total[part] += 1
-            change = coarse[top + r, left + c]
-            s = sigma[grey[top + r, left + c]]
-            if change < 0 and change * change > sigmas * sigmas * (s * s + doubt[top + r, left + c]):
-                lighter[part] += 1
-    return lighter > share * total
-
-
 @kernel(f"void({_PLANE}, {_BYTES}, {_BYTES}, {_BYTES}, float32, {_OUT}, {_OUT})")
 def learn(delta: Plane, valid: Bytes, hold: Bytes, anew: Bytes, longest: float, base: Plane, count: Plane) -> None:
     """Take one pulse into the baseline, in place, where valid and not held: a mean over ``longest`` pulses.

@@ -4,9 +4,12 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from guidance.records import NerveRoot, Phase
 from guidance.vision.contrast import RootMapper, centre_line
+from guidance.vision.kernels.roadmap import draw
 from tests.unit.vision.absorbers import (
     MM_PER_PX,
     PULSE_S,
@@ -19,6 +22,7 @@ from tests.unit.vision.absorbers import (
     nothing,
     tube_cm,
 )
+from tests.unit.vision.test_change import SHAPES, flags, planes
 
 LEFT = [(50.0, 40.0), (70.0, 90.0), (72.0, 120.0), (95.0, 165.0)]
 RIGHT = [(150.0, 40.0), (135.0, 90.0), (140.0, 150.0)]
@@ -217,3 +221,29 @@ def test_the_centre_line_of_a_single_pixel_is_that_pixel() -> None:
     dot = np.zeros((3, 5), bool)
     dot[1, 3] = True
     assert centre_line(dot).tolist() == [[3.0, 1.0]]
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_the_roadmap_takes_the_densest_of_what_lasts(data: st.DataObject) -> None:
+    shape = data.draw(SHAPES)
+    z, last_z, peak_z = (data.draw(planes(shape, 0.0, 8.0)) for _ in range(3))
+    added, last_added, peak = (data.draw(planes(shape)) for _ in range(3))
+    count, arrived_s, inner = (
+        data.draw(planes(shape, 0.0, 6.0)),
+        data.draw(planes(shape, 0.0, 9.0)),
+        data.draw(flags(shape)),
+    )
+    lasting = np.minimum(z, last_z)
+    denser = (lasting > peak_z) & ((count >= 3) | (lasting > 6)) & (inner > 0)
+    twins = (
+        z,
+        added,
+        np.where(denser, np.minimum(added, last_added), peak),
+        np.where(denser, lasting, peak_z),
+        np.where(denser & (lasting > 3.5), np.minimum(arrived_s, 5), arrived_s),
+    )
+    got = last_z, last_added, peak, peak_z, arrived_s
+    draw(z, added, count, inner, *(np.float32(v) for v in (5, 3, 6, 3.5)), *got)
+    for plane, twin in zip(got, twins, strict=True):
+        assert np.array_equal(plane, twin)
