@@ -4,10 +4,10 @@ Every float is rounded to 3 decimals (a thousandth of a pixel, of a millimetre, 
 compact and a difference in the last bit of a sum never shows. NaN and Infinity are refused, not written.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator
 
 from guidance.records import (
     TECHNICAL,
@@ -32,9 +32,29 @@ from guidance.records import (
     ZoneKind,
 )
 
-Rounded = Annotated[float, Field(allow_inf_nan=False), AfterValidator(lambda value: round(value, 3) + 0.0)]
+
+def _rounded(value: Any, validate: ValidatorFunctionWrapHandler) -> list[tuple[float, float]]:
+    """Points to three decimals, each as ``round`` has it, all at once: one by one they cost most of a message.
+
+    ``value``: as it comes from the wire, or (n, 2) as the records have it.
+    """
+    exact = value if isinstance(value, np.ndarray) else np.array(validate(value), dtype=np.float64).reshape(-1, 2)
+    if not np.isfinite(exact).all():
+        raise ValueError("a polygon with a point that is nowhere; expected finite numbers")
+    thousandths = exact * 1000.0
+    whole = np.rint(thousandths)
+    rounded = whole / 1000.0 + 0.0
+    # Only the decimal digits tell which way something halfway goes, or so near to it that the product is.
+    in_doubt = (np.abs(np.abs(thousandths - whole) - 0.5) < 1e-6) | (np.abs(thousandths) > 1e9)
+    if in_doubt.any():
+        rounded[in_doubt] = [round(number, 3) + 0.0 for number in exact[in_doubt].tolist()]
+    return [(x, y) for x, y in rounded.tolist()]
+
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Rounded = Annotated[Finite, AfterValidator(lambda value: round(value, 3) + 0.0)]
 Point = tuple[Rounded, Rounded]
-Polygon = list[Point]
+Polygon = Annotated[list[tuple[Finite, Finite]], WrapValidator(_rounded)]
 
 
 class WireModel(BaseModel):
@@ -202,7 +222,8 @@ def alert_json(alert: Alert) -> dict[str, Any]:
 
 
 def _polygon(points: PolygonPx) -> Polygon:
-    return [(x, y) for x, y in np.asarray(points, dtype=np.float64).tolist()]
+    """The points as they are: the message's own check makes a list of them."""
+    return cast(Polygon, np.asarray(points, dtype=np.float64).reshape(-1, 2))
 
 
 def _zone(zone: Zone) -> ZoneMessage:

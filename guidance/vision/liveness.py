@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from drivers.frame import Frame, FrameFlag, Pixels
 from guidance.records import FieldKind, FrameState
 from guidance.vision.field import Box, XrayField
+from guidance.vision.kernels.liveness import is_even, likeness, noise_between
 
 SAMPLES_PER_SIDE = 64
 FIRST_NOISE = 0.3
@@ -85,14 +86,14 @@ class LivenessWatch:
             self._field, self._sampler = field, _Sampler(field, pixels.shape)
             self._sample = None if previous is None else self._sampler.sample(previous, frame.bits)
         before, self._sample = self._sample, self._sampler.sample(pixels, frame.bits)
-        if _is_even(self._sample):
+        if is_even(self._sample):
             # X-rays that are off or much too many leave an even field; what is drawn beside it shows that video comes.
             self._no_picture |= not self._sampler.still_drawn(previous, pixels, frame.bits)
         else:
             self._no_picture = _is_bars_or_snow(self._sample, pixels)
         if self._no_picture:
             return self._without_picture(FrameState.NO_SIGNAL)
-        is_new = before is None or self._is_new(_noise_between(before, self._sample), t_s)
+        is_new = before is None or self._is_new(noise_between(before, self._sample), t_s)
         if is_new and self._pulse_t_s is not None and self._ticks.have_stopped(self._pulse_t_s, self._frame_period_s()):
             # Pulses have gone on without it: whatever it was, it was no clock.
             self._ticks.interrupt()
@@ -211,19 +212,21 @@ class _Sampler:
         x0, y0, x1, y1 = field.box_px if field is not None else (0, 0, w, h)
         step_x = max(1, (x1 - x0) // SAMPLES_PER_SIDE)
         step_y = max(1, (y1 - y0) // SAMPLES_PER_SIDE)
-        self._left = (slice(y0, y1, step_y), slice(x0, x1 - 1, step_x))
-        self._right = (slice(y0, y1, step_y), slice(x0 + 1, x1, step_x))
-        self._inside = None
+        rows, columns = np.arange(y0, y1, step_y), np.arange(x0, x1 - 1, step_x)
+        left = (rows[:, None] * w + columns).ravel()
         self._boxes: list[Box] = []
         if field is not None:
-            self._inside = (field.mask[self._left] > 0) & (field.mask[self._right] > 0)
+            inside = field.mask.ravel()
+            left = left[(inside[left] > 0) & (inside[left + 1] > 0)]
             self._boxes = _boxes_outside(field, (w, h))
+        self._pairs = np.stack([left, left + 1])
+        """Where the pairs are in the flattened frame, (2, n)."""
 
     def sample(self, pixels: Pixels, bits: int) -> NDArray[np.float32]:
         """Shape (2, n): left and right neighbours in 8-bit levels."""
-        pair = np.stack([pixels[self._left], pixels[self._right]]).astype(np.float32)
-        pair *= np.float32(255.0 / (2**bits - 1))
-        return pair.reshape(2, -1) if self._inside is None else pair[:, self._inside]
+        pairs = pixels.ravel()[self._pairs].astype(np.float32)
+        pairs *= np.float32(255.0 / (2**bits - 1))
+        return pairs
 
     def still_drawn(self, before: Pixels | None, now: Pixels, bits: int) -> bool:
         """Whether something drawn beside the field stands where it stood on the frame ``before``."""
@@ -262,25 +265,11 @@ def _boxes_outside(field: XrayField, size: tuple[int, int]) -> list[Box]:
 
 
 def _equal(a: Pixels | None, b: Pixels) -> bool:
-    return a is not None and (a is b or cv2.norm(a, b, cv2.NORM_INF) == 0)
-
-
-def _noise_between(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
-    """Mean change of neighbours against each other, in 8-bit levels, over what is neither black nor white.
-
-    What moves changes neighbours alike nearly everywhere, and edges are capped: the figure is that of the noise.
-    """
-    grey = (after > 4) & (after < 251)
-    use = grey[0] & grey[1]
-    if use.sum() < 0.02 * use.size:
-        use = np.ones_like(use)
-    change = after[:, use] - before[:, use]
-    return float(np.minimum(np.abs(change[0] - change[1]), 16.0).mean())
-
-
-def _is_even(sample: NDArray[np.float32]) -> bool:
-    """A field of one colour."""
-    return bool((np.abs(sample - np.median(sample)) <= 3).mean() > 0.97)
+    if a is None or a is b:
+        return a is b
+    # Two pulses differ nearly everywhere: a row tells, and all is read of repeats alone.
+    middle = len(b) // 2
+    return np.array_equal(a[middle], b[middle]) and cv2.norm(a, b, cv2.NORM_INF) == 0
 
 
 def _is_bars_or_snow(sample: NDArray[np.float32], pixels: Pixels) -> bool:
@@ -288,8 +277,5 @@ def _is_bars_or_snow(sample: NDArray[np.float32], pixels: Pixels) -> bool:
     rows = pixels[:: max(1, pixels.shape[0] // 16)]
     if (rows == rows[0]).all():
         return True
-    left, right = sample
-    spread = float(left.std() * right.std())
-    if spread < 20.0**2:
-        return False
-    return float(((left - left.mean()) * (right - right.mean())).mean()) / spread < 0.2
+    common, spread = likeness(sample)
+    return spread >= 20.0**2 and common / spread < 0.2

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from drivers.frame import Pixels
 from guidance.vision.field import XrayField
+from guidance.vision.kernels.picture import look_up
 
 WORK_SIDE_PX = 640
 """The dense stages work on at most about this many pixels a side; tips are refined at full resolution."""
@@ -61,16 +62,35 @@ def density_of(pixels: NDArray[np.generic], full_scale: float, bone_dark: bool) 
     return np.asarray(-np.log((share + floor) / (1.0 + floor)), dtype=np.float32)
 
 
-@lru_cache(maxsize=2)
-def _density_table(bone_dark: bool) -> Density:
-    """Density of every 8-bit value: looking it up costs less than half of the logarithm."""
-    return density_of(np.arange(256), 255.0, bone_dark)
+@lru_cache(maxsize=4)
+def _density_table(values: int, full_scale: float, bone_dark: bool) -> Density:
+    """Density of every value that a pixel can have: looking it up costs less than half of the logarithm.
+
+    What is beyond full scale, which no sound frame has, is as bright as that.
+    """
+    return density_of(np.minimum(np.arange(values), full_scale), full_scale, bone_dark)
 
 
 def _density_by_table(pixels: Pixels, full_scale: float, bone_dark: bool) -> Density:
-    if pixels.dtype == np.uint8 and full_scale == 255.0:
-        return np.asarray(cv2.LUT(pixels, _density_table(bone_dark)), dtype=np.float32)
-    return density_of(pixels, full_scale, bone_dark)
+    table = _density_table(np.iinfo(pixels.dtype).max + 1, full_scale, bone_dark)
+    if pixels.dtype == np.uint8:
+        return np.asarray(cv2.LUT(pixels, table), dtype=np.float32)
+    density = np.empty(pixels.shape, dtype=np.float32)
+    look_up(np.ascontiguousarray(pixels), table, density)
+    return density
+
+
+@lru_cache(maxsize=4)
+def _work_mask(field: XrayField, factor: int) -> Mask:
+    """The field's mask at work scale, not writeable: the same array for as long as the field is the same."""
+    x0, y0, x1, y1 = field.box_px
+    w, h = (x1 - x0) // factor, (y1 - y0) // factor
+    mask = field.mask[y0 : y0 + h * factor, x0 : x0 + w * factor]
+    if factor > 1:
+        mask = np.where(cv2.resize(mask, (w, h), interpolation=cv2.INTER_AREA) == 255, 255, 0).astype(np.uint8)
+    mask = np.ascontiguousarray(mask)
+    mask.flags.writeable = False
+    return mask
 
 
 def make_picture(pixels: Pixels, field: XrayField, bits: int) -> Picture:
@@ -81,13 +101,10 @@ def make_picture(pixels: Pixels, field: XrayField, bits: int) -> Picture:
     w, h = (x1 - x0) // factor, (y1 - y0) // factor
     crop = pixels[y0 : y0 + h * factor, x0 : x0 + w * factor]
     small = cv2.resize(crop, (w, h), interpolation=cv2.INTER_AREA) if factor > 1 else crop
-    mask = field.mask[y0 : y0 + h * factor, x0 : x0 + w * factor]
-    if factor > 1:
-        mask = np.where(cv2.resize(mask, (w, h), interpolation=cv2.INTER_AREA) == 255, 255, 0).astype(np.uint8)
     return Picture(
         pixels=pixels,
         density=_density_by_table(small, full_scale, field.bone_dark),
-        mask=np.ascontiguousarray(mask),
+        mask=_work_mask(field, factor),
         field=field,
         origin_px=(x0, y0),
         factor=factor,

@@ -5,6 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from guidance.overlay import draw
@@ -50,6 +54,31 @@ def test_numbers_are_rounded_to_a_thousandth() -> None:
 def test_what_is_not_a_number_is_refused_and_never_written() -> None:
     with pytest.raises(ValidationError):
         findings_json(findings(needles=(needle(np.nan, 0),)))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    hnp.arrays(np.float64, st.tuples(st.integers(0, 9), st.just(2)), elements=st.floats(-1e12, 1e12))
+    | hnp.arrays(np.int64, st.tuples(st.integers(1, 9), st.just(2)), elements=st.integers(-(10**8), 10**8)).map(
+        lambda ten_thousandths: ten_thousandths / 10_000
+    )
+)
+def test_each_number_of_a_polygon_is_rounded_as_a_single_one_is(points: NDArray[np.float64]) -> None:
+    expected = [[round(x, 3) + 0.0, round(y, 3) + 0.0] for x, y in points.tolist()]
+    outline = FieldOutline(FieldKind.POLYGON, points, True)
+    row = findings_json(replace(findings(), field=outline))
+    assert row["field_px"]["polygon"] == expected
+    row["field_px"]["polygon"] = points.tolist()
+    read = FindingsMessage.model_validate_json(json.dumps(row))
+    assert read.field_px is not None
+    assert [list(point) for point in read.field_px.polygon] == expected
+
+
+@pytest.mark.parametrize("nowhere", [np.nan, np.inf])
+def test_a_polygon_with_a_point_that_is_nowhere_is_refused(nowhere: float) -> None:
+    outline = FieldOutline(FieldKind.POLYGON, np.array([[0.0, 1.0], [nowhere, 2.0]]), True)
+    with pytest.raises(ValidationError, match="finite"):
+        findings_json(replace(findings(), field=outline))
 
 
 def test_an_alert_is_the_contracts_line() -> None:

@@ -6,10 +6,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 
 from drivers.frame import Frame, FrameFlag, freeze
 from guidance.records import FrameState
 from guidance.vision.field import find_field
+from guidance.vision.kernels.liveness import is_even, likeness, noise_between
 from guidance.vision.liveness import Liveness, LivenessWatch
 from tests.unit.vision.xray_pictures import Grey, anatomy, disc, noisy, within
 
@@ -198,3 +203,43 @@ def test_sixteen_bit_video_is_judged_alike() -> None:
 def test_repeats_that_are_compressed_anew_count_as_repeats_once_the_first_pulses_are_known() -> None:
     frames = told(recompressed_and_held())
     assert [frame.new_pulse for frame in frames[16:]] == [i < 60 and i % 4 == 0 for i in range(16, len(frames))]
+
+
+PAIRS = st.integers(1, 60).flatmap(
+    lambda n: hnp.arrays(np.float32, (2, n), elements=st.sampled_from([0, 3, 4, 5, 100, 102, 103, 250, 251, 255]))
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.data())
+def test_noise_is_the_capped_change_of_grey_neighbours_against_each_other(data: st.DataObject) -> None:
+    after = data.draw(PAIRS)
+    before = data.draw(hnp.arrays(np.float32, after.shape, elements=st.floats(0, 255, width=16)))
+    grey = ((after > 4) & (after < 251)).all(axis=0)
+    if grey.sum() < 0.02 * grey.size:
+        grey[:] = True
+    change = (after - before)[:, grey]
+    expected = np.minimum(np.abs(change[0] - change[1]), 16.0).mean()
+    assert noise_between(before, after) == pytest.approx(expected, abs=1e-4)
+
+
+@settings(max_examples=120, deadline=None)
+@given(PAIRS, st.floats(0, 1))
+def test_a_picture_is_even_that_lies_within_three_levels_of_its_median(
+    pairs: NDArray[np.float32], share: float
+) -> None:
+    pairs[:, : int(share * pairs.shape[1])] = 101
+    assert is_even(pairs) == ((np.abs(pairs - np.median(pairs)) <= 3).mean() > 0.97)
+
+
+def test_nothing_is_no_even_picture() -> None:
+    assert not is_even(np.empty((2, 0), dtype=np.float32))
+
+
+@settings(max_examples=60, deadline=None)
+@given(PAIRS)
+def test_neighbours_are_alike_as_far_as_they_vary_together(pairs: NDArray[np.float32]) -> None:
+    left, right = pairs.astype(np.float64)
+    common, spread = likeness(pairs)
+    assert common == pytest.approx(np.mean((left - left.mean()) * (right - right.mean())), abs=0.01)
+    assert spread == pytest.approx(left.std() * right.std(), abs=0.01)
