@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from guidance.vision.kernels import cells, change, field, paths, regions, ridge
+from guidance.vision.kernels import cells, change, field, paths, regions, shaft
 
 Plane = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -103,13 +103,13 @@ def _area_mean_cv(grey: Bytes, small: Plane) -> Any:
     return cv2.resize(grey, small.shape[::-1], interpolation=cv2.INTER_AREA)
 
 
-def _lighter_px(z: Plane, valid: Bytes, hidden: Bytes, sigmas: float) -> int:
+def _lighter(z: Plane, valid: Bytes, hidden: Bytes, sigmas: float, out: Bytes) -> int:
     return int(((z < -sigmas) & (valid != 0) & (hidden == 0)).sum())
 
 
-def _lighter_px_cv(z: Plane, valid: Bytes, hidden: Bytes, sigmas: float) -> int:
+def _lighter_cv(z: Plane, valid: Bytes, hidden: Bytes, sigmas: float, out: Bytes) -> int:
     lighter = cv2.bitwise_and(cv2.compare(z, -sigmas, cv2.CMP_LT), valid)
-    return cv2.countNonZero(cv2.bitwise_and(lighter, cv2.compare(hidden, 0, cv2.CMP_EQ)))
+    return cv2.countNonZero(cv2.bitwise_and(lighter, cv2.compare(hidden, 0, cv2.CMP_EQ), dst=out))
 
 
 def _regions(
@@ -181,9 +181,9 @@ TWINS: Final = (
     Twin(change.learn, _learn, written=5, within=1e-6),
     Twin(cells.averages, _averages, written=5, within=1e-5, library_name="OpenCV resize", library=_averages_cv),
     Twin(field.area_mean, _area_mean, written=1, within=1.0, library_name="OpenCV resize", library=_area_mean_cv),
-    Twin(regions.lighter_px, _lighter_px, library_name="OpenCV compare", library=_lighter_px_cv),
+    Twin(regions.lighter, _lighter, library_name="OpenCV compare", library=_lighter_cv),
     Twin(regions.regions, _regions, library_name="OpenCV connectedComponentsWithStats", library=_regions),
     Twin(paths.paths_from, _paths, within=1e-3, library_name="scikit-image MCP_Geometric", library=_paths_skimage),
-    Twin(ridge.straighten, _straighten, within=1e-4, library_name="OpenCV remap", library=_straighten_cv),
+    Twin(shaft.straighten, _straighten, within=1e-4, library_name="OpenCV remap", library=_straighten_cv),
 )
 """Those that do by themselves what a library does too, or what NumPy says in a few lines."""
