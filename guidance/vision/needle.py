@@ -24,18 +24,16 @@ from guidance.vision.needle_lookalikes import has_joint, has_thread, without_jaw
 from guidance.vision.needle_shaft import (
     Flags,
     Floats,
-    Line,
     Shaft,
-    bars_of,
     follow,
     goes_on,
-    lies_on,
     ribbon_runs,
     rows_alone,
     runs_through,
     scan_lines,
     search_image,
     straight_lines,
+    without_pieces_of,
 )
 from guidance.vision.needle_tip import Tip, find_tip
 from guidance.vision.needle_track import NeedleSighting, NeedleTracker, angle_deg
@@ -80,7 +78,7 @@ def find_needles(
         diameter_px = THINNEST_FIELD_SHARE * max(x1 - x0, y1 - y0), inf
     widths = (max(1.5, THINNEST_RIBBON_SHARE * diameter_px[0] / picture.factor), thickest)
     steep, flat = (ribbon_runs(lines, widths) for lines in scan_lines(search))
-    lines = straight_lines(steep, False, widths) + straight_lines(flat, True, widths)
+    lines = straight_lines(steep, flat, widths)
     followed, lookalikes = _along_shafts(picture, search, lines, least_confidence)
     shafts = [s for s in followed if s.tip_covered or s.confidence >= least_confidence]
     dots = _end_on(picture, search, steep, flat, hub_reach, shaft_mask(picture, shafts, 4.0))
@@ -90,34 +88,30 @@ def find_needles(
 
 
 def _along_shafts(
-    picture: Picture, search: Density, lines: list[Line], least_confidence: float
+    picture: Picture, search: Density, lines: Floats, least_confidence: float
 ) -> tuple[list[NeedleSighting], list[NeedleSighting]]:
     """What the lines are when followed: needles, and what looks like one but is known not to be."""
     shafts = _followed(search, lines)
-    bars = bars_of(shafts)
     needles: list[NeedleSighting] = []
     lookalikes: list[NeedleSighting] = []
-    for shaft in shafts:
-        sighting = _sighting(picture, shaft, shafts, bars, least_confidence)
+    for shaft, alone in zip(shafts, rows_alone(shafts), strict=True):
+        sighting = _sighting(picture, shaft, alone, shafts, least_confidence)
         if sighting is not None:
             is_lookalike = has_thread(search, shaft) or has_joint(search, shaft)
             (lookalikes if is_lookalike else needles).append(sighting)
     return needles, lookalikes
 
 
-def _followed(search: Density, lines: list[Line]) -> list[Shaft]:
+def _followed(search: Density, lines: Floats) -> list[Shaft]:
     """The lines followed to their ends, the most weighty first, each shaft once."""
     shafts: list[Shaft] = []
-    tried = 0
-    for line in sorted(lines, key=lambda line: -line.weight):
-        if any(lies_on(line, shaft) for shaft in shafts):
-            continue
-        tried += 1
-        if tried > MOST_CANDIDATES:
+    for _ in range(MOST_CANDIDATES):
+        if len(lines) == 0:
             break
-        shaft = follow(search, line)
+        shaft, lines = follow(search, lines[0]), lines[1:]
         if shaft is not None:
             shafts.append(shaft)
+            lines = without_pieces_of(shaft, lines)
     return shafts
 
 
@@ -137,13 +131,13 @@ def _nearest_pixel(mask: Mask, xy: PointPx) -> int:
 
 
 def _sighting(
-    picture: Picture, shaft: Shaft, shafts: list[Shaft], bars: Floats, least_confidence: float
+    picture: Picture, shaft: Shaft, alone: Flags, shafts: list[Shaft], least_confidence: float
 ) -> NeedleSighting | None:
     """The shaft with the better of its free ends as the tip, or with the end that cement or metal covers.
 
-    None where it has neither: no needle, or a needle's part with both ends out of sight.
+    None where it has neither: no needle, or a needle's part with both ends out of sight. ``alone``: its rows that no
+    other of the ``shafts`` lies beside.
     """
-    alone = rows_alone(shaft, bars)
     evidence = Evidence.of(shaft, alone)
     if not evidence.may_be_steel or evidence.confidence < least_confidence:
         return None

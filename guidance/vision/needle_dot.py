@@ -156,17 +156,26 @@ def _core_in_hub(half: Density, place: PointPx, reach: float) -> _Core | None:
     core = kernels.piece(share, place_x, place_y, edge)
     if not CORE_AREA[0] < cv2.countNonZero(core) / reach**2 < CORE_AREA[1]:
         return None
-    pixels = np.argwhere(core)[:, ::-1].astype(np.float64)
+    pixels = np.reshape(cv2.findNonZero(core), (-1, 2)).astype(np.float64)
     hull = cv2.convexHull(pixels.astype(np.float32))
     # A hull through pixel centres lacks half a pixel all round.
     hull_area = cv2.contourArea(hull) + 0.5 * cv2.arcLength(hull, True) + 1.0
-    if len(pixels) < LEAST_SOLID * hull_area or np.percentile(_hub_about(core, share, reach), 25) < LEAST_GREY:
+    if len(pixels) < LEAST_SOLID * hull_area or _lower_quartile(_hub_about(core, share, reach)) < LEAST_GREY:
         return None
     thick, thick_xy = _thickest(core)
     x, y = pixels.mean(axis=0).tolist()
     hub_xy = kernels.middle_about(share, x, y, HUB_SHARE, 0.75 * reach)
     corner = np.array([x0, y0])
     return _Core(pixels + corner, corner + np.array(thick_xy), thick, corner + np.array(hub_xy), contrast)
+
+
+def _lower_quartile(rising: Density) -> float:
+    """The 25th percentile of values in rising order; 0 of none."""
+    if len(rising) == 0:
+        return 0.0
+    at = 0.25 * (len(rising) - 1)
+    below, above = rising[floor(at)], rising[ceil(at)]
+    return float(below + (at - floor(at)) * (above - below))
 
 
 def _thickest(core: Mask) -> tuple[float, tuple[int, int]]:

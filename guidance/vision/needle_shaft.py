@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, hypot, isnan
+from typing import Self
 
 import cv2
 import numpy as np
@@ -40,22 +40,6 @@ LEAST_OWN_WIDTHS = 3.0
 """A shaft must show for so far without another beside it, to be judged by that part alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A straight run of ribbon sections, in work pixels: ends, unit direction, width across, contrast."""
-
-    start_xy: PointPx
-    end_xy: PointPx
-    along_xy: PointPx
-    width: float
-    contrast: float
-    weight: float
-
-    @property
-    def length(self) -> float:
-        return hypot(self.end_xy[0] - self.start_xy[0], self.end_xy[1] - self.start_xy[1])
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Shaft:
     """A run followed to both of its ends, in work pixels.
@@ -72,6 +56,15 @@ class Shaft:
     kinds: tuple[int, int]
     width: float
     contrast: float
+    numbers: Floats
+    """The same, but for the sections, as the kernels take them."""
+
+    @classmethod
+    def of(cls, sections: Density, numbers: Floats) -> Self:
+        """The shaft as ``kernels.follow`` tells it."""
+        x, y, ux, uy, first, last, width, contrast, *kinds = numbers.tolist()
+        ends = int(kinds[0]), int(kinds[1])
+        return cls((x, y), (ux, uy), sections, int(first), int(last), ends, width, contrast, numbers)
 
     def at(self, row: float, across: float) -> PointPx:
         """The point of a strip's row and its offset across, in work pixels."""
@@ -105,63 +98,25 @@ def ribbon_runs(lines: Density, widths: tuple[float, float]) -> Floats:
     return ridge.run_lines(points, run_of, int(run_of.max()) + 1)
 
 
-def straight_lines(runs: Floats, flat: bool, widths: tuple[float, float]) -> list[Line]:
-    """The runs that are long, straight and unbroken enough to be followed as shafts."""
-    found = []
-    for n, first, last, x0, slope, rms, width, contrast in runs[runs[:, 0] >= 5].tolist():
-        slant = 1.0 / hypot(1.0, slope / BAND_PX)
-        length = (last - first) * BAND_PX / slant
-        across = width * slant
-        if length < LEAST_LENGTH_PX or not widths[0] <= across <= widths[1]:
-            continue
-        if rms * slant > max(0.8, 0.15 * across) or n < 0.5 * (last - first + 1):
-            continue
-        ends = [(x0 + slope * band, band * BAND_PX + (BAND_PX - 1) / 2) for band in (first, last)]
-        along = (slope / BAND_PX * slant, slant)
-        if flat:
-            ends, along = [(y, x) for x, y in ends], (along[1], along[0])
-        found.append(Line(ends[0], ends[1], along, across, contrast, n * min(contrast, 1.0)))
-    return found
+def straight_lines(steep: Floats, flat: Floats, widths: tuple[float, float]) -> Floats:
+    """The runs on rows and on columns that may be shafts, the most weighty first, as ``ridge.straight_lines``."""
+    of_both = [
+        ridge.straight_lines(runs, is_flat, float(BAND_PX), LEAST_LENGTH_PX, *widths)
+        for runs, is_flat in ((steep, False), (flat, True))
+    ]
+    lines = np.concatenate(of_both)
+    return lines[np.argsort(-lines[:, ridge.WEIGHT], kind="stable")]
 
 
-def _middle(line: Line) -> PointPx:
-    return (line.start_xy[0] + line.end_xy[0]) / 2, (line.start_xy[1] + line.end_xy[1]) / 2
-
-
-def lies_on(line: Line, shaft: Shaft) -> bool:
-    """The line is a piece of a shaft that has been followed already; one that lies beyond its end is not."""
-    ux, uy = shaft.along_xy
-    if abs(ux * line.along_xy[1] - uy * line.along_xy[0]) > 0.14:
-        return False
-    if not shaft.first <= _seen_from(shaft, _middle(line))[0] <= shaft.last:
-        return False
-    return all(_is_on(shaft, xy) for xy in (_middle(line), line.start_xy, line.end_xy))
-
-
-def _is_on(shaft: Shaft, xy: PointPx) -> bool:
-    """Whether a point lies on the shaft or, beyond an end, in line with that."""
-    row, across = _seen_from(shaft, xy)
-    centre = float(shaft.sections[int(min(max(row, shaft.first), shaft.last)), 0])
-    return abs(across - (0.0 if isnan(centre) else centre)) <= 0.7 * shaft.width + 1
-
-
-def follow(search: Density, line: Line) -> Shaft | None:
+def follow(search: Density, line: Floats) -> Shaft | None:
     """The line extended both ways to where its ribbon ends; None where it is no ribbon of constant width."""
-    height, width = search.shape
-    (x, y), (ux, uy) = _middle(line), line.along_xy
-    before = _room(x, y, -ux, -uy, width, height)
-    after = _room(x, y, ux, uy, width, height)
-    rows = before + after + 1
-    half = ceil(1.35 * line.width) + 9
-    origin = (x - before * ux, y - before * uy)
-    axis, seed = np.array([*origin, ux, uy]), int(line.length / 2)
-    sections, ends, shown = kernels.follow(
-        search, axis, rows, before, seed, half, line.width, LEAST_CONTRAST, FADES_WIDTHS[1]
-    )
-    if len(ends) == 0:
-        return None
-    first, last, *kinds = ends.tolist()
-    return Shaft(origin, (ux, uy), sections, first, last, (kinds[0], kinds[1]), *shown.tolist())
+    sections, shaft = kernels.follow(search, line, LEAST_CONTRAST, FADES_WIDTHS[1])
+    return Shaft.of(sections, shaft) if len(shaft) else None
+
+
+def without_pieces_of(shaft: Shaft, lines: Floats) -> Floats:
+    """The lines that are no pieces of a shaft that has been followed; one that lies beyond its end is none."""
+    return lines[~kernels.lie_on(lines, shaft.sections, shaft.numbers)]
 
 
 def runs_through(shaft: Shaft, bar: Shaft) -> bool:
@@ -171,18 +126,16 @@ def runs_through(shaft: Shaft, bar: Shaft) -> bool:
     return shaft is not bar and all(first < row < last and abs(across) < half for row, across in ends)
 
 
-def bars_of(shafts: Sequence[Shaft]) -> Floats:
-    """What of shafts ``rows_alone`` asks for, one a row."""
-    return np.array([[*s.origin_xy, *s.along_xy, s.first, s.last, s.width, s.contrast] for s in shafts])
+def rows_alone(shafts: Sequence[Shaft]) -> list[Flags]:
+    """For each shaft, which of its rows, from its first to its last, have no other shaft of its kind at their flanks.
 
-
-def rows_alone(shaft: Shaft, bars: Floats) -> Flags:
-    """Which rows of a shaft, from its first to its last, have no other shaft of its kind at their flanks.
-
-    ``bars``: of all shafts, its own among them. All rows where the shaft has hardly any to itself: then there is no
-    other place to learn from.
+    All of them where a shaft has hardly any to itself: then there is no other place to learn from.
     """
-    return kernels.rows_alone(shaft.sections, bars_of([shaft])[0], bars, ALIKE, LEAST_OWN_WIDTHS)
+    numbers = np.array([shaft.numbers for shaft in shafts])
+    return [
+        kernels.rows_alone(shaft.sections, numbers, place, ALIKE, LEAST_OWN_WIDTHS)
+        for place, shaft in enumerate(shafts)
+    ]
 
 
 def _seen_from(shaft: Shaft, xy: PointPx) -> tuple[float, float]:
@@ -208,17 +161,6 @@ def _beyond(shaft: Shaft, end: int) -> Density:
     else:
         beyond = shaft.sections[shaft.last + 1 + skip : shaft.last + 1 + reach]
     return beyond[np.isfinite(beyond[:, 2])]
-
-
-def _room(x: float, y: float, ux: float, uy: float, width: int, height: int) -> int:
-    """How many whole steps of (ux, uy) from (x, y) stay inside the image."""
-    steps = [float(width + height)]
-    for at, step, size in ((x, ux, width), (y, uy, height)):
-        if step > 1e-9:
-            steps.append((size - 1 - at) / step)
-        elif step < -1e-9:
-            steps.append(-at / step)
-    return max(0, int(min(steps)))
 
 
 def falls_to(values: Floats, level: float) -> float | None:

@@ -101,8 +101,10 @@ def piece(share: Image, x: float, y: float, level: float) -> Mask:
     """1 on the connected piece above a level (by sides, not by corners) that comes nearest to a place; else 0."""
     height, width = share.shape
     found = np.zeros((height, width), np.uint8)
-    nearest_2, start = np.inf, -1
-    for row in range(height):
+    row, column = int(np.rint(y)), int(np.rint(x))
+    is_on_it = 0 <= row < height and 0 <= column < width and share[row, column] > np.float32(level)
+    nearest_2, start = np.inf, row * width + column if is_on_it else -1
+    for row in range(0 if is_on_it else height):
         for column in range(width):
             away_2 = (column - x) * (column - x) + (row - y) * (row - y)
             if share[row, column] > np.float32(level) and away_2 < nearest_2:

@@ -66,7 +66,7 @@ def straight_view(image: Image, axis: Floats, centres: Floats, half: int, outsid
         left = np.floor(centres[i])
         share = np.float32(centres[i] - left)
         x, y = axis[0] + i * axis[2] - left * axis[3], axis[1] + i * axis[3] + left * axis[2]
-        sample_across(image, x, y, axis[2], axis[3], strip)
+        sample_across(image, x, y, axis[2], axis[3], strip, 0, strip.size)
         for j in range(2 * half + 1):
             value = (np.float32(1.0) - share) * strip[j + 1] + share * strip[j + 2]
             view[i, j] = value if np.isfinite(value) else np.float32(outside)

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.vision.kernels._jit import kernel
-from guidance.vision.kernels.shaft import half_way
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.uint8]
@@ -18,8 +17,25 @@ Mask = NDArray[np.uint8]
 _IMAGE = 'Array(float32, 2, "C", readonly=True)'
 _INTS = 'Array(int32, 1, "C", readonly=True)'
 _LINE = 'Array(float32, 1, "C", readonly=True)'
+_LINES = 'Array(float64, 2, "C", readonly=True)'
 _MASK = 'Array(uint8, 2, "C", readonly=True)'
 _LANES = 4
+
+
+@kernel('float64(Array(float32, 1, "C", readonly=True), float64, int64, int64, float64)')
+def half_way(line: NDArray[np.float32], start: float, step: int, most: int, level: float) -> float:
+    """Where the line first falls to ``level``, going from ``start`` by ``step``: sub-pixel position."""
+    x = int(np.floor(start + 0.5))
+    for _ in range(most):
+        ahead = x + step
+        if ahead < 0 or ahead >= line.size:
+            break
+        if line[ahead] <= level:
+            drop = line[x] - line[ahead]
+            share = min(1.0, max(0.0, (line[x] - level) / drop)) if drop > 0 else 0.5
+            return x + step * share
+        x = ahead
+    return float(x)
 
 
 @kernel(f"boolean({_IMAGE}, {_MASK}, int64, int64, float64)")
@@ -276,3 +292,39 @@ def run_lines(points: Image, run_of: NDArray[np.int32], n_runs: int) -> NDArray[
         lines[r, 6] /= n
         lines[r, 7] /= n
     return lines
+
+
+START_X, START_Y, END_X, END_Y, ALONG_X, ALONG_Y, WIDTH, CONTRAST, WEIGHT = range(9)
+"""The columns of straight lines: ends and unit direction, width across it, contrast; what decides which comes first."""
+
+
+@kernel(f"float64[:, ::1]({_LINES}, boolean, float64, float64, float64, float64)")
+def straight_lines(
+    runs: NDArray[np.float64], flat: bool, band_px: float, least_length: float, thinnest: float, thickest: float
+) -> NDArray[np.float64]:
+    """The runs that are long, straight and unbroken enough for a shaft, as lines in pixels: shape (n, 9).
+
+    ``runs``: as from ``run_lines``, on columns where ``flat``. ``thinnest``, ``thickest``: of its width.
+    """
+    lines = np.empty((runs.shape[0], 9))
+    n = 0
+    for k in range(runs.shape[0]):
+        run = runs[k]
+        first, last, slope = run[1], run[2], run[4]
+        if run[0] < 5:
+            continue
+        slant = 1.0 / np.hypot(1.0, slope / band_px)
+        length, across = (last - first) * band_px / slant, run[6] * slant
+        if length < least_length or not thinnest <= across <= thickest:
+            continue
+        if run[5] * slant > max(0.8, 0.15 * across) or run[0] < 0.5 * (last - first + 1):
+            continue
+        line = lines[n]
+        n += 1
+        # Of scan lines one axis is along them, the other across.
+        x, y = (1, 0) if flat else (0, 1)
+        line[START_X + x], line[START_X + y] = run[3] + slope * first, first * band_px + (band_px - 1.0) / 2.0
+        line[END_X + x], line[END_X + y] = run[3] + slope * last, last * band_px + (band_px - 1.0) / 2.0
+        line[ALONG_X + x], line[ALONG_X + y] = slope / band_px * slant, slant
+        line[WIDTH], line[CONTRAST], line[WEIGHT] = across, run[7], run[0] * min(run[7], 1.0)
+    return lines[:n].copy()

@@ -3,8 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from guidance.vision.kernels import ridge
 from guidance.vision.kernels._jit import kernel
 from guidance.vision.kernels.median import median_in_place
+from guidance.vision.kernels.ridge import half_way
 
 Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -24,31 +26,17 @@ CENTRE, WIDTH, CONTRAST, CORE, FLANKS = 0, 1, 2, 3, 4
 FEWEST_SECTIONS = 8
 
 
-@kernel('float64(Array(float32, 1, "C", readonly=True), float64, int64, int64, float64)')
-def half_way(line: NDArray[np.float32], start: float, step: int, most: int, level: float) -> float:
-    """Where the line first falls to ``level``, going from ``start`` by ``step``: sub-pixel position."""
-    x = int(np.floor(start + 0.5))
-    for _ in range(most):
-        ahead = x + step
-        if ahead < 0 or ahead >= line.size:
-            break
-        if line[ahead] <= level:
-            drop = line[x] - line[ahead]
-            share = min(1.0, max(0.0, (line[x] - level) / drop)) if drop > 0 else 0.5
-            return x + step * share
-        x = ahead
-    return float(x)
-
-
-@kernel(f"void({_IMAGE}, float64, float64, float64, float64, float32[::1])")
-def sample_across(image: Image, x: float, y: float, along_x: float, along_y: float, row: NDArray[np.float32]) -> None:
-    """One row of a strip, its middle at (x, y)."""
+@kernel(f"void({_IMAGE}, float64, float64, float64, float64, float32[::1], int64, int64)")
+def sample_across(
+    image: Image, x: float, y: float, along_x: float, along_y: float, row: NDArray[np.float32], begin: int, end: int
+) -> None:
+    """The columns from ``begin`` to before ``end`` of one row of a strip, its middle at (x, y)."""
     height, width = image.shape
     half = row.size // 2
     reach_x, reach_y = half * abs(along_y) + 1.0, half * abs(along_x) + 1.0
     if reach_x <= x < width - 1 - reach_x and reach_y <= y < height - 1 - reach_y:
         # Wholly inside: no test for each pixel, and no floor of what is positive.
-        for j in range(row.size):
+        for j in range(begin, end):
             across = j - half
             px, py = x - across * along_y, y + across * along_x
             ix, iy = int(px), int(py)
@@ -57,7 +45,7 @@ def sample_across(image: Image, x: float, y: float, along_x: float, along_y: flo
             lower = image[iy + 1, ix] + share_x * (image[iy + 1, ix + 1] - image[iy + 1, ix])
             row[j] = upper + share_y * (lower - upper)
         return
-    for j in range(row.size):
+    for j in range(begin, end):
         across = j - half
         px, py = x - across * along_y, y + across * along_x
         ix, iy = int(np.floor(px)), int(np.floor(py))
@@ -81,7 +69,7 @@ def straighten(
     """
     strip = np.empty((n_along, 2 * half_across + 1), np.float32)
     for i in range(n_along):
-        sample_across(image, x + i * along_x, y + i * along_y, along_x, along_y, strip[i])
+        sample_across(image, x + i * along_x, y + i * along_y, along_x, along_y, strip[i], 0, strip.shape[1])
     return strip
 
 
@@ -155,50 +143,48 @@ def _look_on(
     at: Floats,
     line: NDArray[np.float32],
 ) -> None:
-    """Fill the sections to one side as far as a row; rows of the strip are sampled no farther than they are needed.
+    """Fill the sections to one side as far as a row; the strip is sampled no farther than it is needed.
 
     ``done``: first and last row with a section, first and last row of the strip that are sampled. ``at``: where the
     centre is expected on the next row, for either side.
     """
-    n = strip.shape[0]
+    n, across = strip.shape
     step = 1 if side == 1 else -1
     while done[side] != to_row:
         i = done[side] + step
+        # A row is looked at from here and from the next two, before which the centre moves by little.
+        aside = int(0.5 * width + max(2.0, 0.33 * width) + 0.3 * (0.3 * width + 1.0)) + 5
+        begin, end = max(0, int(at[side]) - aside), min(across, int(at[side]) + aside + 2)
         while done[3] < min(n - 1, i + 1):
             done[3] += 1
-            sample_across(
-                image, axis[0] + done[3] * axis[2], axis[1] + done[3] * axis[3], axis[2], axis[3], strip[done[3]]
-            )
+            x, y = axis[0] + done[3] * axis[2], axis[1] + done[3] * axis[3]
+            sample_across(image, x, y, axis[2], axis[3], strip[done[3]], begin, end)
         while done[2] > max(0, i - 1):
             done[2] -= 1
-            sample_across(
-                image, axis[0] + done[2] * axis[2], axis[1] + done[2] * axis[3], axis[2], axis[3], strip[done[2]]
-            )
+            x, y = axis[0] + done[2] * axis[2], axis[1] + done[2] * axis[3]
+            sample_across(image, x, y, axis[2], axis[3], strip[done[2]], begin, end)
         at[side] = _section(strip, i, at[side], width, least_contrast, line, sections[i])
         done[side] = i
 
 
-@kernel(
-    f"Tuple((float32[:, ::1], int64[::1], float64[::1]))"
-    f"({_IMAGE}, {_LINE}, int64, int64, int64, int64, float64, float64, float64)"
-)
-def follow(
-    image: Image,
-    axis: Floats,
-    n: int,
-    start: int,
-    seed: int,
-    half_across: int,
-    width: float,
-    least_contrast: float,
-    beyond_widths: float,
-) -> tuple[Image, NDArray[np.int64], Floats]:
-    """A ribbon's sections, shape (n, 5), its ends [first row, last row, kind of the first, kind of the last] and its
-    [width, contrast]; no ends and nothing more where fewer than half of its certain rows are ribbon.
+@kernel("int64(float64, float64, float64, float64, int64, int64)")
+def _room(x: float, y: float, along_x: float, along_y: float, width: int, height: int) -> int:
+    """How many whole steps from (x, y) stay inside the image."""
+    steps = float(width + height)
+    if abs(along_x) > 1e-9:
+        steps = min(steps, ((width - 1 if along_x > 0.0 else 0) - x) / along_x)
+    if abs(along_y) > 1e-9:
+        steps = min(steps, ((height - 1 if along_y > 0.0 else 0) - y) / along_y)
+    return max(0, int(steps))
 
-    ``axis``: x and y of row 0, and the unit vector along the rows. ``start``: the row to begin at; ``seed``: so many
-    rows to either side of it are certainly ribbon, about ``width`` wide. ``half_across``: how far from the axis it
-    is looked at.
+
+@kernel(f"Tuple((float32[:, ::1], float64[::1]))({_IMAGE}, {_LINE}, float64, float64)")
+def follow(image: Image, line: Floats, least_contrast: float, beyond_widths: float) -> tuple[Image, Floats]:
+    """A straight line followed both ways to where its ribbon ends: the sections on all rows of its way through the
+    image, shape (n, 5), and the shaft, shape (10,); an empty one where fewer than half of the line's rows are ribbon.
+
+    ``line``: as a row of ``ridge.straight_lines``. Of the shaft: x and y of row 0, the unit vector along the rows,
+    first and last row, width, contrast, and how it ends at the first and at the last.
 
     Columns of a section: centre, counted from the axis, and width (at half contrast, NaN where there is no ribbon),
     contrast of the core above its darker flank, core density, mean flank density. Each is that of three rows
@@ -209,44 +195,52 @@ def follow(
     A shaft goes on while its rows are ribbon or as dark as it is (it crosses another object), and over only a few rows
     that are neither.
     """
+    width, along_x, along_y = line[ridge.WIDTH], line[ridge.ALONG_X], line[ridge.ALONG_Y]
+    x, y = (line[ridge.START_X] + line[ridge.END_X]) / 2, (line[ridge.START_Y] + line[ridge.END_Y]) / 2
+    start = _room(x, y, -along_x, -along_y, image.shape[1], image.shape[0])
+    n = start + _room(x, y, along_x, along_y, image.shape[1], image.shape[0]) + 1
+    axis = np.array([x - start * along_x, y - start * along_y, along_x, along_y])
+    certain = int(np.hypot(line[ridge.END_X] - line[ridge.START_X], line[ridge.END_Y] - line[ridge.START_Y]) / 2)
+    low, high = max(0, start - certain), min(n - 1, start + certain)
+    half_across = int(np.ceil(1.35 * width)) + 9
     across = 2 * half_across + 1
     sections = np.full((n, 5), np.nan, np.float32)
-    strip, line = np.empty((n, across), np.float32), np.empty(across, np.float32)
+    strip, smooth = np.empty((n, across), np.float32), np.empty(across, np.float32)
     done, at = np.array([start, start - 1, start, start - 1]), np.full(2, float(half_across))
-    low, high = max(0, start - seed), min(n - 1, start + seed)
     for side in range(2):
-        _look_on(image, axis, width, least_contrast, side, high if side else low, strip, sections, done, at, line)
-    certain = sections[low : high + 1]
+        to_row = high if side == 1 else low
+        _look_on(image, axis, width, least_contrast, side, to_row, strip, sections, done, at, smooth)
     own = np.empty((2, high - low + 1), np.float32)
     n_own = 0
-    for i in range(high - low + 1):
-        if np.isfinite(certain[i, CENTRE]):
-            own[0, n_own], own[1, n_own] = certain[i, WIDTH], certain[i, CONTRAST]
+    for i in range(low, high + 1):
+        if np.isfinite(sections[i, CENTRE]):
+            own[0, n_own], own[1, n_own] = sections[i, WIDTH], sections[i, CONTRAST]
             n_own += 1
     if n_own < 0.5 * (high - low + 1) or n_own < FEWEST_SECTIONS:
-        return sections, np.empty(0, np.int64), np.empty(0)
-    shown = np.array([median_in_place(own[0, :n_own]), median_in_place(own[1, :n_own])])
-    width_here, contrast = shown
-    longest_gap = int(max(6.0, 1.2 * width_here))
+        return sections, np.empty(0)
+    shaft = np.empty(10)
+    shaft[:4] = axis
+    shown_width, contrast = median_in_place(own[0, :n_own]), median_in_place(own[1, :n_own])
+    shaft[6], shaft[7] = shown_width, contrast
+    longest_gap = int(max(6.0, 1.2 * shown_width))
     threshold = max(least_contrast, 0.3 * contrast)
-    ends = np.empty(4, np.int64)
     for side in range(2):
         step = 1 if side == 1 else -1
         last = high if side == 1 else low
         level = np.nan
-        for k in range(min(int(2 * width_here) + 4, high - low + 1)):
+        for k in range(min(int(2 * shown_width) + 4, high - low + 1)):
             core = sections[last - step * k, CORE]
             if core == core:
                 level = core if level != level else max(level, core)
         dark, light, kind = 0, 0, BORDER
         i = last + step
         while 0 <= i < n:
-            _look_on(image, axis, width, least_contrast, side, i, strip, sections, done, at, line)
+            _look_on(image, axis, width, least_contrast, side, i, strip, sections, done, at, smooth)
             section = sections[i]
             core = section[CORE]
             if core != core:
                 break
-            if section[CONTRAST] >= threshold and 0.4 * width_here <= section[WIDTH] <= 1.8 * width_here:
+            if section[CONTRAST] >= threshold and 0.4 * shown_width <= section[WIDTH] <= 1.8 * shown_width:
                 last, dark, light = i, 0, 0
                 level += 0.1 * (core - level)
             elif (
@@ -260,33 +254,59 @@ def follow(
             if light > longest_gap:
                 kind = FREE if dark <= light else DARK
                 break
-            if dark > 3 * width_here + 40:
+            if dark > 3 * shown_width + 40:
                 kind = DARK
                 break
             i += step
-        if kind == BORDER and abs(i - last) > width_here + 4:
+        if kind == BORDER and abs(i - last) > shown_width + 4:
             kind = DARK if dark > light else FREE
-        ends[side], ends[2 + side] = last, kind
-        beyond = last + step * int(beyond_widths * width_here)
+        shaft[4 + side], shaft[8 + side] = last, kind
+        beyond = last + step * int(beyond_widths * shown_width)
         if step * (beyond - done[side]) > 0:
             beyond = min(max(beyond, 0), n - 1)
-            _look_on(image, axis, width, least_contrast, side, beyond, strip, sections, done, at, line)
-    return sections, ends, shown
+            _look_on(image, axis, width, least_contrast, side, beyond, strip, sections, done, at, smooth)
+    return sections, shaft
 
 
-@kernel(f"boolean[::1]({_IMAGE}, {_LINE}, {_TABLE}, float64, float64)")
-def rows_alone(sections: Image, bar: Floats, others: Floats, alike: float, least_own_widths: float) -> Flags:
+@kernel(f"boolean[::1]({_TABLE}, {_IMAGE}, {_LINE})")
+def lie_on(lines: Floats, sections: Image, shaft: Floats) -> Flags:
+    """Which lines, as from ``ridge.straight_lines``, are pieces of a shaft that was followed; one that lies beyond its
+    end is not.
+    """
+    lie = np.zeros(lines.shape[0], np.bool_)
+    first, last, most_aside = int(shaft[4]), int(shaft[5]), 0.7 * shaft[6] + 1
+    for k in range(lines.shape[0]):
+        line = lines[k]
+        if abs(shaft[2] * line[ridge.ALONG_Y] - shaft[3] * line[ridge.ALONG_X]) > 0.14:
+            continue
+        lies = True
+        for part in range(3):
+            # Its middle, its start and its end.
+            to_end = 0.5 if part == 0 else part - 1.0
+            x = line[ridge.START_X] + to_end * (line[ridge.END_X] - line[ridge.START_X]) - shaft[0]
+            y = line[ridge.START_Y] + to_end * (line[ridge.END_Y] - line[ridge.START_Y]) - shaft[1]
+            row, across = x * shaft[2] + y * shaft[3], y * shaft[2] - x * shaft[3]
+            centre = sections[int(min(max(row, first), last)), CENTRE]
+            aside = abs(across - (centre if np.isfinite(centre) else 0.0))
+            lies = lies and aside <= most_aside and (part > 0 or first <= row <= last)
+        lie[k] = lies
+    return lie
+
+
+@kernel(f"boolean[::1]({_IMAGE}, {_TABLE}, int64, float64, float64)")
+def rows_alone(sections: Image, shafts: Floats, number: int, alike: float, least_own_widths: float) -> Flags:
     """Which rows of a shaft, from its first to its last, have no other shaft of its kind at their flanks: shape (n,).
 
-    ``bar`` and each row of ``others``: x and y of row 0, unit vector along the rows, first and last row, width and
-    contrast. Equal ones are the shaft itself; those of less than ``alike`` of its contrast do not count. All rows where
-    the shaft has hardly any to itself: then there is no other place to learn from.
+    ``sections``: of the shaft of this ``number``; ``shafts``: all, as from ``follow``. Those of less than ``alike`` of
+    its contrast do not count. All rows where the shaft has hardly any to itself: then there is no other place to learn
+    from.
     """
+    bar = shafts[number]
     first, n = int(bar[4]), int(bar[5]) - int(bar[4]) + 1
     alone = np.ones(n, np.bool_)
-    for k in range(others.shape[0]):
-        other = others[k]
-        if (other == bar).all() or other[7] < alike * bar[7]:
+    for k in range(shafts.shape[0]):
+        other = shafts[k]
+        if k == number or other[7] < alike * bar[7]:
             continue
         reach = bar[6] + 0.5 * other[6] + 2.0
         for i in range(n):

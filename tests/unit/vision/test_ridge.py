@@ -102,3 +102,18 @@ def test_a_bowed_pin_is_one_run() -> None:
     bands = np.arange(100)
     points = np.column_stack([bands, 50 + 0.002 * (bands - 50.0) ** 2, np.full(100, 5.0), np.full(100, 0.6)])
     assert (ridge.straight_runs(points.astype(np.float32), 3.0, 6) == 0).all()
+
+
+def test_long_straight_runs_are_lines_across_the_scan_lines_or_along_them() -> None:
+    # Points, first and last band, x at band 0, x per band, rms, width, contrast.
+    slanted = [20.0, 10.0, 30.0, 50.0, 4.0, 0.2, 10.0, 0.5]
+    short, ragged, broken = ([*slanted] for _ in range(3))
+    short[2], ragged[5], broken[0] = 12.0, 3.0, 9.0
+    runs = np.array([short, slanted, ragged, broken])
+    (line,) = ridge.straight_lines(runs, False, 3.0, 18.0, 2.0, 9.0)
+    # Four to the right for three down: 3-4-5. Of its width on the scan line three fifths are across it.
+    assert np.allclose(line, [90.0, 31.0, 170.0, 91.0, 0.8, 0.6, 6.0, 0.5, 10.0])
+    (turned,) = ridge.straight_lines(runs, True, 3.0, 18.0, 2.0, 9.0)
+    assert np.allclose(turned, [31.0, 90.0, 91.0, 170.0, 0.6, 0.8, 6.0, 0.5, 10.0])
+    assert len(ridge.straight_lines(runs, False, 3.0, 18.0, 6.5, 9.0)) == 0
+    assert len(ridge.straight_lines(runs, False, 3.0, 18.0, 2.0, 5.5)) == 0
