@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import cv2
 import numpy as np
@@ -58,26 +59,49 @@ class Shaft:
     numbers: Floats
     """The same, but for the sections, as the kernels take them."""
 
+    @classmethod
+    def of(cls, sections: Density, numbers: Floats) -> Self:
+        """The shaft as ``kernels.follow`` tells it."""
+        x, y, ux, uy, first, last, width, contrast, *kinds = numbers.tolist()
+        ends = int(kinds[0]), int(kinds[1])
+        return cls((x, y), (ux, uy), sections, int(first), int(last), ends, width, contrast, numbers)
+
     def at(self, row: float, across: float) -> PointPx:
         """The point of a strip's row and its offset across, in work pixels."""
         (x, y), (ux, uy) = self.origin_xy, self.along_xy
         return x + row * ux - across * uy, y + row * uy + across * ux
 
 
-def search_image(picture: Picture) -> Density:
-    """Density with the display's blackest levels cut, quantum noise and dither averaged, and no flank outside."""
-    search = np.asarray(cv2.threshold(picture.density, DARKEST, 0.0, cv2.THRESH_TRUNC)[1], dtype=np.float32)
-    # The standard deviation of noise from one pixel to the next, by the median of second differences.
-    if ridge.is_rougher(search, picture.mask, NOISE_ROWS // 4, NOISE_ROWS, 0.6745 * 6**0.5 * LEAST_NOISE):
-        search = np.asarray(cv2.blur(search, (3, 3)), dtype=np.float32)
-    ridge.put_outside(search, picture.mask, OUTSIDE)
-    return search
+class SearchPlanes:
+    """What the search for needles looks at: good until the next picture, for which the same memory is used again.
 
+    ``image``: density with the display's blackest levels cut, quantum noise and dither averaged, and no flank outside.
+    ``of_rows``, ``of_columns``: scan lines, means of bands of BAND_PX: shapes (rows / 3, columns), (columns / 3, rows).
+    """
 
-def scan_lines(search: Density) -> tuple[Density, Density]:
-    """Means of bands of BAND_PX rows and of as many columns: shapes (rows / 3, columns), (columns / 3, rows)."""
-    of_rows, of_columns = ridge.thirds(search)
-    return of_rows, np.asarray(cv2.transpose(of_columns), dtype=np.float32)
+    def __init__(self) -> None:
+        self._take_memory((0, 0))
+
+    def _take_memory(self, shape: tuple[int, int]) -> None:
+        height, width = shape
+        self.image, self._smooth = np.empty((2, *shape), np.float32)
+        self.of_rows = np.empty((height // BAND_PX, width), np.float32)
+        self._columns = np.empty((height, width // BAND_PX), np.float32)
+        self.of_columns = np.empty(self._columns.shape[::-1], np.float32)
+
+    def show(self, picture: Picture) -> None:
+        """Look at this picture from now on."""
+        density, mask = picture.density, picture.mask
+        if density.shape != self.image.shape:
+            self._take_memory((density.shape[0], density.shape[1]))
+        most = np.float32(DARKEST)
+        # The standard deviation of noise from one pixel to the next, by the median of second differences.
+        if ridge.is_rougher(density, mask, most, NOISE_ROWS // 4, NOISE_ROWS, 0.6745 * 6**0.5 * LEAST_NOISE):
+            cv2.threshold(density, DARKEST, 0.0, cv2.THRESH_TRUNC, dst=self.image)
+            cv2.blur(self.image, (3, 3), dst=self._smooth)
+            density, most = self._smooth, OUTSIDE
+        ridge.prepare(density, mask, most, OUTSIDE, self.image, self.of_rows, self._columns)
+        cv2.transpose(self._columns, dst=self.of_columns)
 
 
 def ribbon_runs(lines: Density, widths: tuple[float, float]) -> Floats:
@@ -103,11 +127,7 @@ def straight_lines(steep: Floats, flat: Floats, widths: tuple[float, float]) -> 
 def follow(search: Density, line: Floats) -> Shaft | None:
     """The line extended both ways to where its ribbon ends; None where it is no ribbon of constant width."""
     sections, shaft = kernels.follow(search, line, LEAST_CONTRAST, FADES_WIDTHS[1])
-    if len(shaft) == 0:
-        return None
-    x, y, ux, uy, first, last, width, contrast, *kinds = shaft.tolist()
-    ends = int(kinds[0]), int(kinds[1])
-    return Shaft((x, y), (ux, uy), sections, int(first), int(last), ends, width, contrast, shaft)
+    return Shaft.of(sections, shaft) if len(shaft) else None
 
 
 def without_pieces_of(shaft: Shaft, lines: Floats) -> Floats:

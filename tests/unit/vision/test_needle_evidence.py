@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from guidance.vision.needle_evidence import Evidence
-from guidance.vision.needle_shaft import Shaft, bars_of, rows_alone
+from guidance.vision.needle_shaft import Shaft, rows_alone
 
 WIDTH, CONTRAST, LENGTH = 8.0, 0.6, 120
 STEEL = Evidence(
@@ -21,16 +21,17 @@ def shaft(
     widths: float | NDArray[np.float64] = WIDTH,
     flanks: tuple[float, float] = (0.5, 0.5),
     y: float = 100.0,
+    first: int = 0,
 ) -> Shaft:
     """A shaft along +x at height ``y``, dark by CONTRAST above its darker flank."""
     sections = np.zeros((LENGTH, 5), np.float32)
     sections[:, 0], sections[:, 1], sections[:, 2] = centres, widths, CONTRAST
     sections[:, 3], sections[:, 4] = max(flanks) + CONTRAST, sum(flanks) / 2
-    return Shaft((50.0, y), (1.0, 0.0), sections, 0, LENGTH - 1, (0, 2), WIDTH, CONTRAST)
+    return Shaft.of(sections, np.array([50.0, y, 1.0, 0.0, first, LENGTH - 1, WIDTH, CONTRAST, 0, 2]))
 
 
 def of(shaft: Shaft, others: Sequence[Shaft] = ()) -> Evidence:
-    return Evidence.of(shaft, rows_alone(shaft, bars_of([shaft, *others])))
+    return Evidence.of(shaft, rows_alone([shaft, *others])[0])
 
 
 def test_straight_steel_of_one_width_is_almost_certainly_a_needle() -> None:
@@ -55,8 +56,7 @@ def test_rows_where_another_shaft_lies_alongside_say_nothing() -> None:
     centres = np.zeros(LENGTH)
     centres[60:] = np.where(np.arange(60) % 11 < 5, 2.0, -2.0)
     ragged = shaft(centres=centres)
-    other = replace(shaft(y=104.0), first=55, last=LENGTH - 1)
-    far = replace(other, origin_xy=(50.0, 140.0))
+    other, far = shaft(y=104.0, first=55), shaft(y=140.0, first=55)
     assert of(ragged, [other]).rough == 0.0
     assert of(ragged, [far]).rough > 0.0
 

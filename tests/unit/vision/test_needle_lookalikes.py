@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from guidance.vision.needle import find_needles
 from guidance.vision.needle_lookalikes import without_jaws
-from guidance.vision.needle_shaft import Line, Shaft, goes_on, lies_on, runs_through
+from guidance.vision.needle_shaft import Shaft, goes_on, runs_through, without_pieces_of
 from guidance.vision.needle_track import NeedleSighting
 from guidance.vision.picture import Picture
 from tests.unit.vision.needle_pictures import NEEDLE_MM, expose, picture_of, steel_mm
@@ -78,17 +78,16 @@ def test_needles_that_cross_close_to_the_border_and_leave_the_field_as_one_bar_a
 
 def test_the_bar_where_two_needles_merge_is_a_piece_of_each_and_a_line_beyond_its_end_is_not_one_of_it() -> None:
     def shaft(first: int, last: int, width: float) -> Shaft:
-        sections = np.zeros((200, 5), np.float32)
-        return Shaft((0.0, 100.0), (1.0, 0.0), sections, first, last, (1, 0), width, 0.5)
+        return Shaft.of(np.zeros((200, 5), np.float32), np.array([0, 100, 1, 0, first, last, width, 0.5, 1, 0.0]))
 
-    def line(start: float, end: float) -> Line:
-        return Line((start, 103.0), (end, 103.0), (1.0, 0.0), 8.0, 0.5, 10.0)
+    def line(start: float, end: float) -> NDArray[np.float64]:
+        return np.array([[start, 103.0, end, 103.0, 1.0, 0.0, 8.0, 0.5, 10.0]])
 
     needle, merged = shaft(20, 195, 8.0), shaft(120, 199, 12.0)
     assert runs_through(needle, merged)
     assert not runs_through(merged, needle)
-    assert lies_on(line(130.0, 160.0), merged)
-    assert not lies_on(line(80.0, 118.0), merged)
+    assert len(without_pieces_of(merged, line(130.0, 160.0))) == 0
+    assert len(without_pieces_of(merged, line(80.0, 118.0))) == 1
 
 
 @pytest.mark.parametrize("turn_deg", [0.0, 37.0, 101.0])
@@ -151,5 +150,5 @@ def test_parallel_needles_with_their_hubs_side_by_side_are_both_found() -> None:
 def test_an_end_beyond_which_a_faint_shaft_is_left_is_no_end(beyond: float, expected: bool) -> None:
     sections = np.zeros((120, 5), np.float32)
     sections[:60, 2], sections[60:, 2] = 0.5, beyond
-    shaft = Shaft((0.0, 0.0), (1.0, 0.0), sections, 10, 60, (2, 2), 8.0, 0.5)
+    shaft = Shaft.of(sections, np.array([0, 0, 1, 0, 10, 60, 8, 0.5, 2, 2]))
     assert goes_on(shaft, 1) is expected

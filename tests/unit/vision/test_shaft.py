@@ -9,6 +9,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from guidance.vision.kernels import shaft as kernels
+from guidance.vision.kernels.ridge import half_way
 
 Image = NDArray[np.float32]
 
@@ -48,15 +49,19 @@ class Followed:
     contrast: float
 
 
-def followed(picture: Image, start: int = 20, seed: int = 10, beyond_widths: float = 0.0) -> Followed | None:
-    # Downwards, what lies across counts to the left.
-    axis, half = np.array([15.5, 0.0, 0.0, 1.0]), 13
-    n = len(picture) - 1
-    sections, ends, shown = kernels.follow(picture, axis, n, start, seed, half, 7.0, LEAST_CONTRAST, beyond_widths)
-    if len(ends) == 0:
+def line(x: float, start: float, end: float) -> NDArray[np.float64]:
+    """A straight line downwards, of the width that all pictures here show."""
+    return np.array([x, start, x, end, 0.0, 1.0, 7.0, 0.5, 9.0])
+
+
+def followed(
+    picture: Image, certain: tuple[float, float] = (10.0, 30.0), beyond_widths: float = 0.0
+) -> Followed | None:
+    sections, shaft = kernels.follow(picture, line(15.5, *certain), LEAST_CONTRAST, beyond_widths)
+    if len(shaft) == 0:
         return None
-    first, last, *kinds = ends.tolist()
-    return Followed(sections, first, last, (kinds[0], kinds[1]), *shown.tolist())
+    first, last, width, contrast, *kinds = shaft[4:].tolist()
+    return Followed(sections, int(first), int(last), (int(kinds[0]), int(kinds[1])), width, contrast)
 
 
 def picture_of(contrast: float, rows: int, shaft_rows: int, width: int) -> Image:
@@ -95,8 +100,8 @@ def test_a_shaft_ends_free_in_light_dark_in_metal_and_at_the_border_of_the_field
 
 def test_what_is_no_ribbon_is_no_shaft() -> None:
     assert followed(np.full((80, 32), 0.5, dtype=np.float32)) is None
-    assert followed(picture_of(0.8, 80, 50, 7), start=49, seed=30) is not None
-    assert followed(picture_of(0.8, 80, 26, 7), start=49, seed=30) is None
+    assert followed(picture_of(0.8, 80, 50, 7), (19.0, 79.0)) is not None
+    assert followed(picture_of(0.8, 80, 26, 7), (19.0, 79.0)) is None
 
 
 def test_beyond_its_ends_a_shaft_is_looked_at_so_far_and_no_farther() -> None:
@@ -134,9 +139,7 @@ def section_twin(strip: Image, i: int, at: float, width: float) -> tuple[list[fl
     contrast = core - max(left, right)
     if contrast < LEAST_CONTRAST:
         return [np.nan, np.nan, contrast, core, 0.5 * (left + right)], at
-    edges = [
-        kernels.half_way(line, at, step, int(far) + 1, 0.5 * (core + flank)) for step, flank in ((-1, left), (1, right))
-    ]
+    edges = [half_way(line, at, step, int(far) + 1, 0.5 * (core + flank)) for step, flank in ((-1, left), (1, right))]
     centre = 0.5 * (edges[0] + edges[1])
     follows = abs(centre - at) < 0.3 * width + 1
     half = strip.shape[1] // 2
@@ -155,10 +158,11 @@ def test_sections_are_those_of_the_plain_twin_as_far_as_the_shaft_goes(
     bow = 30 + slant * (rows - 45) + 2 * np.sin(rows / 15)
     picture = (0.5 + 0.8 * (np.abs(columns - bow) < 3.5) + rng.normal(0, 0.1, (90, 60))).astype(np.float32)
     picture[rng.integers(90) :] += rng.choice([0.0, 0.8, 9.0])
-    axis, half, width = np.array([31.0, 0.5, 0.0, 1.0]), 12, 7.0
-    n = 80
-    sections, ends, _ = kernels.follow(picture, axis, n, start, certain, half, width, LEAST_CONTRAST, 3.0)
-    strip = kernels.straighten(picture, 31.0, 0.5, 0.0, 1.0, n, half)
+    n, half, width = 90, 19, 7.0
+    from_row, to_row = max(0, start - certain), min(n - 1, start + certain)
+    start = (from_row + to_row) // 2
+    sections, shaft = kernels.follow(picture, line(31.0, from_row, 2 * start - from_row), LEAST_CONTRAST, 3.0)
+    strip = kernels.straighten(picture, 31.0, 0.0, 0.0, 1.0, n, half)
     twin = np.full((n, 5), np.nan)
     for begin, step in ((start, 1), (start - 1, -1)):
         at, i = float(half), begin
@@ -166,24 +170,26 @@ def test_sections_are_those_of_the_plain_twin_as_far_as_the_shaft_goes(
             twin[i], at = section_twin(strip, i, at, width)
             i += step
     told = np.flatnonzero(np.isfinite(sections[:, kernels.CORE]))
-    if len(ends):
-        assert set(range(ends[0], ends[1] + 1)) - set(told) <= set(np.flatnonzero(np.isnan(twin[:, kernels.CORE])))
+    if len(shaft):
+        assert set(range(int(shaft[4]), int(shaft[5]) + 1)) - set(told) <= set(
+            np.flatnonzero(np.isnan(twin[:, kernels.CORE]))
+        )
     assert np.allclose(sections[told], twin[told], atol=1e-4, equal_nan=True)
 
 
 def shafts(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
-    """Shafts through one place: x, y, direction, first and last row, width, contrast."""
+    """Shafts through one place: x, y, direction, first and last row, width, contrast, kinds."""
     angles = rng.choice(rng.uniform(0, 3.14, 2), n)
     first = rng.integers(0, 20, n)
     columns = [*rng.uniform(-20, 20, (2, n)), np.cos(angles), np.sin(angles), first, first + rng.integers(5, 60, n)]
-    return np.column_stack([*columns, rng.uniform(3, 9, n), rng.uniform(0.2, 1.0, n)])
+    return np.column_stack([*columns, rng.uniform(3, 9, n), rng.uniform(0.2, 1.0, n), np.zeros((n, 2))])
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 5))
 def test_rows_are_alone_where_no_other_shaft_of_their_kind_is_beside_them(seed: int, n: int) -> None:
     rng = np.random.default_rng(seed)
     bars = shafts(rng, n)
-    x, y, ux, uy, first, last, width, contrast = bars[0]
+    x, y, ux, uy, first, last, width, contrast = bars[0, :8]
     sections = np.zeros((100, 5), np.float32)
     sections[rng.random(100) < 0.3] = np.nan
     rows = np.arange(first, last + 1)
@@ -196,7 +202,7 @@ def test_rows_are_alone_where_no_other_shaft_of_their_kind_is_beside_them(seed: 
         alone &= (np.abs(across) > width + 0.5 * other[6] + 2) | (along < other[4]) | (along > other[5])
     own = np.isfinite(sections[int(first) : int(last) + 1, 0]) & alone
     expected = alone if own.sum() > 3.0 * width else np.ones_like(alone)
-    assert np.array_equal(kernels.rows_alone(sections, bars[0], bars, 0.6, 3.0), expected)
+    assert np.array_equal(kernels.rows_alone(sections, bars, 0, 0.6, 3.0), expected)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(8, 80), st.floats(2.0, 9.0))
@@ -224,3 +230,30 @@ def test_evenness_is_that_of_its_plain_twin(seed: int, n: int, width: float) -> 
         np.median(known[:, 3] - known[:, 2] - known[:, 4]),
     ]
     assert np.allclose(told, expected, atol=1e-5)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 8))
+def test_a_line_lies_on_a_shaft_whose_way_it_goes_beside_its_centres(seed: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    sections = np.zeros((60, 5), np.float32)
+    sections[:, 0] = rng.choice([np.nan, -2.0, 0.0, 2.0], 60)
+    x, y, ux, uy, first, last, width, *_ = shaft = shafts(rng, 1)[0]
+    first, last = int(first), min(int(last), 59)
+    shaft[5] = last
+    # Ends in rows and offsets across.
+    ends = np.stack([rng.uniform(-20, 80, (n, 2)), rng.uniform(-6, 6, (n, 2))], axis=2)
+    xy = np.array([x, y]) + ends @ np.array([[ux, uy], [-uy, ux]])
+    along = rng.choice([0.0, 0.1, 0.2, 3.1], n) + np.arctan2(uy, ux)
+    lines = np.column_stack([xy.reshape(n, 4), np.cos(along), np.sin(along), np.ones((n, 3))])
+
+    def is_on(at: NDArray[np.float64]) -> bool:
+        centre = np.nan_to_num(sections[int(np.clip(at[0], first, last)), 0])
+        return bool(abs(at[1] - centre) <= 0.7 * width + 1)
+
+    expected = [
+        abs(np.sin(angle - np.arctan2(uy, ux))) <= 0.14
+        and first <= (a[0] + b[0]) / 2 <= last
+        and all(is_on(at) for at in ((a + b) / 2, a, b))
+        for angle, (a, b) in zip(along, ends, strict=True)
+    ]
+    assert kernels.lie_on(lines, sections, shaft).tolist() == expected
