@@ -107,11 +107,12 @@ class Deposits:
 
         ``found``: in a box that holds all deposits that there were, too.
         """
-        if not found.kept and not self.there:
+        kept = found.kept
+        if not kept and not self.there:
             return
         names = np.zeros(found.count, np.uint8)
         below = found.eldest(self.labels).tolist()
-        for piece in found.kept:
+        for piece in kept:
             # Deposits that have run together keep the elder's id; a part of its own belongs to what it is near to.
             eldest = below[piece]
             if not eldest:
@@ -122,10 +123,11 @@ class Deposits:
         self._solid[:] = 0
         found.paint(np.where(found.areas_px * work_mm**2 >= PLAIN_AREA_MM2, names, np.uint8(0)), self._solid)
         # Cement does not leave: what is lost in noise and comes back has been there since it was first seen.
-        areas = found.become(names, t_s, self.labels, self.since_s) * work_mm**2
-        self.box = hull(*(found.box_of(piece) for piece in found.kept))
+        found.become(names, t_s, self.labels, self.since_s)
+        areas = np.bincount(names, found.areas_px) * work_mm**2
+        self.box = hull(*(found.box_of(piece) for piece in kept))
         self.ever_box = hull(self.ever_box, self.box)
-        self.ids = sorted({int(names[piece]) for piece in found.kept})
+        self.ids = sorted({int(names[piece]) for piece in kept})
         self._pulses_s = [*self._pulses_s, t_s][-1 - max(FRONT_STEPS, self._steps_in_window(t_s)) :]
         for name in self.ids:
             self._begun_s.setdefault(name, t_s)

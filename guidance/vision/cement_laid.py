@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from guidance.vision.cement_pieces import NOWHERE, Box, bounds, hull, inner_of, is_empty
 from guidance.vision.change import GROW_SIGMA, SEED_SIGMA, Change, grown, opened, square
+from guidance.vision.kernels import pieces as kernels
 from guidance.vision.picture import Mask
 
 LEFT_MM2: Final = 6.0
@@ -72,15 +73,15 @@ class LaidObjects:
         nothing has been called cement, or so lately that it may have been the object; of ``box``.
         """
         mask, plain, left_s, moved_s = self.mask[box], self._plain[box], self._left_s[box], self._moved_s[box]
-        gone = change.z[box] < GROW_SIGMA
-        left_s[(plain > 0) & gone] = t_s
-        mask[gone] = 0
+        gone = cv2.compare(change.z[box], GROW_SIGMA, cv2.CMP_LT)
+        left_s[cv2.bitwise_and(plain, gone) > 0] = t_s
+        cv2.bitwise_and(mask, cv2.bitwise_not(gone), dst=mask)
         taken = np.zeros_like(mask)
         strip = opened(cv2.compare(left_s, t_s - LEFT_S, cv2.CMP_GT), LEFT_RADIUS_MM / work_mm)
         if strip.sum() * work_mm**2 >= LEFT_MM2:
             moved = _that_left(mask, strip, work_mm)
             taken = cv2.dilate(moved, square(ceil(STEP_MM / work_mm)))
-            taken[gone | ~may_take] = 0
+            taken[(gone > 0) | ~may_take] = 0
             mask |= taken
             moved_s[(moved | taken) > 0] = t_s
             self._box = hull(self._box, bounds(self.mask, box))
@@ -100,6 +101,10 @@ class LaidObjects:
 def _that_left(mask: Mask, strip: NDArray[np.bool_], work_mm: float) -> Mask:
     """255 on the objects of a mask at whose border a strip lies that they have left."""
     around = cv2.dilate(strip.astype(np.uint8), square(ceil(STEP_MM / work_mm)))
-    _, objects = cv2.connectedComponents(mask, connectivity=8)
-    names = np.unique(objects[around > 0])
-    return np.where(np.isin(objects, names[names > 0]), np.uint8(255), np.uint8(0))
+    count, objects = cv2.connectedComponents(mask, connectivity=8)
+    has_moved = np.zeros(count, np.uint8)
+    has_moved[objects[around > 0]] = 255
+    has_moved[0] = 0
+    moved: Mask = np.empty(around.shape, np.uint8)
+    kernels.paint(objects, 0, 0, has_moved, moved)
+    return moved

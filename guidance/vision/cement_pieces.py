@@ -108,8 +108,6 @@ class Pieces:
         """Write a value for each piece, the first is the background's, into a plane of the whole grid."""
         kernels.paint(self.names, self._top, self._left, values, out)
 
-    def become(
-        self, names: NDArray[np.uint8], t_s: float, deposits: Mask, since_s: NDArray[np.float32]
-    ) -> NDArray[np.int64]:
-        """Write the deposits' ids and since when they are there; the area of each id in pixels, (256,)."""
-        return kernels.become(self.names, self._top, self._left, names, t_s, deposits, since_s)
+    def become(self, names: NDArray[np.uint8], t_s: float, deposits: Mask, since_s: NDArray[np.float32]) -> None:
+        """Write the id of each piece's deposit, the first is the background's 0, and since when it is there."""
+        kernels.become(self.names, self._top, self._left, names, t_s, deposits, since_s)

@@ -1,6 +1,7 @@
 """Kernels on the connected pieces of an outline, as OpenCV numbers them in a box of the grid: 0 is none.
 
-``pieces``: (h, w) int32, the box alone; ``top`` and ``left`` say where it lies. All other planes are the whole grid's.
+``pieces``: (h, w) int32, the box alone; ``top`` and ``left`` say where it lies. All other planes are the whole grid's,
+and each of their rows is cut to the box first: columns counted from there need no check and are taken many at a time.
 """
 
 import numpy as np
@@ -49,11 +50,12 @@ def about(pieces: Pieces, count: int, top: int, left: int) -> Pieces:
 def eldest(pieces: Pieces, count: int, top: int, left: int, deposits: Bytes) -> NDArray[np.uint8]:
     """The least id of the ``deposits`` that each of ``count`` pieces lies on, the background too; 0 for none."""
     out = np.zeros(count, dtype=np.uint8)
-    for r in range(pieces.shape[0]):
-        for c in range(pieces.shape[1]):
-            name = deposits[top + r, left + c]
-            if name != 0 and (out[pieces[r, c]] == 0 or name < out[pieces[r, c]]):
-                out[pieces[r, c]] = name
+    h, w = pieces.shape
+    for r in range(h):
+        names = deposits[top + r][left : left + w]
+        for c in range(w):
+            if names[c] != 0 and (out[pieces[r, c]] == 0 or names[c] < out[pieces[r, c]]):
+                out[pieces[r, c]] = names[c]
     return out
 
 
@@ -71,11 +73,12 @@ def evident(
 ) -> NDArray[np.uint8]:
     """1 for each piece with a pixel where both ``z`` and ``broad`` / ``unit`` exceed what it needs, else 0."""
     out = np.zeros(count, dtype=np.uint8)
-    for r in range(pieces.shape[0]):
-        for c in range(pieces.shape[1]):
+    h, w = pieces.shape
+    for r in range(h):
+        sigmas, thick = z[top + r][left : left + w], broad[top + r][left : left + w]
+        for c in range(w):
             piece = pieces[r, c]
-            is_significant = piece != 0 and z[top + r, left + c] > least_sigma[piece]
-            if is_significant and broad[top + r, left + c] / unit > least_thick[piece]:
+            if piece != 0 and sigmas[c] > least_sigma[piece] and thick[c] / unit > least_thick[piece]:
                 out[piece] = 1
     return out
 
@@ -86,36 +89,36 @@ def ages(
 ) -> NDArray[np.uint8]:
     """Whether each piece lies on deposits that were first seen by ``than_s``, and on later ones: (count, 2)."""
     out = np.zeros((count, 2), dtype=np.uint8)
-    for r in range(pieces.shape[0]):
-        for c in range(pieces.shape[1]):
-            if pieces[r, c] != 0 and deposits[top + r, left + c] != 0:
-                is_young = 1 if since_s[top + r, left + c] > than_s else 0
-                out[pieces[r, c], is_young] = 1
+    h, w = pieces.shape
+    for r in range(h):
+        names, since = deposits[top + r][left : left + w], since_s[top + r][left : left + w]
+        for c in range(w):
+            if pieces[r, c] != 0 and names[c] != 0:
+                out[pieces[r, c], 1 if since[c] > than_s else 0] = 1
     return out
 
 
 @kernel(f"void({_PIECES}, int64, int64, {_BY_PIECE}, uint8[:, ::1])")
 def paint(pieces: Pieces, top: int, left: int, values: NDArray[np.uint8], out: Bytes) -> None:
     """Each pixel of the box gets its piece's value in ``out``, the background too."""
-    for r in range(pieces.shape[0]):
-        for c in range(pieces.shape[1]):
-            out[top + r, left + c] = values[pieces[r, c]]
+    h, w = pieces.shape
+    for r in range(h):
+        painted = out[top + r][left : left + w]
+        for c in range(w):
+            painted[c] = values[pieces[r, c]]
 
 
-@kernel(f"int64[::1]({_PIECES}, int64, int64, {_BY_PIECE}, float32, uint8[:, ::1], float32[:, ::1])")
+@kernel(f"void({_PIECES}, int64, int64, {_BY_PIECE}, float32, uint8[:, ::1], float32[:, ::1])")
 def become(
     pieces: Pieces, top: int, left: int, names: NDArray[np.uint8], t_s: float, deposits: Bytes, since_s: Plane
-) -> NDArray[np.int64]:
-    """The pieces become ``deposits`` of these names, 0 for none, seen since ``t_s`` unless before; areas, (256,)."""
-    areas = np.zeros(256, dtype=np.int64)
-    for r in range(pieces.shape[0]):
-        for c in range(pieces.shape[1]):
-            name = names[pieces[r, c]]
-            deposits[top + r, left + c] = name
-            areas[name] += 1
-            if name != 0:
-                since_s[top + r, left + c] = min(since_s[top + r, left + c], t_s)
-    return areas
+) -> None:
+    """The pieces become ``deposits`` of these names, 0 for none, seen since ``t_s`` unless before."""
+    h, w = pieces.shape
+    for r in range(h):
+        own, since = deposits[top + r][left : left + w], since_s[top + r][left : left + w]
+        for c in range(w):
+            own[c] = names[pieces[r, c]]
+            since[c] = min(since[c], t_s) if own[c] != 0 else since[c]
 
 
 @kernel(f"void({_PLANE}, {_PLANE}, {_BYTES}, float32, float32, float32, float32, float32, uint8[:, ::1])")

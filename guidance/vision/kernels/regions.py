@@ -13,6 +13,18 @@ _PLANE = 'Array(float32, 2, "C", readonly=True)'
 _BYTES = 'Array(uint8, 2, "C", readonly=True)'
 _LABELS = 'Array(int32, 2, "C", readonly=True)'
 _BOXES = 'Array(int32, 2, "C", readonly=True)'
+_FLOATS = 'Array(float32, 1, "C", readonly=True)'
+_FLAGS = 'Array(uint8, 1, "C", readonly=True)'
+
+
+@kernel(f"void({_FLOATS}, {_FLOATS}, {_FLAGS}, {_FLAGS}, float32, float32, float32, int32[::1])")
+def _mark(
+    z: Plane, added: Plane, foreign: Bytes, standing: Bytes, grow: float, stay: float, least: float, labels: Labels
+) -> None:
+    """-1 in a row of labels where a pixel belongs to a region if that holds a seed. Without a branch: many at once."""
+    for c in range(z.shape[0]):
+        reaches = (z[c] > grow) | ((standing[c] != 0) & (z[c] > stay))
+        labels[c] = -np.int32(reaches & (added[c] > least) & (foreign[c] == 0))
 
 
 @kernel(f"int32[:, ::1]({_PLANE}, {_PLANE}, {_BYTES}, {_BYTES}, float32, float32, float32, float32, int32[:, ::1])")
@@ -34,25 +46,29 @@ def regions(
     ``labels``, filled: row of the region plus one, 0 for none.
     """
     h, w = z.shape
-    # Nearly all rows hold no seed, and without branches many pixels are told at a time: what belongs is -1 at first.
-    seeds = np.zeros(h, dtype=np.int32)
-    room = 1
+    labels[:] = 0
+    # Nearly all rows hold no seed, nor does a region reach them: a row is marked when one does.
+    may_seed = np.zeros(h, dtype=np.int32)
+    marked = np.zeros(h, dtype=np.uint8)
+    room = 0
+    low = min(grow, stay)
     for r in range(h):
-        sown, joined = np.int32(0), np.int32(0)
+        seeds, stands, high = np.int32(0), np.int32(0), np.int32(0)
         for c in range(w):
-            stays = (standing[r, c] != 0) & (z[r, c] > stay)
-            joins = ((z[r, c] > grow) | stays) & (added[r, c] > least) & (foreign[r, c] == 0)
-            labels[r, c] = -np.int32(joins)
-            joined += np.int32(joins)
-            sown += np.int32(joins & ((z[r, c] > seed) | stays))
-        seeds[r] = sown
-        room += int(joined)
-    stack = np.empty(2 * room, dtype=np.int32)
-    found = np.empty((seeds.sum(), 5), dtype=np.int32)
+            seeds += np.int32(z[r, c] > seed)
+            stands += np.int32(standing[r, c] != 0)
+            high += np.int32(z[r, c] > low)
+        may_seed[r] = seeds + stands
+        room += int(high)
+    stack = np.empty(2 * room + 1, dtype=np.int32)
+    found = np.empty((may_seed.sum(), 5), dtype=np.int32)
     n = 0
     for row in range(h):
-        if seeds[row] == 0:
+        if may_seed[row] == 0:
             continue
+        if marked[row] == 0:
+            _mark(z[row], added[row], foreign[row], standing[row], grow, stay, least, labels[row])
+            marked[row] = 1
         for col in range(w):
             if labels[row, col] >= 0 or not (z[row, col] > seed or (standing[row, col] and z[row, col] > stay)):
                 continue
@@ -79,6 +95,9 @@ def regions(
                 for rr in (r - 1, r + 1):
                     if rr < 0 or rr >= h:
                         continue
+                    if marked[rr] == 0:
+                        _mark(z[rr], added[rr], foreign[rr], standing[rr], grow, stay, least, labels[rr])
+                        marked[rr] = 1
                     for c in range(first, last + 1):
                         if labels[rr, c] < 0 and (c == first or labels[rr, c - 1] >= 0):
                             stack[size] = rr * w + c
@@ -90,8 +109,9 @@ def regions(
             found[n, 4] = area
             n += 1
     for r in range(h):
-        for c in range(w):
-            labels[r, c] = max(labels[r, c], np.int32(0))
+        if marked[r]:
+            for c in range(w):
+                labels[r, c] = max(labels[r, c], np.int32(0))
     return found[:n].copy()
 
 
@@ -143,7 +163,10 @@ def lighter(z: Plane, valid: Bytes, hidden: Bytes, sigmas: float, out: Bytes) ->
 @kernel(f"void({_LABELS}, {_BYTES}, int64, int64, uint8[:, ::1])")
 def occupied(labels: Labels, deposits: Bytes, top: int, left: int, out: Bytes) -> None:
     """255 in ``out``, a box whose corner is told, where the grid has a region or a deposit, else 0."""
-    for r in range(out.shape[0]):
-        for c in range(out.shape[1]):
-            is_there = (labels[top + r, left + c] != 0) | (deposits[top + r, left + c] != 0)
+    h, w = out.shape
+    for r in range(h):
+        # A row that is cut to the box first is taken many pixels at a time.
+        regions_there, deposits_there = labels[top + r][left : left + w], deposits[top + r][left : left + w]
+        for c in range(w):
+            is_there = (regions_there[c] != 0) | (deposits_there[c] != 0)
             out[r, c] = np.uint8(255) if is_there else np.uint8(0)
