@@ -66,7 +66,7 @@ def framed(sigmas: Plane, foreign: Bytes, top: int, left: int, most: float, rim:
 
 @kernel(f"void({_FLAT}, int64, {_LINES}, float32, float32[::1])")
 def _best_lines(shown: Flat, at: int, lines: Lines, enough: float, out: Flat) -> None:
-    """``out``: the largest sum along any of the lines through each place from ``at`` on, as a multiple of ``enough``."""
+    """``out``: the largest sum along any of the lines through each place from ``at`` on, in multiples of ``enough``."""
     n = out.shape[0]
     out[:] = -np.inf
     for k in range(lines.shape[0]):
@@ -186,6 +186,38 @@ def carried(
     return np.array([x0, y0, x1, y1]), out
 
 
+@kernel(f"Tuple((float64[::1], int64[:, ::1], int64[::1]))({_LINE}, {_LINE}, int64)")
+def _advances(
+    ago: NDArray[np.float64], speeds: NDArray[np.float64], rest: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """The advances to be tried: their speeds, how many places back they were on each pulse, and at most.
+
+    Shapes (n,), (n, pulses) and (n,). Each may have come to rest on any of the last ``rest`` pulses; what is back as
+    much as a slower one on all pulses is left out.
+    """
+    pulses = ago.shape[0]
+    rests = min(rest, pulses)
+    advances = np.empty(speeds.shape[0] * rests)
+    backs = np.zeros((advances.size, pulses), dtype=np.int64)
+    farthest = np.zeros(advances.size, dtype=np.int64)
+    count = 0
+    for speed in speeds:
+        for last in range(pulses - rests, pulses):
+            for k in range(pulses):
+                backs[count, k] = int(speed * max(ago[k] - ago[last], 0.0) + 0.5)
+            is_new = True
+            for n in range(count):
+                k = 0
+                while k < pulses and backs[n, k] == backs[count, k]:
+                    k += 1
+                is_new &= k < pulses
+            if is_new:
+                advances[count] = speed
+                farthest[count] = backs[count].max()
+                count += 1
+    return advances[:count].copy(), backs[:count].copy(), farthest[:count].copy()
+
+
 @kernel(f"float64[::1]({_TABLE}, {_LINE}, {_LINE}, int64, float64, int64)")
 def advance(
     gain: NDArray[np.float64], ago: NDArray[np.float64], speeds: NDArray[np.float64], least: int, base: float, rest: int
@@ -204,16 +236,18 @@ def advance(
         for i in range(places):
             before[k, i + 1] = before[k, i] + gain[k, i]
     best = np.array([-np.inf, 0.0, 0.0])
+    advances, backs, farthest = _advances(ago, speeds, rest)
     for length in range(least, places + 1):
         for stood in range(int(base * length) + 1):
-            for speed in speeds:
-                for last in range(max(0, pulses - rest), pulses):
-                    total = 0.0
-                    for k in range(pulses):
-                        back = int(speed * max(ago[k] - ago[last], 0.0) + 0.5)
-                        total += before[k, max(stood, length - back)]
-                    if total > best[0]:
-                        best[0], best[1], best[2] = total, speed, length
+            for n in range(advances.size):
+                # What had stood all the while is shorter than what came first: this has been weighed.
+                if 0 < stood <= length - farthest[n]:
+                    continue
+                total = 0.0
+                for k in range(pulses):
+                    total += before[k, max(stood, length - backs[n, k])]
+                if total > best[0]:
+                    best[0], best[1], best[2] = total, advances[n], length
     length = int(best[2])
     otherwise = 0.0
     for stood in range(length + 1):
