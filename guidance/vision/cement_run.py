@@ -32,7 +32,6 @@ LOOK_MM: Final = 25.0
 """Runs are followed to so far from a deposit's box, which a front at 5 cm/s takes half a second to cross."""
 LINE_MM: Final = 4.0
 """Veins and fracture lines are about straight over so much."""
-LINE_TAPS: Final = 7
 LINES: Final = 8
 LINE_SIGMA: Final = 3.0
 """Evidence is renewed by a line of so many standard deviations. The best of all lines through a pixel of noise is as
@@ -305,13 +304,13 @@ def _lines(work_mm: float, width: int) -> _Lines:
 
     Returned too is the standard deviation of what their taps add up to.
     """
-    at_mm = np.linspace(-LINE_MM / 2, LINE_MM / 2, LINE_TAPS)
+    at_mm = np.linspace(-LINE_MM / 2, LINE_MM / 2, kernels.TAPS)
     apart_mm = at_mm - at_mm[:, None]
     # Smoothing correlates the noise of neighbouring taps.
     spread = float(np.exp(-((apart_mm / (2 * COARSE_MM)) ** 2)).mean()) ** 0.5
     angles = np.arange(LINES)[:, None] * (pi / LINES)
     rows, cols = (np.rint(at_mm * along(angles) / work_mm).astype(np.int32) for along in (np.sin, np.cos))
-    return rows * np.int32(width) + cols, LINE_TAPS * spread
+    return rows * np.int32(width) + cols, kernels.TAPS * spread
 
 
 def _core(name: int, scene: _Scene) -> tuple[_Box, NDArray[np.bool_]]:
@@ -387,14 +386,14 @@ def _come_into_sight(
     came into sight, and no slower than from its deposit's first moment on.
     """
     deposit = scene.deposits[box] == name
-    _, parts = cv2.connectedComponents((deposit & ~scene.beside[box]).view(np.uint8), connectivity=8)
-    body = core | np.isin(parts, _names_of(parts, core))
-    apart = np.setdiff1d(_names_of(parts, deposit), _names_of(parts, body))
-    if not len(apart):
+    count, parts = cv2.connectedComponents((deposit & ~scene.beside[box]).view(np.uint8), connectivity=8)
+    hangs_on = _touched(parts, count, core)
+    if hangs_on[1:].all():
         return
+    body = core | (hangs_on[parts] & (parts > 0))
     away_mm = _away_mm(body, scene.work_mm)
     y, x = scene.box[0].start + box[0].start, scene.box[1].start + box[1].start
-    for part in apart:
+    for part in np.flatnonzero(~hangs_on[1:]) + 1:
         here = parts == part
         r, c = _farthest_of(np.where(here, away_mm, np.float32(0.0)))
         length_mm, near_mm = float(away_mm[r, c]), float(away_mm[here].min())
@@ -404,7 +403,8 @@ def _come_into_sight(
             continue
         rows, cols = np.nonzero(here)
         shafts = scene.shafts[box]
-        is_by_shaft = bool(np.isin(_names_of(shafts, here), _names_of(shafts, body)).any())
+        n = int(shafts.max()) + 1
+        is_by_shaft = bool((_touched(shafts, n, here) & _touched(shafts, n, body))[1:].any())
         to_end_px = min((float(np.hypot(cols + x - u, rows + y - v).min()) for u, v in ends), default=inf)
         if not is_by_shaft and to_end_px * scene.work_mm > DEPOSIT_REACH_MM:
             continue
@@ -416,16 +416,18 @@ def _come_into_sight(
             yield Front((float(x + c), float(y + r)), mm_per_s, length_mm, evidence)
 
 
-def _names_of(parts: NDArray[np.int32], where: NDArray[np.bool_]) -> NDArray[np.int32]:
-    names = np.unique(parts[where])
-    return names[names > 0]
+def _touched(parts: NDArray[np.int32], count: int, where: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """For each of ``count`` parts whether some of it is there, and whether some of what is none is."""
+    touched = np.zeros(count, np.bool_)
+    touched[parts[where]] = True
+    return touched
 
 
 def _body(core: NDArray[np.bool_], all_of_it: NDArray[np.bool_], work_mm: float) -> NDArray[np.bool_]:
     """Where a deposit is no longer thin: its core, and what significance shows to be as wide and hangs on it."""
     wide = core | opened(np.where(all_of_it, 255, 0).astype(np.uint8), (BODY_RADIUS_MM + BLUR_MM) / work_mm)
-    _, parts = cv2.connectedComponents(wide.astype(np.uint8), connectivity=8)
-    return np.asarray(wide & np.isin(parts, np.unique(parts[core])), dtype=np.bool_)
+    count, parts = cv2.connectedComponents(wide.view(np.uint8), connectivity=8)
+    return wide & _touched(parts, count, core)[parts]
 
 
 def _away_mm(body: NDArray[np.bool_], work_mm: float) -> NDArray[np.float32]:

@@ -8,10 +8,12 @@ from guidance.vision.kernels._jit import kernel
 Plane = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 Flat = NDArray[np.float32]
-Taps = NDArray[np.int32]
+Lines = NDArray[np.int32]
 
-STRETCH = 64
-"""Evidence is worked out for so many pixels of a row at once: one alone costs a fifth as much."""
+TAPS = 7
+"""Of each line."""
+STRETCH = 32
+"""Evidence is worked out for so many pixels of a row at once, which costs as much as for four."""
 
 _PLANE = 'Array(float32, 2, "C", readonly=True)'
 _BRIDGED = np.float32(0.25)
@@ -19,7 +21,7 @@ _BYTES = 'Array(uint8, 2, "C", readonly=True)'
 _TABLE = 'Array(float64, 2, "C", readonly=True)'
 _OUT = "float32[:, ::1]"
 _FLAT = 'Array(float32, 1, "C", readonly=True)'
-_TAPS = 'Array(int32, 2, "C", readonly=True)'
+_LINES = 'Array(int32, 2, "C", readonly=True)'
 _LINE = 'Array(float64, 1, "C", readonly=True)'
 
 
@@ -62,27 +64,30 @@ def framed(sigmas: Plane, foreign: Bytes, top: int, left: int, most: float, rim:
             out[rim + r, rim + c] = value if tells else np.float32(0.0)
 
 
-@kernel(f"void({_FLAT}, int64, {_TAPS}, float32[::1], float32[::1])")
-def _best_lines(shown: Flat, at: int, lines: Taps, line: Flat, best: Flat) -> None:
-    """``best``: the largest sum along any of the lines through each of ``STRETCH`` places from ``at`` on."""
-    best[:] = -np.inf
+@kernel(f"void({_FLAT}, int64, {_LINES}, float32, float32[::1])")
+def _best_lines(shown: Flat, at: int, lines: Lines, enough: float, out: Flat) -> None:
+    """``out``: the largest sum along any of the lines through each place from ``at`` on, in multiples of ``enough``."""
+    n = out.shape[0]
+    out[:] = -np.inf
     for k in range(lines.shape[0]):
-        line[:] = 0
-        for t in range(lines.shape[1]):
-            taps = shown[at + lines[k, t] : at + lines[k, t] + STRETCH]
-            for i in range(STRETCH):
-                line[i] += taps[i]
-        for i in range(STRETCH):
-            best[i] = max(best[i], line[i])
+        # In one expression, so that a sum stays in its register.
+        a, b, c, d = at + lines[k, 0], at + lines[k, 1], at + lines[k, 2], at + lines[k, 3]
+        e, f, g = at + lines[k, 4], at + lines[k, 5], at + lines[k, 6]
+        s, t, u, v = shown[a : a + n], shown[b : b + n], shown[c : c + n], shown[d : d + n]
+        x, y, z = shown[e : e + n], shown[f : f + n], shown[g : g + n]
+        for i in range(n):
+            out[i] = max(out[i], s[i] + t[i] + u[i] + v[i] + x[i] + y[i] + z[i])
+    for i in range(n):
+        out[i] /= enough
 
 
 @kernel(
-    f"Tuple((int64[::1], {_OUT}))({_PLANE}, {_TAPS}, float32, {_BYTES}, {_BYTES}, int64, int64, float32, "
+    f"Tuple((int64[::1], {_OUT}))({_PLANE}, {_LINES}, float32, {_BYTES}, {_BYTES}, int64, int64, float32, "
     f"{_OUT}, {_OUT}, {_OUT}, uint8[:, ::1], int32[:, ::1])"
 )
 def carried(
     shown: Plane,
-    lines: Taps,
+    lines: Lines,
     enough: float,
     bridge: Bytes,
     source: Bytes,
@@ -104,7 +109,7 @@ def carried(
     ``evidence``: (h, w), the largest sum along any of the ``lines`` through each pixel as a multiple of ``enough``. It
     is worked out where a path asks for it and left as it is elsewhere, because most of the plane is out of reach.
     ``shown``: what the lines are taken over, with a frame as wide as they reach and ``STRETCH`` more to the right;
-    ``lines``: (lines, taps), how far on in it. ``source`` begins at ``top`` and ``left``. All others have a frame of
+    ``lines``: (lines, TAPS), how far on in it. ``source`` begins at ``top`` and ``left``. All others have a frame of
     one pixel: ``lost`` is nan where nobody has asked yet; ``worth`` and ``queued`` come and go with zeros; ``queue``
     has two rows with room for all pixels.
     """
@@ -112,10 +117,11 @@ def carried(
     wide, rim = shown.shape[1], (shown.shape[0] - h) // 2
     stride = w + 2
     flat_shown, flat_lost, flat_worth, flat_queued = shown.ravel(), lost.ravel(), worth.ravel(), queued.ravel()
-    line, best = np.empty(STRETCH, dtype=np.float32), np.empty(STRETCH, dtype=np.float32)
+    best = np.empty(STRETCH, dtype=np.float32)
+    around = np.array([-stride, -1, 1, stride, -stride - 1, -stride + 1, stride - 1, stride + 1])
     sure, waiting = queue[0], queue[1]
     n_sure, first, last = 0, 0, 0
-    x0, y0, x1, y1 = w, h, 0, 0
+    lowest, highest = (h + 2) * stride, 0
     # As good as it can get: nothing is to be done beyond the border.
     worth[0], worth[h + 1], worth[:, 0], worth[:, w + 1] = most, most, most, most
     for r in range(source.shape[0]):
@@ -129,42 +135,87 @@ def carried(
         # What can get no better goes first: then little of the rest has to be gone through again.
         if n_sure > 0:
             n_sure -= 1
-            at = sure[n_sure]
+            at = np.int64(sure[n_sure])
         else:
-            at = waiting[first]
+            at = np.int64(waiting[first])
             first = first + 1 if first + 1 < waiting.shape[0] else 0
             flat_queued[at] = 0
             if flat_worth[at] >= most:
                 continue
-        here, row, column = flat_worth[at], at // stride - 1, at % stride - 1
-        x0, y0, x1, y1 = min(x0, column), min(y0, row), max(x1, column + 1), max(y1, row + 1)
-        for dr in range(-1, 2):
-            for dc in range(-1, 2):
-                to = at + dr * stride + dc
-                if flat_worth[to] >= most:
-                    continue
-                if flat_lost[to] != flat_lost[to]:
-                    r, begin = row + dr, (column + dc) // STRETCH * STRETCH
-                    _best_lines(flat_shown, (r + rim) * wide + begin + rim, lines, line, best)
-                    for c in range(begin, min(begin + STRETCH, w)):
-                        evidence[r, c] = best[c - begin] / enough
-                        loss = np.float32(1.0) - max(evidence[r, c], np.float32(0.0))
-                        lost[r + 1, c + 1] = _BRIDGED if bridge[r, c] else loss
-                way = np.float32(1.0) if dr == 0 or dc == 0 else np.float32(1.41421356)
-                there = most if flat_lost[to] <= np.float32(0.0) else here - way * flat_lost[to]
-                if there > flat_worth[to]:
-                    flat_worth[to] = there
-                    if there >= most:
-                        sure[n_sure] = to
-                        n_sure += 1
-                    elif not flat_queued[to]:
-                        flat_queued[to] = 1
-                        waiting[last] = to
-                        last = last + 1 if last + 1 < waiting.shape[0] else 0
+        here = flat_worth[at]
+        lowest, highest = min(lowest, at), max(highest, at)
+        for n in range(8):
+            to = at + around[n]
+            if flat_worth[to] >= most:
+                continue
+            if flat_lost[to] != flat_lost[to]:
+                r, begin = to // stride - 1, (to % stride - 1) // STRETCH * STRETCH
+                _best_lines(flat_shown, (r + rim) * wide + begin + rim, lines, enough, best)
+                end = min(begin + STRETCH, w)
+                row, losses, bridged = evidence[r, begin:end], lost[r + 1, begin + 1 : end + 1], bridge[r, begin:end]
+                for i in range(end - begin):
+                    row[i] = best[i]
+                    loss = np.float32(1.0) - max(best[i], np.float32(0.0))
+                    losses[i] = _BRIDGED if bridged[i] != 0 else loss
+            loss = flat_lost[to]
+            way = np.float32(1.0) if n < 4 else np.float32(1.41421356)
+            there = most if loss <= np.float32(0.0) else here - way * loss
+            if there > flat_worth[to]:
+                flat_worth[to] = there
+                if there >= most:
+                    sure[n_sure] = to
+                    n_sure += 1
+                elif not flat_queued[to]:
+                    flat_queued[to] = 1
+                    waiting[last] = to
+                    last = last + 1 if last + 1 < waiting.shape[0] else 0
     worth[0], worth[h + 1], worth[:, 0], worth[:, w + 1] = 0, 0, 0, 0
+    y0, y1 = lowest // stride - 1, highest // stride
+    x0, x1 = w, 0
+    for r in range(y0, y1):
+        for c in range(x0):
+            if worth[r + 1, c + 1] > 0:
+                x0 = c
+                break
+        for c in range(w - 1, x1 - 1, -1):
+            if worth[r + 1, c + 1] > 0:
+                x1 = c + 1
+                break
     out = worth[y0 + 1 : y1 + 1, x0 + 1 : x1 + 1].copy()
     worth[y0 + 1 : y1 + 1, x0 + 1 : x1 + 1] = 0
     return np.array([x0, y0, x1, y1]), out
+
+
+@kernel(f"Tuple((float64[::1], int64[:, ::1], int64[::1]))({_LINE}, {_LINE}, int64)")
+def _advances(
+    ago: NDArray[np.float64], speeds: NDArray[np.float64], rest: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """The advances to be tried: their speeds, how many places back they were on each pulse, and at most.
+
+    Shapes (n,), (n, pulses) and (n,). Each may have come to rest on any of the last ``rest`` pulses; what is back as
+    much as a slower one on all pulses is left out.
+    """
+    pulses = ago.shape[0]
+    rests = min(rest, pulses)
+    advances = np.empty(speeds.shape[0] * rests)
+    backs = np.zeros((advances.size, pulses), dtype=np.int64)
+    farthest = np.zeros(advances.size, dtype=np.int64)
+    count = 0
+    for speed in speeds:
+        for last in range(pulses - rests, pulses):
+            for k in range(pulses):
+                backs[count, k] = int(speed * max(ago[k] - ago[last], 0.0) + 0.5)
+            is_new = True
+            for n in range(count):
+                k = 0
+                while k < pulses and backs[n, k] == backs[count, k]:
+                    k += 1
+                is_new &= k < pulses
+            if is_new:
+                advances[count] = speed
+                farthest[count] = backs[count].max()
+                count += 1
+    return advances[:count].copy(), backs[:count].copy(), farthest[:count].copy()
 
 
 @kernel(f"float64[::1]({_TABLE}, {_LINE}, {_LINE}, int64, float64, int64)")
@@ -185,16 +236,18 @@ def advance(
         for i in range(places):
             before[k, i + 1] = before[k, i] + gain[k, i]
     best = np.array([-np.inf, 0.0, 0.0])
+    advances, backs, farthest = _advances(ago, speeds, rest)
     for length in range(least, places + 1):
         for stood in range(int(base * length) + 1):
-            for speed in speeds:
-                for last in range(max(0, pulses - rest), pulses):
-                    total = 0.0
-                    for k in range(pulses):
-                        back = int(speed * max(ago[k] - ago[last], 0.0) + 0.5)
-                        total += before[k, max(stood, length - back)]
-                    if total > best[0]:
-                        best[0], best[1], best[2] = total, speed, length
+            for n in range(advances.size):
+                # What had stood all the while is shorter than what came first: this has been weighed.
+                if 0 < stood <= length - farthest[n]:
+                    continue
+                total = 0.0
+                for k in range(pulses):
+                    total += before[k, max(stood, length - backs[n, k])]
+                if total > best[0]:
+                    best[0], best[1], best[2] = total, advances[n], length
     length = int(best[2])
     otherwise = 0.0
     for stood in range(length + 1):

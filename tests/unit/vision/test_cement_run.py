@@ -177,7 +177,7 @@ def test_noise_is_no_run() -> None:
     assert all(arms(lambda mm: np.full_like(mm, np.inf), until_s=k * 2 / 15) is None for k in range(4, 12))
 
 
-LINES = [[(0, -1), (0, 0), (0, 1)], [(-1, 0), (0, 0), (1, 0)]]
+LINES = [[(0, n // 2) for n in range(-3, 4)], [(n // 2, 0) for n in range(-3, 4)]]
 """Rows and columns beside a pixel of the short lines that the carrying of evidence is tried with."""
 
 
@@ -186,13 +186,13 @@ def carried(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """What ``kernels.carried`` leaves at each pixel, and the evidence as far as it has asked for it; nan elsewhere."""
     h, w = shown.shape
-    wide = np.zeros((h + 2, w + 2 + kernels.STRETCH), np.float32)
-    kernels.framed(shown, np.zeros((h, w), np.uint8), 0, 0, 5.0, 1, wide)
+    wide = np.zeros((h + 4, w + 4 + kernels.STRETCH), np.float32)
+    kernels.framed(shown, np.zeros((h, w), np.uint8), 0, 0, 5.0, 2, wide)
     offsets = np.array([[dr * wide.shape[1] + dc for dr, dc in line] for line in LINES], np.int32)
     evidence, framed = np.full((h, w), np.nan, np.float32), (h + 2, w + 2)
     lost, worth, queued = np.full(framed, np.nan, np.float32), np.zeros(framed, np.float32), np.zeros(framed, np.uint8)
     queue = np.empty((2, lost.size), np.int32)
-    box, left = kernels.carried(wide, offsets, 3.0, bridge, source, 0, 0, most, evidence, lost, worth, queued, queue)
+    box, left = kernels.carried(wide, offsets, 7.0, bridge, source, 0, 0, most, evidence, lost, worth, queued, queue)
     assert not worth.any()
     assert not queued.any()
     x, y, right, bottom = box
@@ -210,9 +210,9 @@ def test_evidence_is_carried_along_the_best_path(data: st.DataObject) -> None:
     shown = data.draw(planes(shape, -3.0, 6.0))
     source, bridge = (data.draw(arrays(np.uint8, shape, elements=st.sampled_from([0, 255]))) for _ in range(2))
     left, asked = carried(shown, bridge, source, 3.0)
-    framed = np.pad(np.minimum(shown, 5.0), 1)
-    sums = [sum(framed[1 + r : 1 + r + shape[0], 1 + c : 1 + c + shape[1]] for r, c in line) for line in LINES]
-    evidence = np.max(sums, axis=0) / 3.0
+    framed = np.pad(np.minimum(shown, 5.0), 2)
+    sums = [sum(framed[2 + r : 2 + r + shape[0], 2 + c : 2 + c + shape[1]] for r, c in line) for line in LINES]
+    evidence = np.max(sums, axis=0) / 7.0
     known = np.isfinite(asked)
     np.testing.assert_allclose(asked[known], evidence[known], atol=1e-5)
     lost = 1.0 - np.maximum(evidence, 0.0)
