@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from guidance.records import Needle, NerveRoot, Phase, PolygonPx
 from guidance.vision.change import LEAST_BASELINE_PULSES, Change, Placed, ReferenceGrid, halved, opened, square
 from guidance.vision.geometry import RigidMotion
-from guidance.vision.kernels.paths import paths_from
+from guidance.vision.kernels.paths import paths_from, way_to
 from guidance.vision.kernels.regions import regions
 from guidance.vision.kernels.roadmap import draw
 from guidance.vision.picture import Density, Mask, Picture
@@ -260,8 +260,8 @@ class RootMapper:
         trunk, branches = _parted(tube, line, least_px)
         root = self._root(trunk, line, offset_xy, work_mm)
         found = [] if root is None else [root]
-        bend = _bend(line)
-        if root is None and bend is not None and cuts:
+        bend = _bend(line) if root is None and cuts else None
+        if bend is not None:
             marks = np.zeros(tube.shape, np.int32)
             columns, rows = line.round().astype(int).T
             marks[rows[:bend], columns[:bend]] = 1
@@ -341,23 +341,19 @@ def centre_line(region: NDArray[np.bool_]) -> NDArray[np.float64]:
 
     ``region``: (h, w) bool, one connected piece with at least one pixel.
     """
-    roomy = np.pad(region, 1)
-    deep = cv2.distanceTransform(roomy.astype(np.uint8), cv2.DIST_L2, 5)
+    roomy = _framed(region)
+    deep = cv2.distanceTransform(roomy, cv2.DIST_L2, 5)
+    inside = roomy > 0
     previous = np.empty(roomy.shape, np.int32)
-    even = np.where(roomy, 1.0, inf).astype(np.float32)
+    even = np.where(inside, np.float32(1.0), np.float32(inf))
     start = np.unravel_index(int(np.argmax(deep)), deep.shape)
     first = _farthest(paths_from(even, int(start[0]), int(start[1]), previous))
     last = _farthest(paths_from(even, first[0], first[1], previous))
     # Squared: the way through the middle of a bend must beat the short cut along its inner edge.
-    central = np.where(roomy, (1.0 / np.maximum(deep, 0.5)) ** 2, inf).astype(np.float32)
+    central = np.where(inside, (1.0 / np.maximum(deep, 0.5)) ** 2, np.float32(inf))
     paths_from(central, first[0], first[1], previous)
-    at = last[0] * roomy.shape[1] + last[1]
-    points = []
-    while at >= 0:
-        r, c = divmod(at, roomy.shape[1])
-        points.append((c - 1.0, r - 1.0))
-        at = int(previous[r, c])
-    line = np.array(points)
+    way = way_to(previous, last[0], last[1])
+    line = np.column_stack([way % roomy.shape[1] - 1.0, way // roomy.shape[1] - 1.0])
     if len(line) < 5:
         return line
     taps = np.ones(5) / 5
@@ -406,7 +402,7 @@ def _parted(
     tube: NDArray[np.bool_], line_xy: NDArray[np.float64], least_px: float
 ) -> tuple[NDArray[np.bool_], list[NDArray[np.bool_]]]:
     """The tube along a line, as wide as it is there, and what branches off it with at least so many pixels."""
-    deep = cv2.distanceTransform(np.pad(tube, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    deep = cv2.distanceTransform(_framed(tube), cv2.DIST_L2, 5)[1:-1, 1:-1]
     off = np.full(tube.shape, 255, np.uint8)
     columns, rows = line_xy.round().astype(int).T
     off[rows, columns] = 0
@@ -463,7 +459,12 @@ def _from_its_source(line_xy: NDArray[np.float64], arrived_s: NDArray[np.float32
     return line_xy[::-1].copy() if turned else line_xy
 
 
+def _framed(region: NDArray[np.bool_]) -> Mask:
+    """A region with a pixel of nothing around it, as a mask of 0 and 1."""
+    return np.asarray(cv2.copyMakeBorder(region.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0))
+
+
 def _farthest(total: NDArray[np.float32]) -> tuple[int, int]:
-    reached = np.where(np.isfinite(total), total, -1.0)
+    reached = np.where(np.isfinite(total), total, np.float32(-1.0))
     r, c = np.unravel_index(int(np.argmax(reached)), reached.shape)
     return int(r), int(c)

@@ -1,6 +1,7 @@
 """Rigid motion in the picture plane."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import cos, radians, sin
 from typing import Self
 
@@ -29,13 +30,8 @@ class RigidMotion:
 
     @property
     def matrix(self) -> Matrix:
-        """Shape (2, 3): reference (x, y, 1) in input-frame pixels to present (x, y)."""
-        a = radians(self.rotation_deg)
-        # y runs down, so a turn that is counter-clockwise on the screen has +sin in the first row.
-        turn = np.array([[cos(a), sin(a)], [-sin(a), cos(a)]])
-        centre = np.array(self.centre_px)
-        offset = centre + np.array(self.shift_px) - turn @ centre
-        return np.column_stack([turn, offset])
+        """Shape (2, 3): reference (x, y, 1) in input-frame pixels to present (x, y); not writeable."""
+        return _matrix(self)
 
     def since(self, earlier: "RigidMotion") -> "RigidMotion":
         """This motion counted from where the anatomy lay after ``earlier``; both about the same centre."""
@@ -52,3 +48,16 @@ class RigidMotion:
         """Present points, shape (n, 2), moved to the reference frame."""
         m = self.matrix
         return (points_px - m[:, 2]) @ m[:, :2]
+
+
+@lru_cache(maxsize=8)
+def _matrix(motion: RigidMotion) -> Matrix:
+    """Each outline of a pulse asks for the same."""
+    a = radians(motion.rotation_deg)
+    # y runs down, so a turn that is counter-clockwise on the screen has +sin in the first row.
+    turn = np.array([[cos(a), sin(a)], [-sin(a), cos(a)]])
+    centre = np.array(motion.centre_px)
+    offset = centre + np.array(motion.shift_px) - turn @ centre
+    matrix = np.column_stack([turn, offset])
+    matrix.flags.writeable = False
+    return matrix

@@ -20,8 +20,13 @@ def paths_from(cost: Plane, row: int, column: int, previous: Steps) -> Plane:
     h, w = cost.shape
     total = np.full((h, w), np.inf, dtype=np.float32)
     previous[:] = -1
-    heap_cost = np.empty(8 * h * w + 8, dtype=np.float32)
-    heap_at = np.empty(8 * h * w + 8, dtype=np.int64)
+    # Every pixel inside is entered from each of its neighbours at most.
+    inside = 0
+    for r in range(h):
+        for c in range(w):
+            inside += 1 if np.isfinite(cost[r, c]) else 0
+    heap_cost = np.empty(8 * inside + 8, dtype=np.float32)
+    heap_at = np.empty(8 * inside + 8, dtype=np.int64)
     total[row, column] = 0.0
     heap_cost[0] = 0.0
     heap_at[0] = row * w + column
@@ -75,3 +80,19 @@ def paths_from(cost: Plane, row: int, column: int, previous: Steps) -> Plane:
                     heap_cost[i] = there
                     heap_at[i] = rr * w + cc
     return total
+
+
+@kernel('int64[::1](Array(int32, 2, "C", readonly=True), int64, int64)')
+def way_to(previous: Steps, row: int, column: int) -> NDArray[np.int64]:
+    """The way that leads to a pixel, from it back to where ``paths_from`` began: flat indices, (n,)."""
+    steps = 0
+    at = row * previous.shape[1] + column
+    while at >= 0:
+        at = previous[at // previous.shape[1], at % previous.shape[1]]
+        steps += 1
+    way = np.empty(steps, dtype=np.int64)
+    at = row * previous.shape[1] + column
+    for i in range(steps):
+        way[i] = at
+        at = previous[at // previous.shape[1], at % previous.shape[1]]
+    return way

@@ -16,7 +16,7 @@ from guidance.vision.change import Change, ReferenceGrid, halved, opened
 from guidance.vision.field import XrayField
 from guidance.vision.geometry import RigidMotion
 from guidance.vision.kernels import change as kernels
-from guidance.vision.kernels.paths import paths_from
+from guidance.vision.kernels.paths import paths_from, way_to
 from guidance.vision.picture import Picture, make_picture
 from tests.unit.vision.absorbers import MM_PER_PX, PER_CM, SIDE_PX, Beam, ball_cm, no_steel, nothing
 
@@ -508,6 +508,10 @@ def test_the_cheapest_paths_are_those_of_a_plain_search(data: st.DataObject) -> 
     for at in np.ndindex(shape):
         assert total[at] == pytest.approx(twin.get(at, np.inf), rel=1e-4, abs=1e-5)
     assert previous[start] == -1
+    for at in twin:
+        way = way_to(previous, *at)
+        assert (way[0], way[-1]) == (at[0] * shape[1] + at[1], start[0] * shape[1] + start[1])
+        assert np.array_equal(previous.ravel()[way[:-1]], way[1:])
 
 
 def test_half_the_work_scale_keeps_field_and_steel_and_where_things_are() -> None:
