@@ -149,11 +149,16 @@ def find_fields(pixels: Pixels, bits: int) -> tuple[XrayField, ...]:
     return _fields(eight_bit(pixels, bits))
 
 
-def _fields(grey: Grey, known: tuple[XrayField, ...] = ()) -> tuple[XrayField, ...]:
-    """The fields of a frame; ``known``: some that have been seen before, and the text in them."""
+def _fields(grey: Grey, known: tuple[XrayField, ...] = (), open_one: XrayField | None = None) -> tuple[XrayField, ...]:
+    """The fields of a frame.
+
+    ``known``: some that have been seen before, and the text in them. ``open_one``: one that has no shutters within it
+    on this very frame.
+    """
     size = (grey.shape[1], grey.shape[0])
     outlines = _outlines(grey) or [_outline_in_shade(grey, (0, 0, *size)) or full_outline(size)]
-    return tuple(_without_shutters(grey, _describe(grey, outline, known)) for outline in outlines)
+    fields = [_describe(grey, outline, known) for outline in outlines]
+    return tuple(field if _is_told_as(field, open_one) else _without_shutters(grey, field) for field in fields)
 
 
 def eight_bit(pixels: Pixels, bits: int) -> Grey:
@@ -787,7 +792,7 @@ class FieldWatch:
         grey = eight_bit(pixels, bits)
         cut = _without_shutters(grey, self._field)
         known = (self._field,) if self._proposal is None else (self._field, self._proposal)
-        fields = _fields(grey, known) if cut is self._field else (cut,)
+        fields = _fields(grey, known, open_one=self._field) if cut is self._field else (cut,)
         nearest = max(fields, key=lambda field: _overlap(field, self._field))
         # The largest picture on a monitor may be the stored one: of several it is the one where it was.
         found = nearest if _overlap(nearest, self._field) > 0.0 else fields[0]
@@ -964,5 +969,9 @@ def _share_within(field: XrayField, points: Points) -> float:
     return float(((points >= (x0, y0)) & (points < (x1, y1))).all(axis=1).mean())
 
 
-def _same(a: XrayField, b: XrayField) -> bool:
+def _same(a: XrayField, b: XrayField | None) -> bool:
     return _overlap(a, b) > SAME_OVERLAP
+
+
+def _is_told_as(a: XrayField, b: XrayField | None) -> bool:
+    return b is not None and a.bone_dark == b.bone_dark and _same(a, b)

@@ -1,13 +1,13 @@
 """The outline of an x-ray field from edge points: a circle, straight shutters, or both."""
 
 from dataclasses import dataclass
-from math import atan2, cos, sin
+from math import atan2, cos, pi, radians, sin
 
 import numpy as np
 from numpy.typing import NDArray
 
 from guidance.records import FieldKind
-from guidance.vision.kernels.outline import best_line, clipped, votes_for_circles
+from guidance.vision.kernels.outline import best_side, clipped, votes_for_circles
 
 Points = NDArray[np.float64]
 
@@ -22,8 +22,8 @@ instruments and of thick bone at a circle's edge are shorter or ragged, and over
 EXPLAINED_SHARE = 0.6
 BEYOND_SHARE = 0.03
 """No more than this share of the edge may lie behind a shutter: text and panels beside the field make a few."""
-EIGHTH = np.pi / 4
-OCTAGON_SLANT = np.radians(2.0)
+EIGHTH = pi / 4
+OCTAGON_SLANT = radians(2.0)
 """A side of an octagon is turned from its place by less than this: half a pixel of noise on a short one."""
 
 
@@ -164,14 +164,12 @@ def fit_sides(points: Points, left: NDArray[np.bool_], share: float, tolerance_p
         first = rng.integers(0, len(index), 300)
         # The second point is a near neighbour around the field, so that both often lie on one side of it.
         second = (first + rng.integers(4, max(5, needed), 300)) % len(index)
-        on, *found = best_line(
-            x, y, left.view(np.uint8), index[first], index[second], inner, tolerance_px, BEYOND_SHARE * len(points)
+        on, *side = best_side(
+            x, y, left, index[first], index[second], inner, needed, tolerance_px, BEYOND_SHARE * len(points)
         )
-        if on < needed:
+        if not on:
             break
-        near = left & (np.abs(Side(*found).distance(points)) < tolerance_px)
-        sides.append(_least_squares_side(points[near], inner))
-        left &= np.abs(sides[-1].distance(points)) > 2 * tolerance_px
+        sides.append(Side(*side))
     return tuple(sides)
 
 
@@ -192,37 +190,25 @@ def completed_octagon(sides: tuple[Side, ...], points: Points, tolerance_px: flo
     """
     if len(sides) < 4:
         return None
-    normals = np.array([(side.nx, side.ny) for side in sides])
-    headings = np.arctan2(normals[:, 1], normals[:, 0])
-    eighths = np.round((headings - headings[0]) / EIGHTH).astype(int)
-    slanted = np.abs(headings - headings[0] - eighths * EIGHTH) > OCTAGON_SLANT
-    if slanted.any() or len(set(eighths % 8)) < len(sides) or len(set(eighths % 2)) == 1:
+    headings = [atan2(side.ny, side.nx) for side in sides]
+    eighths = [round((heading - headings[0]) / EIGHTH) for heading in headings]
+    turns = [heading - eighth * EIGHTH for heading, eighth in zip(headings, eighths, strict=True)]
+    if max(abs(turn - headings[0]) for turn in turns) > OCTAGON_SLANT:
         return None
-    turn = float(np.mean(headings - eighths * EIGHTH))
+    if len({eighth % 8 for eighth in eighths}) < len(sides) or len({eighth % 2 for eighth in eighths}) == 1:
+        return None
+    turn = sum(turns) / len(turns)
     # Each side is as far from the centre: n . centre + radius = offset.
-    equations = np.column_stack([normals, np.ones(len(sides))])
+    equations = np.array([(side.nx, side.ny, 1.0) for side in sides])
     offsets = np.array([side.offset for side in sides])
     (x, y, radius), *_ = np.linalg.lstsq(equations, offsets, rcond=None)
     if np.abs(equations @ (x, y, radius) - offsets).max() > 2 * tolerance_px:
         return None
-    angles = turn + EIGHTH * np.setdiff1d(np.arange(8), eighths % 8)
-    unseen = tuple(
-        Side(float(np.cos(a)), float(np.sin(a)), float(x * np.cos(a) + y * np.sin(a) + radius)) for a in angles
-    )
+    angles = [turn + EIGHTH * eighth for eighth in sorted(set(range(8)) - {eighth % 8 for eighth in eighths})]
+    unseen = tuple(Side(cos(a), sin(a), float(x * cos(a) + y * sin(a) + radius)) for a in angles)
     if any((side.distance(points) > 2.5 * tolerance_px).mean() > BEYOND_SHARE for side in unseen):
         return None
     return sides + unseen
-
-
-def _least_squares_side(points: Points, inner: Points) -> Side:
-    mean = points.mean(axis=0)
-    (xx, xy), (_, yy) = (points - mean).T @ (points - mean)
-    along = 0.5 * atan2(2.0 * xy, xx - yy)
-    normal = np.array([-sin(along), cos(along)])
-    offset = float(normal @ mean)
-    if normal @ inner > offset:
-        normal, offset = -normal, -offset
-    return Side(float(normal[0]), float(normal[1]), offset)
 
 
 def clip(polygon: Points, sides: tuple[Side, ...]) -> Points:

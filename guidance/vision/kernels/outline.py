@@ -1,5 +1,7 @@
 """The geometry of fitting an outline: how many edge points speak for a circle or a line, and half-planes that cut."""
 
+from math import atan2, cos, sin
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,7 +9,6 @@ from guidance.vision.kernels._jit import kernel
 
 _COORDINATES = 'Array(float64, 1, "C", readonly=True)'
 _POINTS = 'Array(float64, 2, "C", readonly=True)'
-_MARKS = 'Array(uint8, 1, "C", readonly=True)'
 _INDICES = 'Array(int64, 1, "C", readonly=True)'
 
 Coordinates = NDArray[np.float64]
@@ -32,26 +33,27 @@ def votes_for_circles(
 
 
 @kernel(
-    f"Tuple((int64, float64, float64, float64))({_COORDINATES}, {_COORDINATES}, {_MARKS}, {_INDICES}, {_INDICES}, "
-    f"{_COORDINATES}, float64, float64)"
+    f"Tuple((int64, float64, float64, float64))({_COORDINATES}, {_COORDINATES}, boolean[::1], {_INDICES}, {_INDICES}, "
+    f"{_COORDINATES}, int64, float64, float64)"
 )
-def best_line(
+def best_side(
     x: Coordinates,
     y: Coordinates,
-    counted: NDArray[np.uint8],
+    left: NDArray[np.bool_],
     first: NDArray[np.int64],
     second: NDArray[np.int64],
     inner: Coordinates,
+    least: int,
     near: float,
     most_beyond: float,
 ) -> tuple[int, float, float, float]:
-    """Of the lines through pairs of points that with the most points on it: how many, and its ``normal`` and offset.
+    """The line that most points lie on: how many, and its ``normal`` and ``offset``, refined by least squares.
 
-    ``first``, ``second``: which points make a pair; those of no more than 8 px apart make none. ``counted``: not 0 for
-    points that count as on a line, within ``near``. The normal points away from ``inner``; no line counts that has
-    more than ``most_beyond`` points more than 2.5 ``near`` on that side. Without any line 0 points.
+    It is one through a pair of points, ``first`` and ``second``, more than 8 px apart. Points marked in ``left`` lie on
+    it within ``near``; the normal points away from ``inner``, and no more than ``most_beyond`` points may lie more than
+    2.5 ``near`` on that side. Unmarked are then those within 2 ``near`` of the refined line. 0 below ``least`` points.
     """
-    most, best_x, best_y, best_offset = 0, 0.0, 0.0, 0.0
+    most, nx, ny, offset = 0, 0.0, 0.0, 0.0
     for c in range(len(first)):
         a, b = first[c], second[c]
         dx, dy = x[b] - x[a], y[b] - y[a]
@@ -59,17 +61,28 @@ def best_line(
         if length <= 8.0:
             continue
         normal_x, normal_y = -dy / length, dx / length
-        offset = normal_x * x[a] + normal_y * y[a]
-        if normal_x * inner[0] + normal_y * inner[1] > offset:
-            normal_x, normal_y, offset = -normal_x, -normal_y, -offset
+        through = normal_x * x[a] + normal_y * y[a]
+        if normal_x * inner[0] + normal_y * inner[1] > through:
+            normal_x, normal_y, through = -normal_x, -normal_y, -through
         on = beyond = 0
         for i in range(len(x)):
-            off = x[i] * normal_x + y[i] * normal_y - offset
-            on += (abs(off) < near) & (counted[i] != 0)
+            off = x[i] * normal_x + y[i] * normal_y - through
+            on += (abs(off) < near) & left[i]
             beyond += off > 2.5 * near
         if on > most and beyond <= most_beyond:
-            most, best_x, best_y, best_offset = on, normal_x, normal_y, offset
-    return most, best_x, best_y, best_offset
+            most, nx, ny, offset = on, normal_x, normal_y, through
+    if most < least:
+        return 0, nx, ny, offset
+    is_on = left & (np.abs(x * nx + y * ny - offset) < near)
+    mean_x, mean_y = x[is_on].mean(), y[is_on].mean()
+    dx_on, dy_on = x[is_on] - mean_x, y[is_on] - mean_y
+    along = 0.5 * atan2(2.0 * (dx_on * dy_on).sum(), (dx_on * dx_on).sum() - (dy_on * dy_on).sum())
+    nx, ny = -sin(along), cos(along)
+    offset = nx * mean_x + ny * mean_y
+    if nx * inner[0] + ny * inner[1] > offset:
+        nx, ny, offset = -nx, -ny, -offset
+    left &= np.abs(x * nx + y * ny - offset) > 2.0 * near
+    return most, nx, ny, offset
 
 
 @kernel(f"float64[:, ::1]({_POINTS}, {_POINTS})")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from guidance.vision import field
 from guidance.vision.kernels.field import CELL_PX, area_mean, cell_statistics, glyphs
-from guidance.vision.kernels.outline import best_line, clipped, votes_for_circles
+from guidance.vision.kernels.outline import best_side, clipped, votes_for_circles
 
 Grey = NDArray[np.uint8]
 Points = NDArray[np.float64]
@@ -91,9 +91,9 @@ def test_points_on_a_circle_vote_for_it_and_those_outside_against_it(
 
 
 @settings(max_examples=60, deadline=None)
-@given(POINTS, st.integers(0, 2**32 - 1), st.floats(0, 10))
-def test_the_best_line_has_the_most_counted_points_on_it_of_those_with_few_beyond(
-    points: Points, seed: int, most_beyond: float
+@given(POINTS, st.integers(0, 2**32 - 1), st.integers(1, 8), st.floats(0, 10))
+def test_the_best_side_has_the_most_points_left_on_it_of_those_with_few_beyond(
+    points: Points, seed: int, least: int, most_beyond: float
 ) -> None:
     # Whole numbers and limits off them: no distance is within rounding of a limit.
     points, near = np.round(points), 1.5001
@@ -114,14 +114,34 @@ def test_the_best_line_has_the_most_counted_points_on_it_of_those_with_few_beyon
         if (off > 2.5 * near).sum() <= most_beyond:
             best = max(best, int((counted & (np.abs(off) < near)).sum()))
     x, y = np.ascontiguousarray(points.T)
-    on, nx, ny, offset = best_line(x, y, counted.view(np.uint8), first, second, inner, near, most_beyond)
-    assert on == best
-    if on:
-        off = points @ (nx, ny) - offset
-        assert (counted & (np.abs(off) < near)).sum() == on
-        assert (off > 2.5 * near).sum() <= most_beyond
-        assert np.hypot(nx, ny) == pytest.approx(1.0)
-        assert inner @ (nx, ny) <= offset + 1e-9
+    left = counted.copy()
+    on, nx, ny, offset = best_side(x, y, left, first, second, inner, least, near, most_beyond)
+    assert on == (best if best >= least else 0)
+    if not on:
+        assert (left == counted).all()
+        return
+    assert (left == (counted & (np.abs(points @ (nx, ny) - offset) > 2 * near))).all()
+    assert np.hypot(nx, ny) == pytest.approx(1.0)
+    assert inner @ (nx, ny) <= offset + 1e-9
+
+
+def test_a_side_is_refined_by_least_squares_across_it() -> None:
+    rng = np.random.default_rng(5)
+    along = np.linspace(0, 100, 60)
+    normal = np.array([np.cos(2.0), np.sin(2.0)])
+    points = 40 * normal + np.outer(along - 50, [-normal[1], normal[0]]) + rng.normal(0, 0.3, (60, 2))
+    points = np.concatenate([points, rng.uniform(-30, 30, (10, 2))])
+    x, y = np.ascontiguousarray(points.T)
+    left = np.ones(70, dtype=bool)
+    first, second = rng.integers(0, 70, 300), rng.integers(0, 70, 300)
+    on, nx, ny, offset = best_side(x, y, left, first, second, np.zeros(2), 8, 1.6, 5.0)
+    centred = points[:60] - points[:60].mean(axis=0)
+    expected = np.linalg.svd(centred)[2][1]
+    assert on == 60
+    assert abs(expected @ (nx, ny)) == pytest.approx(1.0, abs=1e-9)
+    assert offset == pytest.approx(points[:60].mean(axis=0) @ (nx, ny))
+    assert offset == pytest.approx(40, abs=0.2)
+    assert not left[:60].any()
 
 
 @settings(max_examples=60, deadline=None)
