@@ -581,7 +581,7 @@ def opened(mask: Mask, radius_px: float) -> NDArray[np.bool_]:
         return out
     box = grown(box_of(x + left, y + top, x + left + w, y + top + h), ceil(radius_px) + 3)
     roomy = cv2.copyMakeBorder(mask[box], 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    core = np.where(cv2.distanceTransform(roomy, cv2.DIST_L2, 5) > radius_px, 0, 255).astype(np.uint8)
+    core = cv2.compare(cv2.distanceTransform(roomy, cv2.DIST_L2, 5), radius_px, cv2.CMP_LE)
     if not core.all():
         out[box] = (cv2.distanceTransform(core, cv2.DIST_L2, 5) <= radius_px + 1)[1:-1, 1:-1]
     return out
