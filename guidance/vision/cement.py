@@ -338,7 +338,8 @@ class CementWatch:
         if passing is not None:
             box = self._deposits.ever_box
             where = self._deposits.younger(t_s - METAL_S, box) & (passing[box] > 0)
-            self._deposits.take_back(where, box)
+            if where.any():
+                self._deposits.take_back(where, box)
         return metal, passing
 
     def _accepted(
@@ -512,7 +513,8 @@ def _without_cement_at_tips(wires: Mask, broad: Density, tips: list[PointPx], wo
         elsewhere = wires.copy()
         elsewhere[near][at_tip > 0] = 0
         added = broad[elsewhere > 0]
-        if len(added) and float(broad[near][at_tip > 0].max()) > TIP_STANDS_OUT * float(np.percentile(added, 90)):
+        much = float(broad[near][at_tip > 0].max()) / TIP_STANDS_OUT
+        if np.count_nonzero(added < much) > 0.9 * len(added):
             wires = elsewhere
     return wires
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from guidance.vision.cement_pieces import NOWHERE, Box, bounds, hull, inner_of, is_empty
 from guidance.vision.change import GROW_SIGMA, SEED_SIGMA, Change, grown, opened, square
-from guidance.vision.kernels import pieces as kernels
+from guidance.vision.kernels import laid as kernels
+from guidance.vision.kernels.pieces import paint
 from guidance.vision.picture import Mask
 
 LEFT_MM2: Final = 6.0
@@ -72,29 +73,31 @@ class LaidObjects:
         ``deposits``: not 0 on those of the last pulse, (h, w). ``box``: see ``box_to_follow``. ``may_take``: True where
         nothing has been called cement, or so lately that it may have been the object; of ``box``.
         """
-        mask, plain, left_s, moved_s = self.mask[box], self._plain[box], self._left_s[box], self._moved_s[box]
-        gone = cv2.compare(change.z[box], GROW_SIGMA, cv2.CMP_LT)
-        left_s[cv2.bitwise_and(plain, gone) > 0] = t_s
-        cv2.bitwise_and(mask, cv2.bitwise_not(gone), dst=mask)
-        taken = np.zeros_like(mask)
-        strip = opened(cv2.compare(left_s, t_s - LEFT_S, cv2.CMP_GT), LEFT_RADIUS_MM / work_mm)
-        if strip.sum() * work_mm**2 >= LEFT_MM2:
-            moved = _that_left(mask, strip, work_mm)
+        top, left = box[0].start, box[1].start
+        mask = self.mask[box]
+        strip = np.empty(mask.shape, np.uint8)
+        lately_s = t_s - LEFT_S
+        count = kernels.leave(
+            change.z, GROW_SIGMA, t_s, lately_s, top, left, self._plain, self.mask, self._left_s, strip
+        )
+        taken = np.zeros(mask.shape, np.uint8)
+        wide_strip = opened(strip, LEFT_RADIUS_MM / work_mm) if count else np.zeros(mask.shape, np.bool_)
+        if wide_strip.sum() * work_mm**2 >= LEFT_MM2:
+            moved = _that_left(mask, wide_strip, work_mm)
             taken = cv2.dilate(moved, square(ceil(STEP_MM / work_mm)))
-            taken[(gone > 0) | ~may_take] = 0
+            taken[(change.z[box] < GROW_SIGMA) | ~may_take] = 0
             mask |= taken
-            moved_s[(moved | taken) > 0] = t_s
+            self._moved_s[box][(moved | taken) > 0] = t_s
             self._box = hull(self._box, bounds(self.mask, box))
-        rests = (mask > 0) & (moved_s > -inf) & (moved_s < t_s - PASSED_S)
-        left_behind = np.zeros_like(mask)
-        if rests.any():
-            moved_s[rests] = -inf
+        left_behind = np.empty(mask.shape, np.uint8)
+        if kernels.rest(
+            change.z, SEED_SIGMA, t_s - PASSED_S, top, left, self._plain, self.mask, self._moved_s, left_behind
+        ):
             reach = round(BENEATH_MM / work_mm)
             wide = grown(box, reach)
             beneath = cv2.dilate(deposits[wide], square(reach))[inner_of(box, wide)]
-            left_behind[rests & (beneath > 0)] = 255
-            mask[left_behind > 0] = 0
-        plain[:] = cv2.bitwise_and(mask, plain | cv2.compare(change.z[box], SEED_SIGMA, cv2.CMP_GT))
+            left_behind[beneath == 0] = 0
+            mask[left_behind > 0] = self._plain[box][left_behind > 0] = 0
         return taken, left_behind
 
 
@@ -106,5 +109,5 @@ def _that_left(mask: Mask, strip: NDArray[np.bool_], work_mm: float) -> Mask:
     has_moved[objects[around > 0]] = 255
     has_moved[0] = 0
     moved: Mask = np.empty(around.shape, np.uint8)
-    kernels.paint(objects, 0, 0, has_moved, moved)
+    paint(objects, 0, 0, has_moved, moved)
     return moved
