@@ -24,14 +24,13 @@ from guidance.vision.needle_lookalikes import has_joint, has_thread, without_jaw
 from guidance.vision.needle_shaft import (
     Flags,
     Floats,
+    SearchPlanes,
     Shaft,
     follow,
     goes_on,
     ribbon_runs,
     rows_alone,
     runs_through,
-    scan_lines,
-    search_image,
     straight_lines,
     without_pieces_of,
 )
@@ -57,31 +56,37 @@ MOST_RAGGED = 0.3
 
 
 def find_needles(
-    picture: Picture, diameter_px: tuple[float, float] | None = None, least_confidence: float = LEAST_CONFIDENCE
+    picture: Picture,
+    diameter_px: tuple[float, float] | None = None,
+    least_confidence: float = LEAST_CONFIDENCE,
+    planes: SearchPlanes | None = None,
 ) -> tuple[NeedleSighting, ...]:
     """Every straight steel shaft that ends inside the field, and every needle seen end-on, the most certain first.
 
     Those marked ``tip_covered`` end in something as dark as steel: a needle only to who knows it from before.
 
     ``diameter_px``: the least and greatest diameter in input-frame pixels, where scale and gauge are known.
-    ``least_confidence``: what is less sure is left out. A shaft is a dark ribbon of constant width between two lighter
-    flanks (antiparallel edges: Steger, "An unbiased detector of curvilinear structures", 1998, without the scale
-    space), followed both ways until it ends; its tip is fitted at full resolution. What it misses: needles whose edges
-    merge with a neighbour's for their whole length, tips inside other metal, shafts shorter than about three
-    diameters; a smooth pin, a screw of a needle's width or one arm of an open clamp looks the same.
+    ``least_confidence``: what is less sure is left out. ``planes``: memory to use from pulse to pulse.
+
+    A shaft is a dark ribbon of constant width between two lighter flanks (antiparallel edges: Steger, "An unbiased
+    detector of curvilinear structures", 1998, without the scale space), followed both ways until it ends; its tip is
+    fitted at full resolution. What it misses: needles whose edges merge with a neighbour's for their whole length, tips
+    inside other metal, shafts shorter than about three diameters; a smooth pin, a screw of a needle's width or one arm
+    of an open clamp looks the same.
     """
-    search = search_image(picture)
+    planes = planes or SearchPlanes()
+    planes.show(picture)
     hub_reach = _hub_reach(picture, diameter_px)
     thickest = THICKEST_PX if diameter_px is None else 1.6 * diameter_px[1] / picture.factor
     if diameter_px is None:
         x0, y0, x1, y1 = picture.field.box_px
         diameter_px = THINNEST_FIELD_SHARE * max(x1 - x0, y1 - y0), inf
     widths = (max(1.5, THINNEST_RIBBON_SHARE * diameter_px[0] / picture.factor), thickest)
-    steep, flat = (ribbon_runs(lines, widths) for lines in scan_lines(search))
+    steep, flat = ribbon_runs(planes.of_rows, widths), ribbon_runs(planes.of_columns, widths)
     lines = straight_lines(steep, flat, widths)
-    followed, lookalikes = _along_shafts(picture, search, lines, least_confidence)
+    followed, lookalikes = _along_shafts(picture, planes.image, lines, least_confidence)
     shafts = [s for s in followed if s.tip_covered or s.confidence >= least_confidence]
-    dots = _end_on(picture, search, steep, flat, hub_reach, shaft_mask(picture, shafts, 4.0))
+    dots = _end_on(picture, planes.image, steep, flat, hub_reach, shafts)
     fitting = [s for s in shafts + dots if _has_diameter(s, diameter_px)]
     likely, covered = ([s for s in fitting if s.tip_covered is is_covered] for is_covered in (False, True))
     return _without_doubles([*without_jaws(picture, likely, lookalikes), *covered])
@@ -116,11 +121,14 @@ def _followed(search: Density, lines: Floats) -> list[Shaft]:
 
 
 def _end_on(
-    picture: Picture, search: Density, steep: Floats, flat: Floats, hub_reach: float, on_shafts: Mask
+    picture: Picture, search: Density, steep: Floats, flat: Floats, hub_reach: float, shafts: list[NeedleSighting]
 ) -> list[NeedleSighting]:
     """The needles seen end-on, bare or through their hubs, off the shafts."""
     discs = [(disc.centre_xy, _bare_dot(picture, disc)) for disc in dark_discs(search, steep, flat)]
     hubs = [(dot.tip_xy, _in_hub(picture, dot)) for dot in hub_dots(search, picture.mask, hub_reach)]
+    if not discs and not hubs:
+        return []
+    on_shafts = shaft_mask(picture, shafts, 4.0)
     return [sighting for centre_xy, sighting in discs + hubs if _nearest_pixel(on_shafts, centre_xy) == 0]
 
 

@@ -29,6 +29,8 @@ GRAIN = 48
 """Table entries a diameter."""
 BEFORE_APEX, BEHIND_APEX, ASIDE = 1.0, 2.0, 1.3
 """How far the tables reach. Farther behind, the shaft has its full thickness and the last row stands for all."""
+USUAL_BLUR_PERCENT = range(4, 45)
+"""Of the diameter: from a wide needle on a sharp picture to a thin one that moves."""
 CORE = 0.22
 """Out to here from its axis the shaft is at its darkest."""
 
@@ -53,13 +55,19 @@ def point_images(blur_percent: int, contrast_quarters: int) -> PointImages:
     What it misses: edge enhancement, and the display's curve beyond a logarithm.
     """
     primary = _blurred_primary(blur_percent)
-    black = primary[:, -1:, :1]
+    black = primary[:, :1, -1:]
     dark = exp(-max(0.3, 0.25 * contrast_quarters))
     scatter = np.maximum(0.0, (dark - black) / (1.0 - dark))
     density = -np.log((primary + scatter) / (1.0 + scatter))
-    core = density[:, :, : round(CORE * GRAIN) + 1].mean(axis=2)
+    core = density[:, : round(CORE * GRAIN) + 1].mean(axis=1)
     half_behind = np.argmax(core > 0.5 * core[:, -1:], axis=1) / GRAIN - BEFORE_APEX
-    return PointImages(np.ascontiguousarray(density.transpose(0, 2, 1)), half_behind)
+    return PointImages(density, half_behind)
+
+
+def prepare() -> None:
+    """Blur the points as much as needles in pictures are: it takes a pulse's time for one blur and must not wait."""
+    for blur_percent in USUAL_BLUR_PERCENT:
+        _blurred_primary(blur_percent)
 
 
 @lru_cache(maxsize=64)
@@ -79,7 +87,7 @@ def _primary() -> NDArray[np.float32]:
         for roll_deg in ROLLS_DEG:
             apex = _visible_apex(view_deg, roll_deg)
             sides = [trocar_path(view_deg, roll_deg, apex + behind, side * out) for side in (1.0, -1.0)]
-            images.append(0.5 * (np.exp(-STEEL_DEPTH * sides[0]) + np.exp(-STEEL_DEPTH * sides[1])))
+            images.append(0.5 * (np.exp(-STEEL_DEPTH * sides[0]) + np.exp(-STEEL_DEPTH * sides[1])).T)
     return np.array(images, dtype=np.float32)
 
 

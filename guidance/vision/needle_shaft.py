@@ -72,20 +72,36 @@ class Shaft:
         return x + row * ux - across * uy, y + row * uy + across * ux
 
 
-def search_image(picture: Picture) -> Density:
-    """Density with the display's blackest levels cut, quantum noise and dither averaged, and no flank outside."""
-    search = np.asarray(cv2.threshold(picture.density, DARKEST, 0.0, cv2.THRESH_TRUNC)[1], dtype=np.float32)
-    # The standard deviation of noise from one pixel to the next, by the median of second differences.
-    if ridge.is_rougher(search, picture.mask, NOISE_ROWS // 4, NOISE_ROWS, 0.6745 * 6**0.5 * LEAST_NOISE):
-        search = np.asarray(cv2.blur(search, (3, 3)), dtype=np.float32)
-    ridge.put_outside(search, picture.mask, OUTSIDE)
-    return search
+class SearchPlanes:
+    """What the search for needles looks at: good until the next picture, for which the same memory is used again.
 
+    ``image``: density with the display's blackest levels cut, quantum noise and dither averaged, and no flank outside.
+    ``of_rows``, ``of_columns``: scan lines, means of bands of BAND_PX: shapes (rows / 3, columns), (columns / 3, rows).
+    """
 
-def scan_lines(search: Density) -> tuple[Density, Density]:
-    """Means of bands of BAND_PX rows and of as many columns: shapes (rows / 3, columns), (columns / 3, rows)."""
-    of_rows, of_columns = ridge.thirds(search)
-    return of_rows, np.asarray(cv2.transpose(of_columns), dtype=np.float32)
+    def __init__(self) -> None:
+        self._take_memory((0, 0))
+
+    def _take_memory(self, shape: tuple[int, int]) -> None:
+        height, width = shape
+        self.image, self._smooth = np.empty((2, *shape), np.float32)
+        self.of_rows = np.empty((height // BAND_PX, width), np.float32)
+        self._columns = np.empty((height, width // BAND_PX), np.float32)
+        self.of_columns = np.empty(self._columns.shape[::-1], np.float32)
+
+    def show(self, picture: Picture) -> None:
+        """Look at this picture from now on."""
+        density, mask = picture.density, picture.mask
+        if density.shape != self.image.shape:
+            self._take_memory((density.shape[0], density.shape[1]))
+        most = np.float32(DARKEST)
+        # The standard deviation of noise from one pixel to the next, by the median of second differences.
+        if ridge.is_rougher(density, mask, most, NOISE_ROWS // 4, NOISE_ROWS, 0.6745 * 6**0.5 * LEAST_NOISE):
+            cv2.threshold(density, DARKEST, 0.0, cv2.THRESH_TRUNC, dst=self.image)
+            cv2.blur(self.image, (3, 3), dst=self._smooth)
+            density, most = self._smooth, OUTSIDE
+        ridge.prepare(density, mask, most, OUTSIDE, self.image, self.of_rows, self._columns)
+        cv2.transpose(self._columns, dst=self.of_columns)
 
 
 def ribbon_runs(lines: Density, widths: tuple[float, float]) -> Floats:

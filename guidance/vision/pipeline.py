@@ -26,7 +26,7 @@ from guidance.records import (
     Zone,
     ZoneKind,
 )
-from guidance.vision import threads
+from guidance.vision import needle_point, threads
 from guidance.vision.cement import CementWatch
 from guidance.vision.cement_outline import LEAST_AREA_MM2, TIP_REACH_MM
 from guidance.vision.contrast import RootMapper
@@ -34,6 +34,7 @@ from guidance.vision.field import FieldWatch, XrayField
 from guidance.vision.geometry import RigidMotion
 from guidance.vision.liveness import LivenessWatch
 from guidance.vision.needle import find_needles, shaft_mask
+from guidance.vision.needle_shaft import SearchPlanes
 from guidance.vision.needle_track import NeedleTracker
 from guidance.vision.phase import PhaseClock
 from guidance.vision.picture import Mask, Picture, make_picture
@@ -158,6 +159,8 @@ class Pipeline:
         self._registrar = Registrar()
         self._recent = RecentPulses()
         self._tracker = NeedleTracker()
+        self._search_planes = SearchPlanes()
+        needle_point.prepare()
         self._phases = PhaseClock(plan.phases)
         self._contexts: dict[int, _ViewContext] = {}
         self._views_to_come = sorted(plan.views, key=lambda mark: mark.reference_s)
@@ -348,7 +351,7 @@ class Pipeline:
         picture = make_picture(frame.pixels, field, frame.bits)
         self._on_stage("picture")
 
-        sightings = find_needles(picture, self._needle_diameters_px())
+        sightings = find_needles(picture, self._needle_diameters_px(), planes=self._search_planes)
         shafts = shaft_mask(picture, [*sightings, *self._steel_remembered(t_s)], SHAFT_MARGIN_PX)
         self._on_stage("needles")
         not_bone = self._not_bone(picture, shafts)

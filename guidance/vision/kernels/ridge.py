@@ -38,18 +38,21 @@ def half_way(line: NDArray[np.float32], start: float, step: int, most: int, leve
     return float(x)
 
 
-@kernel(f"boolean({_IMAGE}, {_MASK}, int64, int64, float64)")
-def is_rougher(image: Image, mask: Mask, first_row: int, row_step: int, level: float) -> bool:
+@kernel(f"boolean({_IMAGE}, {_MASK}, float32, int64, int64, float64)")
+def is_rougher(image: Image, mask: Mask, most: np.float32, first_row: int, row_step: int, level: float) -> bool:
     """Whether the median size of second differences along every ``row_step``-th row, where the mask is set, is above
-    a level: by counting those that are, in one pass.
+    a level: by counting those that are, in one pass. ``most``: of the image; what is more is cut.
     """
-    above, below, least_above, most_below = 0, 0, np.inf, -np.inf
+    above, below, least_above, most_below = 0, 0, np.float32(np.inf), np.float32(-np.inf)
     for y in range(first_row, image.shape[0], row_step):
         row, inside = image[y], mask[y]
+        before, here = min(row[0], most), min(row[1 if row.size > 1 else 0], most)
         for x in range(1, row.size - 1):
+            ahead = min(row[x + 1], most)
+            bend = abs(ahead - np.float32(2.0) * here + before)
+            before, here = here, ahead
             if inside[x] == 0:
                 continue
-            bend = abs(row[x + 1] - np.float32(2.0) * row[x] + row[x - 1])
             if bend > level:
                 above += 1
                 least_above = min(least_above, bend)
@@ -57,7 +60,8 @@ def is_rougher(image: Image, mask: Mask, first_row: int, row_step: int, level: f
                 below += 1
                 most_below = max(most_below, bend)
     # As many above as below: the median lies half-way between the two in the middle.
-    return above > below or (above == below and above > 0 and 0.5 * (least_above + most_below) > level)
+    is_above = 0.5 * (np.float64(least_above) + np.float64(most_below)) > level
+    return bool(above > below or (above == below and above > 0 and is_above))
 
 
 @kernel(f"void(float32[:, ::1], {_MASK}, float32)")
@@ -70,20 +74,28 @@ def put_outside(image: Image, mask: Mask, value: np.float32) -> None:
             row[x] = row[x] if inside[x] != 0 else value
 
 
-@kernel(f"Tuple((float32[:, ::1], float32[:, ::1]))({_IMAGE})")
-def thirds(image: Image) -> tuple[Image, Image]:
-    """The means of every three rows, shape (height // 3, width), and of every three columns, (height, width // 3)."""
+@kernel(
+    f"void({_IMAGE}, {_MASK}, float32, float32, float32[:, ::1], float32[:, ::1], float32[:, ::1])",
+)
+def prepare(
+    image: Image, mask: Mask, most: np.float32, outside: np.float32, cut: Image, of_rows: Image, of_columns: Image
+) -> None:
+    """The image cut at ``most``, with ``outside`` where the mask is not set, to ``cut``; of that the means of every
+    three rows, shape (height // 3, width), and of every three columns, (height, width // 3).
+    """
     height, width = image.shape
-    of_rows, of_columns = np.empty((height // 3, width), np.float32), np.empty((height, width // 3), np.float32)
-    for band in range(of_rows.shape[0]):
-        line, upper, middle, lower = of_rows[band], image[3 * band], image[3 * band + 1], image[3 * band + 2]
-        for x in range(width):
-            line[x] = (upper[x] + middle[x] + lower[x]) / np.float32(3.0)
     for y in range(height):
-        line, row = of_columns[y], image[y]
+        row, inside, to = image[y], mask[y], cut[y]
+        for x in range(width):
+            value = min(row[x], most)
+            to[x] = value if inside[x] != 0 else outside
+        line = of_columns[y]
         for band in range(line.size):
-            line[band] = (row[3 * band] + row[3 * band + 1] + row[3 * band + 2]) / np.float32(3.0)
-    return of_rows, of_columns
+            line[band] = (to[3 * band] + to[3 * band + 1] + to[3 * band + 2]) / np.float32(3.0)
+        if y % 3 == 2:
+            line, upper, middle = of_rows[y // 3], cut[y - 2], cut[y - 1]
+            for x in range(width):
+                line[x] = (upper[x] + middle[x] + to[x]) / np.float32(3.0)
 
 
 @kernel(f"float32({_LINE}, int64, int64)")

@@ -36,27 +36,30 @@ def test_ribbon_points_are_the_local_maxima_of_core_above_the_darker_flank(lines
 
 
 @settings(deadline=None)
-@given(IMAGES)
-def test_thirds_are_means_of_three_rows_and_of_three_columns(image: NDArray[np.float32]) -> None:
-    height, width = image.shape
-    of_rows, of_columns = ridge.thirds(image)
-    assert of_rows.shape == (height // 3, width)
-    assert of_columns.shape == (height, width // 3)
-    assert np.allclose(of_rows, image[: height // 3 * 3].reshape(height // 3, 3, width).mean(axis=1), atol=1e-6)
-    columns = image[:, : width // 3 * 3].reshape(height, width // 3, 3)
-    assert np.allclose(of_columns, columns.mean(axis=2), atol=1e-6)
-
-
-@settings(deadline=None)
 @given(IMAGES, st.integers(0, 2**32 - 1), st.integers(0, 3), st.integers(1, 3), st.sampled_from([0.0, 0.25, 1.0, 9.0]))
 def test_rougher_is_where_the_median_second_difference_is_above_the_level(
     image: NDArray[np.float32], seed: int, first_row: int, row_step: int, level: float
 ) -> None:
     mask = np.random.default_rng(seed).choice(np.array([0, 255], dtype=np.uint8), image.shape)
-    bends = np.abs(np.diff(image, n=2, axis=1))[first_row::row_step]
+    bends = np.abs(np.diff(np.minimum(image, np.float32(2.0)), n=2, axis=1))[first_row::row_step]
     bends = bends[mask[first_row::row_step, 1:-1] > 0] if image.shape[1] > 2 else np.empty(0)
     expected = bends.size > 0 and float(np.median(bends.astype(np.float64))) > level
-    assert ridge.is_rougher(image, mask, first_row, row_step, level) == expected
+    assert ridge.is_rougher(image, mask, np.float32(2.0), first_row, row_step, level) == expected
+
+
+@settings(deadline=None)
+@given(IMAGES, st.integers(0, 2**32 - 1))
+def test_a_prepared_image_is_cut_and_marked_outside_with_the_means_of_its_thirds(
+    image: NDArray[np.float32], seed: int
+) -> None:
+    height, width = image.shape
+    mask = np.random.default_rng(seed).choice(np.array([0, 1, 255], dtype=np.uint8), image.shape)
+    cut, of_rows = np.empty_like(image), np.empty((height // 3, width), np.float32)
+    of_columns = np.empty((height, width // 3), np.float32)
+    ridge.prepare(image, mask, np.float32(1.5), np.float32(9.0), cut, of_rows, of_columns)
+    assert np.array_equal(cut, np.where(mask > 0, np.minimum(image, 1.5), 9.0))
+    assert np.allclose(of_rows, cut[: height // 3 * 3].reshape(height // 3, 3, width).mean(axis=1), atol=1e-6)
+    assert np.allclose(of_columns, cut[:, : width // 3 * 3].reshape(height, width // 3, 3).mean(axis=2), atol=1e-6)
 
 
 @given(IMAGES, st.integers(0, 2**32 - 1))
