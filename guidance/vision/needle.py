@@ -66,11 +66,13 @@ def find_needles(
     Those marked ``tip_covered`` end in something as dark as steel: a needle only to who knows it from before.
 
     ``diameter_px``: the least and greatest diameter in input-frame pixels, where scale and gauge are known.
-    ``least_confidence``: what is less sure is left out. ``planes``: memory to use from pulse to pulse. A shaft is a dark ribbon of constant width between two lighter
-    flanks (antiparallel edges: Steger, "An unbiased detector of curvilinear structures", 1998, without the scale
-    space), followed both ways until it ends; its tip is fitted at full resolution. What it misses: needles whose edges
-    merge with a neighbour's for their whole length, tips inside other metal, shafts shorter than about three
-    diameters; a smooth pin, a screw of a needle's width or one arm of an open clamp looks the same.
+    ``least_confidence``: what is less sure is left out. ``planes``: memory to use from pulse to pulse.
+
+    A shaft is a dark ribbon of constant width between two lighter flanks (antiparallel edges: Steger, "An unbiased
+    detector of curvilinear structures", 1998, without the scale space), followed both ways until it ends; its tip is
+    fitted at full resolution. What it misses: needles whose edges merge with a neighbour's for their whole length, tips
+    inside other metal, shafts shorter than about three diameters; a smooth pin, a screw of a needle's width or one arm
+    of an open clamp looks the same.
     """
     planes = planes or SearchPlanes()
     planes.show(picture)

@@ -12,6 +12,7 @@ Floats = NDArray[np.float64]
 _BLOCK = 'Array(float32, 3, "C", readonly=True)'
 _PLANE = 'Array(float32, 2, "C", readonly=True)'
 _INTS = 'Array(int64, 1, "C", readonly=True)'
+_LINE = 'Array(float64, 1, "C", readonly=True)'
 _ROWS = 'Array(int64, 2, "C", readonly=True)'
 
 
@@ -55,3 +56,45 @@ def laid_on(
                 sums[1, image, place] += total[begin + place]
                 sums[2, image, place] += square[begin + place]
     return sums
+
+
+@kernel(f"float64({_BLOCK}, {_LINE}, {_PLANE}, {_INTS}, {_LINE}, float64, int64, float64)")
+def apex_ahead(
+    images: Block,
+    half_behind: Floats,
+    picture: Plane,
+    columns: NDArray[np.int64],
+    rows: Floats,
+    grain: float,
+    reach: int,
+    samples: float,
+) -> float:
+    """How far the apex lies ahead of the point at half contrast, in ``1 / grain`` of the images' rows: the mean over
+    all images and places, each weighted by its likelihood with free level and contrast.
+
+    ``picture``: of mean 0, (columns, rows); ``columns``: of the images, where the picture's lie; ``rows``: where the
+    picture's lie on an image whose apex is at the point at half contrast. ``half_behind``: for each image, where that
+    point is, and so the apex, but for ``reach`` rows to either side. ``samples``: in the picture, independent ones.
+    """
+    n_places = 2 * reach + 1
+    first_rows = np.empty((images.shape[0], rows.size), np.int64)
+    for image in range(images.shape[0]):
+        for k in range(rows.size):
+            first_rows[image, k] = np.int64(np.rint((half_behind[image] - reach / grain + rows[k]) * grain))
+    product, total, square = laid_on(images, picture, columns, first_rows, n_places)
+    power, least = 0.0, np.inf
+    for value in picture.flat:
+        power += np.float64(value) * np.float64(value)
+    misfits = np.empty((images.shape[0], n_places))
+    for image in range(images.shape[0]):
+        for place in range(n_places):
+            spread = square[image, place] - total[image, place] ** 2 / picture.size
+            misfits[image, place] = power - max(0.0, product[image, place]) ** 2 / spread
+            least = min(least, misfits[image, place])
+    weight, weighted = 0.0, 0.0
+    for image in range(images.shape[0]):
+        for place in range(n_places):
+            likelihood = np.exp(-0.5 * samples * (misfits[image, place] / least - 1.0))
+            weight += likelihood
+            weighted += likelihood * (half_behind[image] + (place - reach) / grain)
+    return weighted / weight

@@ -61,7 +61,7 @@ def is_rougher(image: Image, mask: Mask, most: np.float32, first_row: int, row_s
                 most_below = max(most_below, bend)
     # As many above as below: the median lies half-way between the two in the middle.
     is_above = 0.5 * (np.float64(least_above) + np.float64(most_below)) > level
-    return above > below or (above == below and above > 0 and is_above)
+    return bool(above > below or (above == below and above > 0 and is_above))
 
 
 @kernel(f"void(float32[:, ::1], {_MASK}, float32)")

@@ -16,7 +16,7 @@ _IMAGE = 'Array(float32, 2, "C", readonly=True)'
 _MASK = 'Array(uint8, 2, "C", readonly=True)'
 _DEEP = 'Array(uint16, 2, "C", readonly=True)'
 _LINE = 'Array(float64, 1, "C", readonly=True)'
-_PROFILE = 'Array(float32, 1, "C", readonly=True)'
+_TABLE = 'Array(float64, 2, "C", readonly=True)'
 
 HALF_CONTRAST_SHARE = 0.97
 """A steel cylinder's shadow is half as dark as in its middle this far out, as a share of its radius."""
@@ -89,11 +89,11 @@ def straighten_field(
     return strip
 
 
-@kernel(f"float32[::1]({_IMAGE}, int64)")
-def mean_section(strip: Image, n: int) -> NDArray[np.float32]:
-    """The mean of the first ``n`` rows, column by column, of what is known; NaN where nothing is."""
+@kernel(f"float32[::1]({_IMAGE})")
+def mean_section(strip: Image) -> NDArray[np.float32]:
+    """The mean of all rows, column by column, of what is known; NaN where nothing is."""
     total, known = np.zeros(strip.shape[1], np.float32), np.zeros(strip.shape[1], np.int64)
-    for i in range(min(n, strip.shape[0])):
+    for i in range(strip.shape[0]):
         for j in range(strip.shape[1]):
             value = strip[i, j]
             total[j] += value if np.isfinite(value) else np.float32(0.0)
@@ -214,3 +214,38 @@ def median_of_known(values: Floats) -> float:
             known[n] = value
             n += 1
     return median_in_place(known[:n]) if n else np.nan
+
+
+@kernel(f"float64[:, ::1]({_IMAGE}, {_LINE})")
+def fold(strip: Image, flank: Floats) -> Floats:
+    """Both sides of the axis in one, above the flank: shape (n, columns from the axis outwards)."""
+    n, half = strip.shape[0], strip.shape[1] // 2
+    folded = np.empty((n, half + 1))
+    for i in range(n):
+        for off in range(half + 1):
+            both = np.float64(strip[i, half + off]) + np.float64(strip[i, half - off])
+            folded[i, off] = 0.5 * both - flank[i]
+    return folded
+
+
+@kernel(f"Tuple((float32[:, ::1], float64[::1]))({_TABLE}, float64, float64, int64)")
+def about_end(folded: Floats, half: float, reach: float, columns: int) -> tuple[Image, Floats]:
+    """The known rows within reach of a place on the axis, less their mean, shape (columns, n), and how far each lies
+    behind that place, shape (n,).
+    """
+    rows = np.empty(folded.shape[0], np.int64)
+    n, total = 0, 0.0
+    for i in range(folded.shape[0]):
+        if abs(i - half) <= reach:
+            row = folded[i, :columns].sum()
+            if np.isfinite(row):
+                rows[n] = i
+                n += 1
+                total += row
+    values, behind = np.empty((columns, n), np.float32), np.empty(n)
+    mean = np.float32(total / max(1, n * columns))
+    for k in range(n):
+        behind[k] = half - rows[k]
+        for j in range(columns):
+            values[j, k] = np.float32(folded[rows[k], j]) - mean
+    return values, behind
