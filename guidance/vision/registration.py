@@ -138,15 +138,17 @@ class _View:
         self.terms = np.empty((len(self.blocks), TERMS, BLOCK_PX**2))
         self.own_sums = np.empty((len(self.blocks), SUMS))
         block_terms(band.values, band.mask, self.blocks, self.terms, self.own_sums)
-        self._turned: tuple[tuple[float, NDArray[np.complex64]], ...] | None = None
+        self._turned: list[tuple[float, NDArray[np.complex64]]] = []
 
-    @property
-    def turned(self) -> tuple[tuple[float, NDArray[np.complex64]], ...]:
+    def turned(self) -> list[tuple[float, NDArray[np.complex64]]]:
         """The spectrum of what is looked for at each of COARSE_ANGLES_DEG; only a search asks for it."""
-        if self._turned is None:
-            band = self.band
-            self._turned = tuple((angle, _coarse_spectrum(_turned(band, angle), band)) for angle in COARSE_ANGLES_DEG)
+        while len(self._turned) < len(COARSE_ANGLES_DEG):
+            self._turn_once_more()
         return self._turned
+
+    def _turn_once_more(self) -> None:
+        angle = COARSE_ANGLES_DEG[len(self._turned)]
+        self._turned.append((angle, _coarse_spectrum(_turned(self.band, angle), self.band)))
 
     @property
     def is_settled(self) -> bool:
@@ -155,6 +157,9 @@ class _View:
     def learn(self, band: _Band, motion: Matrix) -> None:
         """Take a pulse into the mean, while that gains something; ``motion`` as in ``_Fit``."""
         if self._pulses >= MEAN_PULSES:
+            if len(self._turned) < len(COARSE_ANGLES_DEG):
+                # One in a pulse, so that they are there when a search, which takes long enough, asks for them.
+                self._turn_once_more()
             return
         h, w = self.band.values.shape
         there = (np.linalg.inv(band.to_frame) @ motion @ self.band.to_frame)[:2]
@@ -461,11 +466,14 @@ def _band_of(picture: Picture, ignore: Mask | None, scale_px: int) -> _Band:
     crop = (slice(0, rows), slice(0, columns))
     density = cv2.resize(picture.density[crop], size, interpolation=cv2.INTER_AREA)
     use = picture.mask if ignore is None else cv2.bitwise_and(picture.mask, cv2.bitwise_not(ignore))
-    use = np.where(cv2.resize(use[crop], size, interpolation=cv2.INTER_AREA) == 255, 255, 0).astype(np.uint8)
+    use = cv2.compare(cv2.resize(use[crop], size, interpolation=cv2.INTER_AREA), 255, cv2.CMP_EQ)
     # The outermost pixels hold some of the frame around the field, which stands still and would hold the fit.
-    use = _shrunk(use, EDGE_PX)
+    use = _shrunk(np.asarray(use, dtype=np.uint8), EDGE_PX)
     # Means over what may be seen alone: an edge of the field or of a needle would else be carried into the band.
-    values = _mean_around(density, use, FINE_PX) - _mean_around(density, use, BROAD_PX)
+    share = (use & 1).astype(np.float32)
+    density *= share
+    values = _mean_around(density, share, FINE_PX)
+    values -= _mean_around(density, share, BROAD_PX)
     mask = _shrunk(use, MARGIN_PX - EDGE_PX)
     x0, y0 = picture.origin_px
     across, down = picture.factor * columns / size[0], picture.factor * rows / size[1]
@@ -479,12 +487,15 @@ def _shrunk(mask: Mask, by_px: int) -> Mask:
     return np.asarray(shrunk, dtype=np.uint8)
 
 
-def _mean_around(density: Density, use: Mask, sigma_px: float) -> NDArray[np.float32]:
-    """The Gaussian mean of those pixels that may be used; 0 where none is near."""
-    share = (use > 0).astype(np.float32)
+def _mean_around(shown: Density, share: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32]:
+    """The Gaussian mean of those pixels that may be used; 0 where none is near.
+
+    ``share``: 1 where a pixel may be used, else 0, as is then ``shown``.
+    """
     side = 2 * round(3 * sigma_px) + 1
-    total, weight = (cv2.GaussianBlur(image, (side, side), sigma_px) for image in (density * share, share))
-    return np.asarray(total / np.maximum(weight, np.float32(1e-3)), dtype=np.float32)
+    total, weight = (cv2.GaussianBlur(image, (side, side), sigma_px) for image in (shown, share))
+    np.maximum(weight, np.float32(1e-3), out=weight)
+    return np.asarray(np.divide(total, weight, out=total), dtype=np.float32)
 
 
 def _in_blocks(image: NDArray[np.float32] | Mask, down: int, across: int) -> NDArray[np.float64]:
@@ -579,7 +590,7 @@ def _search(view: _View, band: _Band, reachable_ncc: float) -> _Fit:
     present = _coarse_spectrum(band, view.band)
     scale = max(h, w) / COARSE_SIDE
     starts = []
-    for angle, spectrum in view.turned:
+    for angle, spectrum in view.turned():
         cross = np.conj(spectrum) * present
         size = np.abs(cross)
         # Halfway between correlation and phase correlation: robust to both noise and strong edges.
