@@ -427,7 +427,7 @@ def _body(core: NDArray[np.bool_], all_of_it: NDArray[np.bool_], work_mm: float)
     """Where a deposit is no longer thin: its core, and what significance shows to be as wide and hangs on it."""
     wide = core | opened(np.where(all_of_it, 255, 0).astype(np.uint8), (BODY_RADIUS_MM + BLUR_MM) / work_mm)
     count, parts = cv2.connectedComponents(wide.view(np.uint8), connectivity=8)
-    return wide & _touched(parts, count, core)[parts]
+    return np.asarray(wide & _touched(parts, count, core)[parts], dtype=np.bool_)
 
 
 def _away_mm(body: NDArray[np.bool_], work_mm: float) -> NDArray[np.float32]:

@@ -135,9 +135,9 @@ def carried(
         # What can get no better goes first: then little of the rest has to be gone through again.
         if n_sure > 0:
             n_sure -= 1
-            at = np.int64(sure[n_sure])
+            at = int(sure[n_sure])
         else:
-            at = np.int64(waiting[first])
+            at = int(waiting[first])
             first = first + 1 if first + 1 < waiting.shape[0] else 0
             flat_queued[at] = 0
             if flat_worth[at] >= most:
