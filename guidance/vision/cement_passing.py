@@ -8,6 +8,7 @@ takes longer over a pixel.
 """
 
 from collections import deque
+from functools import reduce
 from math import ceil
 from typing import Final
 
@@ -89,7 +90,7 @@ class PassingMetal:
         lately = [mask for mask in self._lately if mask is not None and cv2.hasNonZero(mask)]
         if not lately:
             return None
-        return np.asarray(cv2.dilate(np.bitwise_or.reduce(lately), square(ceil(RIM_MM / work_mm))))
+        return np.asarray(cv2.dilate(reduce(cv2.bitwise_or, lately), square(ceil(RIM_MM / work_mm))))
 
     def _find(self, change: Change, deposits: Mask, steel: Mask, millimetre: float, work_mm: float) -> None:
         """Bring up to date which pixels metal covers, what they had before and at most since."""
@@ -128,9 +129,9 @@ class PassingMetal:
         is_metal[0] = may_flow[0] = False
         self._is_there = bool(is_metal.any())
         self._metal[:] = 0
-        self._metal[box] = np.where(is_metal, np.uint8(255), np.uint8(0))[parts]
+        kernels.mark(parts, is_metal, y, x, self._metal)
         if may_flow.any():
-            self.given_back[box] = np.where(may_flow, np.uint8(255), np.uint8(0))[parts]
+            kernels.mark(parts, may_flow, y, x, self.given_back)
             for mask in self._lately:
                 if mask is not None:
                     mask[self.given_back > 0] = 0
