@@ -15,7 +15,7 @@ _LEAST_OVERLAP_PX: Final = 1e-3
 _TOUCHED_SHARE: Final = 0.5 / 255
 """A cell is touched by more than so much of it: half a grey level of 8 bit."""
 
-Spans = tuple[NDArray[np.int32], Density]
+Spans = tuple[NDArray[np.uint32], Density]
 
 
 class Cells:
@@ -52,7 +52,7 @@ def _spans(length: int, count: int) -> Spans:
     """
     side = length / count
     taps: list[list[float]] = []
-    first = np.empty(count, np.int32)
+    first = np.empty(count, np.uint32)
     for i in range(count):
         start, end = i * side, min((i + 1) * side, length)
         overlaps = [(p, min(end, p + 1) - max(start, p)) for p in range(floor(start), min(length, ceil(end)))]

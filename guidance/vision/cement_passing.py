@@ -8,6 +8,7 @@ takes longer over a pixel.
 """
 
 from collections import deque
+from functools import reduce
 from math import ceil
 from typing import Final
 
@@ -55,13 +56,15 @@ class PassingMetal:
         """Nothing is known: another baseline is in use, or pulses are missing."""
         self._unsettled = SETTLING_PULSES
         self._recent: deque[Density] = deque()
-        self._lately: list[Mask] = []
+        self._lately: list[Mask | None] = []
+        self._is_there = False
         self._metal: Mask = np.zeros((0, 0), np.uint8)
         self.given_back = self._metal
         self._was: Density = np.zeros((0, 0), np.float32)
         self._peak: Density = np.zeros((0, 0), np.float32)
         self._at_rest: Mask = np.zeros((0, 0), np.uint8)
         self._jumped: Mask = np.zeros((0, 0), np.uint8)
+        self._here: Mask = np.zeros((0, 0), np.uint8)
 
     def seen(self, change: Change, deposits: Mask, steel: Mask, millimetre: float, work_mm: float) -> Mask | None:
         """255 where metal is or lately was, with a rim; None where there is none.
@@ -73,7 +76,7 @@ class PassingMetal:
         if self._metal.shape != broad.shape:
             self._metal, self.given_back = np.zeros(broad.shape, np.uint8), np.zeros(broad.shape, np.uint8)
             self._was, self._peak, self._at_rest = broad.copy(), broad.copy(), self._metal.copy()
-            self._jumped = self._metal.copy()
+            self._jumped, self._here = self._metal.copy(), self._metal.copy()
         if self._unsettled > 0:
             self._unsettled -= 1
             return None
@@ -83,22 +86,23 @@ class PassingMetal:
         self.given_back[:] = 0
         if len(self._recent) > JUMP_PULSES:
             self._find(change, deposits, steel, millimetre, work_mm)
-        self._lately = [*self._lately, self._metal.copy()][-LATELY_PULSES:]
-        if not any(cv2.hasNonZero(mask) for mask in self._lately):
+        self._lately = [*self._lately, self._metal.copy() if self._is_there else None][-LATELY_PULSES:]
+        lately = [mask for mask in self._lately if mask is not None and cv2.hasNonZero(mask)]
+        if not lately:
             return None
-        return np.asarray(cv2.dilate(np.bitwise_or.reduce(self._lately), square(ceil(RIM_MM / work_mm))))
+        return np.asarray(cv2.dilate(reduce(cv2.bitwise_or, lately), square(ceil(RIM_MM / work_mm))))
 
     def _find(self, change: Change, deposits: Mask, steel: Mask, millimetre: float, work_mm: float) -> None:
         """Bring up to date which pixels metal covers, what they had before and at most since."""
         broad, before, least_px = change.broad, self._recent[-1 - JUMP_PULSES], JUMPED_MM2 / work_mm**2
         jump = JUMP_MM * millimetre
         jumped_px = kernels.risen_px(broad, before, jump)
-        if jumped_px >= least_px or cv2.hasNonZero(self._metal):
+        if jumped_px >= least_px or self._is_there:
             jumped_px = kernels.jumps(broad, before, change.z, steel, jump, JUMP_SIGMA, self._jumped)
-        if jumped_px < least_px and not cv2.hasNonZero(self._metal):
+        if jumped_px < least_px and not self._is_there:
             self._at_rest[:] = REST_PULSES
             return
-        here = np.empty_like(self._metal)
+        here = self._here
         kernels.follow(
             broad,
             self._recent[0],
@@ -123,9 +127,11 @@ class PassingMetal:
         may_flow = (moving_px == 0) & (beyond_px <= FLOWN_MM2 / work_mm**2)
         is_metal = (sure_px >= least_px) & ~may_flow
         is_metal[0] = may_flow[0] = False
+        self._is_there = bool(is_metal.any())
         self._metal[:] = 0
-        self._metal[box] = np.where(is_metal, np.uint8(255), np.uint8(0))[parts]
+        kernels.mark(parts, is_metal, y, x, self._metal)
         if may_flow.any():
-            self.given_back[box] = np.where(may_flow, np.uint8(255), np.uint8(0))[parts]
+            kernels.mark(parts, may_flow, y, x, self.given_back)
             for mask in self._lately:
-                mask[self.given_back > 0] = 0
+                if mask is not None:
+                    mask[self.given_back > 0] = 0

@@ -427,7 +427,7 @@ def _body(core: NDArray[np.bool_], all_of_it: NDArray[np.bool_], work_mm: float)
     """Where a deposit is no longer thin: its core, and what significance shows to be as wide and hangs on it."""
     wide = core | opened(np.where(all_of_it, 255, 0).astype(np.uint8), (BODY_RADIUS_MM + BLUR_MM) / work_mm)
     count, parts = cv2.connectedComponents(wide.view(np.uint8), connectivity=8)
-    return wide & _touched(parts, count, core)[parts]
+    return np.asarray(wide & _touched(parts, count, core)[parts], dtype=np.bool_)
 
 
 def _away_mm(body: NDArray[np.bool_], work_mm: float) -> NDArray[np.float32]:
@@ -442,8 +442,10 @@ def _advance(arm: _Arm, scene: _Scene, pulses: list[_Pulse]) -> Front | None:
     r, c = arm.box[0].start + r, arm.box[1].start + c
     if length_mm < LEAST_RUN_MM or _something_goes_on(r, c, scene):
         return None
-    ridge, places = _ridge(np.minimum(arm.away_mm, np.float32(length_mm)), scene.evidence[arm.box])
-    rows, cols = ridge[0] + arm.box[0].start, ridge[1] + arm.box[1].start
+    # It is chosen by the pulse at hand. What earlier pulses show there has not been, so noise is no advance.
+    away_mm = np.minimum(arm.away_mm, np.float32(length_mm))
+    rows, cols, places = kernels.ridge(away_mm, scene.evidence[arm.box], PLACE_MM)
+    rows, cols = rows + arm.box[0].start, cols + arm.box[1].start
     y, x = scene.box[0].start, scene.box[1].start
     shown = np.full((len(pulses), int(places[-1]) + 1), np.nan)
     for k, pulse in enumerate(pulses):
@@ -462,19 +464,6 @@ def _something_goes_on(r: int, c: int, scene: _Scene) -> bool:
     """Whether something foreign lies ahead of an end there, which then is a part of that."""
     ahead = round(AHEAD_MM / scene.work_mm)
     return bool(scene.foreign[max(0, r - ahead) : r + ahead + 1, max(0, c - ahead) : c + ahead + 1].any())
-
-
-def _ridge(arm_mm: NDArray[np.float32], evidence: Density) -> tuple[_Pixels, NDArray[np.int64]]:
-    """The rows and columns of an arm's ridge and at which places from the body, PLACE_MM apart, they lie; outwards.
-
-    Of all pixels as far from the body it is the one that the pulse at hand shows best. What earlier pulses show there
-    has not been chosen, so noise is no advance.
-    """
-    rows, cols = np.nonzero(arm_mm)
-    best_first = np.argsort(-evidence[rows, cols], kind="stable")
-    rows, cols = rows[best_first], cols[best_first]
-    places, chosen = np.unique((arm_mm[rows, cols] / PLACE_MM).astype(np.int64), return_index=True)
-    return (rows[chosen], cols[chosen]), places
 
 
 def _stands_out(ridge: _Pixels, places: NDArray[np.int64], scene: _Scene) -> bool:

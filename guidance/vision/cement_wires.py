@@ -7,6 +7,7 @@ Cement that runs in a vein comes from its deposit, step by step.
 What it misses: what is shorter than two centimetres or bends more within them; what rests where the baseline had it.
 """
 
+from functools import reduce
 from math import isnan
 from typing import Final
 
@@ -107,7 +108,7 @@ class WireWatch:
         plain = cv2.compare(z, PLAIN_SIGMA, cv2.CMP_GT)
         z[cv2.morphologyEx(plain, cv2.MORPH_OPEN, np.ones((BROAD_MM, BROAD_MM), np.uint8)) > 0] = -np.inf
         kernels.grow_older(z, PLAIN_SIGMA, HIT_SIGMA, OLDEST_PULSES, age)
-        lately = np.bitwise_or.reduce(self._lately) if self._lately else np.zeros(shape, np.uint8)
+        lately = reduce(cv2.bitwise_or, self._lately) if self._lately else np.zeros(shape, np.uint8)
         known = cv2.dilate(lately, square(KNOWN_MM))
         here = kernels.lines(
             z,
@@ -126,7 +127,7 @@ class WireWatch:
         if not any(mask.any() for mask in self._lately):
             self._lately = []
             return None
-        wires = cv2.dilate(np.bitwise_or.reduce(self._lately), square(round(RIM_MM / CELL_MM)))
+        wires = cv2.dilate(reduce(cv2.bitwise_or, self._lately), square(round(RIM_MM / CELL_MM)))
         return np.asarray(cv2.resize(wires, (w, h), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
 
 

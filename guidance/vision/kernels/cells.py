@@ -7,11 +7,11 @@ from guidance.vision.kernels._jit import kernel
 
 Plane = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
-Index = NDArray[np.int32]
+Index = NDArray[np.uint32]
 
 _PLANE = 'Array(float32, 2, "C", readonly=True)'
 _BYTES = 'Array(uint8, 2, "C", readonly=True)'
-_INDEX = 'Array(int32, 1, "C", readonly=True)'
+_INDEX = 'Array(uint32, 1, "C", readonly=True)'
 _SPANS = f"{_INDEX}, {_PLANE}, {_INDEX}, {_PLANE}"
 
 
@@ -24,6 +24,7 @@ def averages(plane: Plane, top: Index, down: Plane, left: Index, across: Plane, 
     ``left`` and ``across`` likewise.
     """
     line = np.empty(plane.shape[1], dtype=np.float32)
+    total = np.empty(left.shape[0], dtype=np.float32)
     for i in range(top.shape[0]):
         row, share = plane[top[i]], down[0, i]
         for c in range(line.shape[0]):
@@ -32,11 +33,12 @@ def averages(plane: Plane, top: Index, down: Plane, left: Index, across: Plane, 
             row, share = plane[top[i] + t], down[t, i]
             for c in range(line.shape[0]):
                 line[c] += share * row[c]
-        for j in range(left.shape[0]):
-            out[i, j] = across[0, j] * line[left[j]]
-        for t in range(1, across.shape[0]):
+        total[:] = 0
+        for t in range(across.shape[0]):
+            ahead, shares = line[t:], across[t]
             for j in range(left.shape[0]):
-                out[i, j] += across[t, j] * line[left[j] + t]
+                total[j] += shares[j] * ahead[left[j]]
+        out[i] = total
 
 
 @kernel(f"void({_BYTES}, uint8, {_SPANS}, float32, uint8[:, ::1])")
@@ -65,7 +67,8 @@ def touched(
                 line[c] += share if row[c] != absent else np.float32(0.0)
         total[:] = 0
         for t in range(across.shape[0]):
+            ahead, shares = line[t:], across[t]
             for j in range(left.shape[0]):
-                total[j] += across[t, j] * line[left[j] + t]
+                total[j] += shares[j] * ahead[left[j]]
         for j in range(left.shape[0]):
             out[i, j] = np.uint8(255) if total[j] > least else np.uint8(0)

@@ -17,8 +17,9 @@ _GAP = 3
 
 _MISS, _HIT, _BLIND, _BEYOND = np.uint8(0), np.uint8(1), np.uint8(2), np.uint8(3)
 """What a cell says for a line."""
-_FINITE_KINDS = 0x7F80
-"""The upper half of infinity's bits."""
+_KIND_BITS = np.uint32(19)
+_FINITE_KINDS = 0x7F800000 >> 19
+"""Sizes of one kind differ by a sixteenth: they have all bits but so many lower ones in common. Infinity is none."""
 
 
 @kernel(f"uint8[::1]({_PLANE}, float32)")
@@ -79,14 +80,14 @@ def follow(
 def median_size(values: Plane) -> float:
     """The median of how large the values are, whatever their sign; nan where none is finite.
 
-    Sizes are sorted by the upper half of their bits, which run as they do, and only those around the middle further.
+    Sizes are sorted by their upper bits, which run as they do, and only those of the middle kind further.
     """
     bits = values.view(np.uint32)
-    counts = np.zeros(1 << 15, dtype=np.int32)
+    counts = np.zeros(1 << 12, dtype=np.int32)
     told = 0
     for r in range(values.shape[0]):
         for c in range(values.shape[1]):
-            kind = (bits[r, c] & np.uint32(0x7FFFFFFF)) >> np.uint32(16)
+            kind = (bits[r, c] & np.uint32(0x7FFFFFFF)) >> _KIND_BITS
             counts[kind] += 1
     for kind in range(_FINITE_KINDS):
         told += counts[kind]
@@ -105,7 +106,7 @@ def median_size(values: Plane) -> float:
     n = 0
     for r in range(values.shape[0]):
         for c in range(values.shape[1]):
-            own = (bits[r, c] & np.uint32(0x7FFFFFFF)) >> np.uint32(16)
+            own = (bits[r, c] & np.uint32(0x7FFFFFFF)) >> _KIND_BITS
             if own >= kind and own <= last:
                 middle[n] = abs(values[r, c])
                 n += 1

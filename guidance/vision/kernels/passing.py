@@ -121,3 +121,12 @@ def weigh(
                 out[part, 1] += deposits[r, c] == 0
                 out[part, 2] += at_rest[r, c] < rest
     return out
+
+
+@kernel(f"void(int32[:, ::1], boolean[::1], int64, int64, {_OUT_BYTES})")
+def mark(parts: NDArray[np.int32], wanted: NDArray[np.bool_], top: int, left: int, out: Bytes) -> None:
+    """Put 255 into ``out`` on the parts that are ``wanted``; they begin at ``top`` and ``left`` of it."""
+    for i in range(parts.shape[0]):
+        for j in range(parts.shape[1]):
+            if wanted[parts[i, j]]:
+                out[top + i, left + j] = 255

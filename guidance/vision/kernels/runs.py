@@ -18,6 +18,7 @@ STRETCH = 32
 _PLANE = 'Array(float32, 2, "C", readonly=True)'
 _BRIDGED = np.float32(0.25)
 _BYTES = 'Array(uint8, 2, "C", readonly=True)'
+_STRIDED = 'Array(float32, 2, "A", readonly=True)'
 _TABLE = 'Array(float64, 2, "C", readonly=True)'
 _OUT = "float32[:, ::1]"
 _FLAT = 'Array(float32, 1, "C", readonly=True)'
@@ -58,10 +59,9 @@ def framed(sigmas: Plane, foreign: Bytes, top: int, left: int, most: float, rim:
     for r in range(h):
         out[rim + r, :rim] = 0
         out[rim + r, rim + w :] = 0
+        shown, beside, row = sigmas[r], foreign[top + r, left : left + w], out[rim + r, rim : rim + w]
         for c in range(w):
-            value = min(sigmas[r, c], most)
-            tells = (sigmas[r, c] == sigmas[r, c]) & (foreign[top + r, left + c] == 0)
-            out[rim + r, rim + c] = value if tells else np.float32(0.0)
+            row[c] = min(shown[c], most) if (shown[c] == shown[c]) & (beside[c] == 0) else np.float32(0.0)
 
 
 @kernel(f"void({_FLAT}, int64, {_LINES}, float32, float32[::1])")
@@ -135,9 +135,9 @@ def carried(
         # What can get no better goes first: then little of the rest has to be gone through again.
         if n_sure > 0:
             n_sure -= 1
-            at = np.int64(sure[n_sure])
+            at = int(sure[n_sure])
         else:
-            at = np.int64(waiting[first])
+            at = int(waiting[first])
             first = first + 1 if first + 1 < waiting.shape[0] else 0
             flat_queued[at] = 0
             if flat_worth[at] >= most:
@@ -216,6 +216,30 @@ def _advances(
                 farthest[count] = backs[count].max()
                 count += 1
     return advances[:count].copy(), backs[:count].copy(), farthest[:count].copy()
+
+
+@kernel(f"int64[:, ::1]({_PLANE}, {_STRIDED}, float32)")
+def ridge(arm: Plane, evidence: Plane, apart: float) -> NDArray[np.int64]:
+    """The ridge of an arm: of all pixels as far from its body the one with the most evidence, outwards.
+
+    ``arm``: how far each pixel is from the body, 0 where it is none of the arm's. What is less than ``apart`` farther
+    is as far. Rows, columns and how many times as far as ``apart``: (3, n).
+    """
+    h, w = arm.shape
+    farthest = np.float32(0.0)
+    for r in range(h):
+        for c in range(w):
+            farthest = max(farthest, arm[r, c])
+    out = np.full((3, int(farthest / apart) + 1), -1, dtype=np.int64)
+    most = np.full(out.shape[1], -np.inf, dtype=np.float32)
+    for r in range(h):
+        for c in range(w):
+            if arm[r, c] != 0:
+                place = int(arm[r, c] / apart)
+                if evidence[r, c] > most[place]:
+                    most[place] = evidence[r, c]
+                    out[0, place], out[1, place], out[2, place] = r, c, place
+    return out[:, out[2] >= 0]
 
 
 @kernel(f"float64[::1]({_TABLE}, {_LINE}, {_LINE}, int64, float64, int64)")

@@ -126,3 +126,7 @@ def test_parts_are_weighed_pixel_by_pixel(data: st.DataObject) -> None:
         here = parts == part
         assert tuple(out[part]) == ((told[0] & (steel[box] == 0) & here).sum(), *((t & here).sum() for t in told[1:]))
     assert not out[0].any()
+    wanted, marked = np.array([False, True, False, True]), np.zeros(whole, np.uint8)
+    kernels.mark(parts, wanted, top, left, marked)
+    np.testing.assert_array_equal(marked[box], np.where(wanted[parts], 255, 0))
+    assert np.count_nonzero(marked) == np.count_nonzero(marked[box])

@@ -297,3 +297,21 @@ def test_an_advance_is_weighed_against_what_stood_and_what_came_at_once(data: st
     )
     np.testing.assert_allclose(explained[speed, length], max(explained.values()), atol=1e-9)
     np.testing.assert_allclose(ratio, max(explained.values()) - otherwise, atol=1e-9)
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_a_ridge_has_of_all_pixels_as_far_the_one_with_most_evidence(data: st.DataObject) -> None:
+    shape = data.draw(SHAPES)
+    values = st.sampled_from([np.float32(v) for v in (0.0, 0.25, 0.5, 0.75, 1.75, 3.0)])
+    arm = data.draw(arrays(np.float32, shape, elements=values))
+    whole = data.draw(arrays(np.float32, (shape[0] + 2, shape[1] + 3), elements=values))
+    evidence = whole[1 : 1 + shape[0], 2 : 2 + shape[1]]
+    ridge = kernels.ridge(arm, evidence, 0.5)
+    places = np.where(arm > 0, (arm / 0.5).astype(int), -1)
+    expected = []
+    for place in np.unique(places[places >= 0]):
+        rows, cols = np.nonzero(places == place)
+        best = int(np.argmax(evidence[rows, cols]))
+        expected.append((rows[best], cols[best], place))
+    np.testing.assert_array_equal(ridge.T, np.array(expected, dtype=np.int64).reshape(-1, 3))
