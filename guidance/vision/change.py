@@ -460,7 +460,7 @@ class Change:
         self._mark(placed, exclude, watched)
         table = self._tone_table(placed, watched is not None)
         self._tone = kernels.smoothed_by_grey(table[:, 1].copy(), table[:, 3].copy(), _LEAST_SAMPLES)
-        noise = float(np.median(kernels.spread_by_grey(table, _LEAST_SAMPLES)))
+        noise = kernels.median(kernels.spread_by_grey(table, _LEAST_SAMPLES))
         self._subtract_baseline(placed, noise)
         self._remove_shaft_slips(placed, noise)
         self._remove_veil(work_mm)
@@ -473,15 +473,16 @@ class Change:
 
     def _tone_table(self, placed: Placed, is_watched: bool) -> NDArray[np.float32]:
         """Quartiles of the difference by grey level, and how many pixels tell them: (bins, 4)."""
-        field = (self._grey, placed.density, self.base, self._marks)
-        table = kernels.tone_by_grey(*field, kernels.BARE | kernels.OPEN, _STEP, _BINS, _REACH)
+        tells = kernels.BARE | kernels.OPEN
+        nearby = tells | kernels.WATCHED
+        table, near = kernels.tone_by_grey(
+            self._grey, placed.density, self.base, self._marks, tells, nearby, _STEP, _BINS, _REACH
+        )
         if is_watched:
-            bits = kernels.BARE | kernels.OPEN | kernels.WATCHED
-            nearby = kernels.tone_by_grey(*field, bits, _STEP, _BINS, _REACH)
-            told = nearby[:, 3] >= _LEAST_SAMPLES
+            told = near[:, 3] >= _LEAST_SAMPLES
             # Greys that only the rest of the field has must not bleed into those that are told here.
             table[:, 3] = np.minimum(table[:, 3], _LEAST_SAMPLES)
-            table[told] = nearby[told]
+            table[told] = near[told]
         return table
 
     def _subtract_baseline(self, placed: Placed, noise: float) -> None:
@@ -643,14 +644,8 @@ def _blur(plane: Density, sigma_px: float, out: Density) -> None:
 
 def _frame_matrix(picture: Picture) -> NDArray[np.float64]:
     """Shape (3, 3): a picture's work pixels to its input-frame pixels."""
-    offset = picture.to_frame_px(np.zeros(2))
-    return np.array([[picture.factor, 0, offset[0]], [0, picture.factor, offset[1]], [0, 0, 1]], dtype=np.float64)
-
-
-def _classes(grey: Density) -> NDArray[np.uint8]:
-    """The class of grey of each pixel, as the kernels sort them."""
-    classes: NDArray[np.uint8] = np.clip(grey * np.float32(_BINS / _TOP), 0, _BINS - 1).astype(np.uint8)
-    return classes
+    x, y = (corner + (picture.factor - 1) / 2 for corner in picture.origin_px)
+    return np.array([[picture.factor, 0, x], [0, picture.factor, y], [0, 0, 1]], dtype=np.float64)
 
 
 def _without(mask: Mask, *holes: Mask | None) -> Mask:

@@ -133,26 +133,35 @@ def quartiles_by_grey(grey: Bytes, value: Plane, marks: Bytes, bits: int, step: 
     return _quartiles(histogram, 0.0, reach)
 
 
-@kernel(f"float32[:, ::1]({_BYTES}, {_PLANE}, {_PLANE}, {_BYTES}, int64, int64, int64, float32)")
-def tone_by_grey(
-    grey: Bytes, present: Plane, base: Plane, marks: Bytes, bits: int, step: int, bins: int, reach: float
-) -> Plane:
-    """``quartiles_by_grey`` of present - base, within +- ``reach`` of its median on every eighth row and column.
-
-    Brightness control may have gone beyond the reach, so the histogram is centred first.
-    """
-    h, w = grey.shape
-    some = np.empty(((h + 7) // 8) * ((w + 7) // 8), dtype=np.float32)
+@kernel(f"float32({_PLANE}, {_PLANE}, {_BYTES}, int64, int64)")
+def _median_difference(present: Plane, base: Plane, marks: Bytes, bits: int, step: int) -> float:
+    """The median of present - base on every ``step``-th row and column where all of ``bits`` are marked; 0 if none."""
+    h, w = base.shape
+    some = np.empty(((h + step - 1) // step) * ((w + step - 1) // step), dtype=np.float32)
     n = 0
-    for r in range(0, h, 8):
-        for c in range(0, w, 8):
+    for r in range(0, h, step):
+        for c in range(0, w, step):
             if marks[r, c] & bits == bits:
                 some[n] = present[r, c] - base[r, c]
                 n += 1
-    middle = float(np.median(some[:n])) if n else 0.0
-    centre = np.float32(middle)
+    return float(np.median(some[:n])) if n else 0.0
+
+
+@kernel(f"UniTuple(float32[:, ::1], 2)({_BYTES}, {_PLANE}, {_PLANE}, {_BYTES}, int64, int64, int64, int64, float32)")
+def tone_by_grey(
+    grey: Bytes, present: Plane, base: Plane, marks: Bytes, bits: int, fewer: int, step: int, bins: int, reach: float
+) -> tuple[Plane, Plane]:
+    """``quartiles_by_grey`` of present - base where ``bits`` are marked, and the same where ``fewer`` pixels' bits are.
+
+    ``fewer`` includes all of ``bits``. Brightness control may have gone beyond the reach, so that values are told apart
+    within +- ``reach`` of their median, of every eighth row and column.
+    """
+    h, w = grey.shape
+    centre = _median_difference(present, base, marks, bits, 8)
+    centre_of_fewer = _median_difference(present, base, marks, fewer, 8)
     cells = _CELLS
     histogram = np.zeros((bins, cells), dtype=np.int32)
+    histogram_of_fewer = np.zeros((bins, cells), dtype=np.int32)
     per_cell = np.float32(cells) / (np.float32(2.0) * reach)
     for r in range(step // 2, h, step):
         for c in range(step // 2, w, step):
@@ -160,7 +169,16 @@ def tone_by_grey(
                 differs = present[r, c] - base[r, c]
                 j = min(max(int((differs - centre + reach) * per_cell), 0), cells - 1)
                 histogram[grey[r, c], j] += 1
-    return _quartiles(histogram, middle, reach)
+                if marks[r, c] & fewer == fewer:
+                    j = min(max(int((differs - centre_of_fewer + reach) * per_cell), 0), cells - 1)
+                    histogram_of_fewer[grey[r, c], j] += 1
+    return _quartiles(histogram, centre, reach), _quartiles(histogram_of_fewer, centre_of_fewer, reach)
+
+
+@kernel(f"float64({_LINE})")
+def median(line: Line) -> float:
+    """The median of a few numbers; ``np.median`` takes twenty times as long to look after all that could be given."""
+    return float(np.median(line))
 
 
 @kernel(f"float32[::1]({_LINE}, {_LINE}, float32)")

@@ -384,19 +384,25 @@ def test_quartiles_by_grey_are_those_of_each_class() -> None:
 def test_quartiles_of_nothing_are_zeros() -> None:
     plane, nothing = np.ones((1, 5), np.float32), np.zeros((1, 5), np.uint8)
     assert not kernels.quartiles_by_grey(nothing, plane, nothing, 1, 1, 4, np.float32(1)).any()
-    assert not kernels.tone_by_grey(nothing, plane, plane, nothing, 1, 1, 4, np.float32(1)).any()
+    for table in kernels.tone_by_grey(nothing, plane, plane, nothing, 1, 3, 1, 4, np.float32(1)):
+        assert not table.any()
 
 
 def test_a_tone_beyond_the_tables_reach_is_told_all_the_same() -> None:
     rng = np.random.default_rng(4)
     base = rng.uniform(0, 4, (64, 80)).astype(np.float32)
     present = base + rng.normal(3.0, 0.1, base.shape).astype(np.float32)
+    present[:, 40:] += np.float32(2.0)
     grey, marks = np.zeros(base.shape, np.uint8), np.full(base.shape, 7, np.uint8)
-    table = kernels.tone_by_grey(grey, present, base, marks, 7, 3, 2, np.float32(1.0))
-    told = (present - base)[1::3, 1::3]
-    np.testing.assert_allclose(table[0, :3], np.quantile(told, [0.25, 0.5, 0.75]), atol=0.02)
-    assert table[0, 3] == told.size
-    assert not table[1].any()
+    marks[:, 40:] = 3
+    marks[:, 50:] = 1
+    for table, columns in zip(
+        kernels.tone_by_grey(grey, present, base, marks, 3, 7, 3, 2, np.float32(1.0)), (50, 40), strict=True
+    ):
+        told = (present - base)[1::3, 1:columns:3]
+        assert table[0, 3] == told.size
+        np.testing.assert_allclose(table[0, :3], np.quantile(told, [0.25, 0.5, 0.75]), atol=0.02)
+        assert not table[1].any()
 
 
 @given(st.data())
