@@ -2,6 +2,7 @@
 
 from copy import copy
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from math import atan2, degrees, hypot, inf
 
 import cv2
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from guidance.records import Needle, PointPx, Zone
 from guidance.vision.geometry import RigidMotion
+from guidance.vision.kernels.chord import chord
 from guidance.vision.needle_evidence import Evidence
 
 Floats = NDArray[np.float64]
@@ -195,8 +197,9 @@ class NeedleTracker:
         is_first = self._now is None
         view, carried = self._enter(view_id, t_s, motion)
         own_ids = {track.id for track in view.tracks if track not in carried}
-        sightings = tuple(_with_its_tip(sighting, view, motion, t_s) for sighting in sightings)
-        measured = [_in_anatomy(sighting, motion) for sighting in sightings]
+        seen_as = [_with_its_tip(sighting, *_in_anatomy(sighting, motion), view, t_s) for sighting in sightings]
+        sightings = tuple(sighting for sighting, _, _ in seen_as)
+        measured = [(tip, back) for _, tip, back in seen_as]
         strangers = [track for track in carried if track.id not in own_ids]
         partner = _pair(view, strangers, sightings, measured, t_s)
         for number, (sighting, (tip, back)) in enumerate(zip(sightings, measured, strict=True)):
@@ -318,20 +321,26 @@ def _carried(track: _Track, left: RigidMotion, entered: RigidMotion, view: _View
 
 
 def _in_anatomy(sighting: NeedleSighting, motion: RigidMotion) -> tuple[Floats, Floats | None]:
-    tip = motion.move_back(np.array([sighting.tip_px]))[0]
+    """Where the tip and the back lie on the view's reference frame."""
     if sighting.shaft_px is None:
-        return tip, None
-    return tip, motion.move_back(np.array([sighting.shaft_px[1]]))[0]
+        return motion.move_back(np.array([sighting.tip_px]))[0], None
+    tip, back = motion.move_back(np.array([sighting.tip_px, sighting.shaft_px[1]]))
+    return tip, back
 
 
-def _with_its_tip(sighting: NeedleSighting, view: _ViewMemory, motion: RigidMotion, t_s: float) -> NeedleSighting:
-    """The sighting, turned round where it is a known needle's shaft that was taken to end at its back.
+def _with_its_tip(
+    sighting: NeedleSighting, tip: Floats, back: Floats | None, view: _ViewMemory, t_s: float
+) -> tuple[NeedleSighting, Floats, Floats | None]:
+    """The sighting, its tip and its back, turned round where it is a known needle's shaft that was taken to end at its
+    back.
 
     Where cement covers a tip, the shaft's other end is the only bare one: at the hub, or where the display saturates
     beside the patient. Two needles cannot lie in one place, so the steel of a known needle points where it pointed.
     """
-    if sighting.shaft_px is None or sighting.tip_covered:
-        return sighting
+    if sighting.shaft_px is None or back is None or sighting.tip_covered:
+        return sighting, tip, back
+    if not any(_lies_within(track, back, tip, t_s) for track in view.tracks):
+        return sighting, tip, back
     tip_px, back_px = sighting.shaft_px
     turned = replace(
         sighting,
@@ -342,18 +351,16 @@ def _with_its_tip(sighting: NeedleSighting, view: _ViewMemory, motion: RigidMoti
         dark_ahead_px=inf,
         tip_covered=True,
     )
-    covered_end, bare_end = _in_anatomy(turned, motion)
-    is_known = any(_lies_within(track, covered_end, bare_end, t_s) for track in view.tracks)
-    return turned if is_known else sighting
+    return turned, back, tip
 
 
-def _lies_within(track: _Track, tip: Floats, back: Floats | None, t_s: float) -> bool:
+def _lies_within(track: _Track, tip: Floats, back: Floats, t_s: float) -> bool:
     """Whether a shaft, by its middle, is a piece of a told needle's that is still on the screen."""
-    if track.id is None or track.back is None or back is None or t_s - track.seen_at_s > PREDICTED_FOR_S:
+    if track.id is None or track.back is None or t_s - track.seen_at_s > PREDICTED_FOR_S:
         return False
-    backwards = _unit(track.back - track.tip)
-    middle = float((0.5 * (tip + back) - track.tip) @ backwards)
-    is_beside = 0.0 < middle < float(np.hypot(*(track.back - track.tip)))
+    (x, y), (to_back_x, to_back_y) = (0.5 * (tip + back) - track.tip).tolist(), (track.back - track.tip).tolist()
+    length = hypot(to_back_x, to_back_y)
+    is_beside = 0.0 < x * to_back_x + y * to_back_y < length * length
     return is_beside and _cost(track, _uncovered(track, tip, back), back, t_s) is not None
 
 
@@ -400,22 +407,23 @@ def _cost(
 ) -> float | None:
     """How badly a sighting fits a track, in diameters; None outside the gates."""
     unit, unseen_s = track.unit_px, t_s - track.seen_at_s
-    moved = float(np.hypot(*(tip - track.tip_at(t_s)))) / unit
+    moved = hypot(*(tip - track.tip_at(t_s)).tolist()) / unit
     near = moved <= _reach(track, t_s)
     if back is None or track.back is None:
         return moved if near else None
-    axis, track_axis = _unit(back - tip), _unit(track.back - track.tip)
-    turn_deg = degrees(atan2(abs(axis[0] * track_axis[1] - axis[1] * track_axis[0]), float(axis @ track_axis)))
+    axis_x, axis_y = _unit(back - tip).tolist()
+    track_x, track_y = _unit(track.back - track.tip).tolist()
+    turn_deg = degrees(atan2(abs(axis_x * track_y - axis_y * track_x), axis_x * track_x + axis_y * track_y))
     if turn_deg > TURN_GATE_DEG:
         return None
-    off = tip - track.tip
-    aside = abs(float(off[0] * track_axis[1] - off[1] * track_axis[0])) / unit
+    off_x, off_y = (tip - track.tip).tolist()
+    aside = abs(off_x * track_y - off_y * track_x) / unit
     if aside > LINE_GATE_DIAMETERS + (FASTEST_DIAMETERS_PER_S / 4 * unseen_s if near else 0.0):
         return None
     if not near and unseen_s <= PREDICTED_FOR_S and not anywhere_on_its_line:
         return None
     # Along the line a needle may have travelled far while unseen; aside of it, hardly at all.
-    return 3.0 * aside + min(moved, 10.0) + turn_deg / 5.0
+    return float(3.0 * aside + min(moved, 10.0) + turn_deg / 5.0)
 
 
 def _reach(track: _Track, t_s: float) -> float:
@@ -424,7 +432,7 @@ def _reach(track: _Track, t_s: float) -> float:
 
 
 def _unit(vector: Floats) -> Floats:
-    return np.asarray(vector / max(1e-9, hypot(vector[0], vector[1])))
+    return np.asarray(vector / max(1e-9, hypot(*vector.tolist())))
 
 
 def _take_in(
@@ -435,7 +443,7 @@ def _take_in(
     passed_s = t_s - track.seen_at_s
     forward = 0.0 if back is None else float((tip - track.sighted_tip) @ _unit(tip - back))
     track.strokes = track.strokes + 1 if forward > STROKE_DIAMETERS * track.unit_px else 0
-    step = float(np.hypot(*(tip - track.sighted_tip)))
+    step = hypot(*(tip - track.sighted_tip).tolist())
     track.sighted_tip = tip
     is_fed = is_injecting and track.pulses >= RESTING_PULSES
     if step < STOPPED_DIAMETERS * track.unit_px:
@@ -573,31 +581,26 @@ def depth_share(tip_px: PointPx, back_px: PointPx, bodies: tuple[Zone, ...]) -> 
     needle enters from posterior, so the side of the shaft's back end is posterior. Between -0.5 and 1.5: a tip
     that is farther away is in no body. What it misses: a needle steeper than 45° to the true axis.
     """
-    tip, shaft = np.array(tip_px), np.array(back_px) - np.array(tip_px)
+    (x, y), (shaft_x, shaft_y) = tip_px, (back_px[0] - tip_px[0], back_px[1] - tip_px[1])
     shares = []
     for body in bodies:
-        corners = cv2.boxPoints(cv2.minAreaRect(body.polygon_px.astype(np.float32))).astype(np.float64)
-        sides = [_unit(corners[1] - corners[0]), _unit(corners[2] - corners[1])]
-        anterior = max(sides, key=lambda side: abs(float(side @ shaft)))
-        if anterior @ shaft > 0:
-            anterior = -anterior
-        chord = _chord(body.polygon_px, tip, anterior)
-        if chord is not None and chord[1] > chord[0]:
-            share = -chord[0] / (chord[1] - chord[0])
+        corners = cv2.boxPoints(cv2.minAreaRect(body.polygon_px.astype(np.float32))).tolist()
+        # The side along which the shaft lies, away from its back.
+        (side_x, side_y), along = max(
+            ((side, side[0] * shaft_x + side[1] * shaft_y) for side in _sides(corners[:3])),
+            key=lambda side_and_along: abs(side_and_along[1]),
+        )
+        forward = -1.0 if along > 0 else 1.0
+        posterior, anterior = chord(np.ascontiguousarray(body.polygon_px), x, y, forward * side_x, forward * side_y)
+        # NaN fails the comparison, too.
+        if anterior > posterior:
+            share = -posterior / (anterior - posterior)
             if -0.5 <= share <= 1.5:
                 shares.append(share)
     return min(shares, key=lambda share: abs(share - 0.5)) if shares else None
 
 
-def _chord(polygon_px: Floats, through: Floats, along: Floats) -> tuple[float, float] | None:
-    """Where a line enters and leaves a polygon, as distances from ``through``; None where it passes by."""
-    normal = np.array([-along[1], along[0]])
-    aside = (polygon_px - through) @ normal
-    ahead = (polygon_px - through) @ along
-    next_aside, next_ahead = np.roll(aside, -1), np.roll(ahead, -1)
-    crosses = (aside <= 0) != (next_aside <= 0)
-    if not crosses.any():
-        return None
-    share = aside[crosses] / (aside[crosses] - next_aside[crosses])
-    at = ahead[crosses] + share * (next_ahead[crosses] - ahead[crosses])
-    return float(at.min()), float(at.max())
+def _sides(corners: list[PointPx]) -> list[PointPx]:
+    """Unit vectors from each corner to the next."""
+    steps = [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(corners)]
+    return [(dx / max(1e-9, hypot(dx, dy)), dy / max(1e-9, hypot(dx, dy))) for dx, dy in steps]
