@@ -182,7 +182,7 @@ class _Scene:
     lines: _Lines
     evidence: Density
     steel: Mask
-    foreign: NDArray[np.bool_]
+    foreign: Mask
 
     @cached_property
     def bridge(self) -> Mask:
@@ -190,14 +190,14 @@ class _Scene:
         return steel_itself(self.steel)
 
     @cached_property
-    def beside(self) -> NDArray[np.bool_]:
-        """On shafts and their flanks."""
-        return np.asarray(cv2.dilate(self.steel, square(max(1, round(FLANK_MM / self.work_mm)))) > 0)
+    def beside(self) -> Mask:
+        """Not 0 on shafts and their flanks."""
+        return np.asarray(cv2.dilate(self.steel, square(max(1, round(FLANK_MM / self.work_mm)))), dtype=np.uint8)
 
     @cached_property
     def shafts(self) -> NDArray[np.int32]:
         """The shafts, numbered, as wide as what comes out from behind them may be apart."""
-        wide = cv2.dilate(self.beside.view(np.uint8), square(round(RIM_MM / self.work_mm)))
+        wide = cv2.dilate(self.beside, square(round(RIM_MM / self.work_mm)))
         return np.asarray(cv2.connectedComponents(wide)[1], dtype=np.int32)
 
     def around(self, box: _Box, reach: int) -> _Box:
@@ -260,7 +260,8 @@ class RunWatch:
             self._pulses.pop(0)
         reach = round(LINE_MM / 2 / work_mm)
         shown = self._planes.shown(sigmas.shape, reach)
-        kernels.framed(sigmas, foreign.view(np.uint8), box[0].start, box[1].start, MOST_SIGMA, reach, shown)
+        others = foreign.view(np.uint8)
+        kernels.framed(sigmas, others, box[0].start, box[1].start, MOST_SIGMA, reach, shown)
         self._planes.framed(sigmas.shape)[0].fill(np.nan)
         self._scene = _Scene(
             box,
@@ -274,7 +275,7 @@ class RunWatch:
             _lines(work_mm, shown.shape[1]),
             self._planes.evidence(sigmas.shape),
             steel[box],
-            foreign[box],
+            others[box],
         )
 
     def fastest(self, name: int, begun_s: float, ends: Sequence[tuple[int, PointPx]] = ()) -> Front | None:
@@ -342,18 +343,29 @@ def _arms(name: int, box: _Box, core: NDArray[np.bool_], scene: _Scene, planes: 
         planes.queue,
     )
     x, y, right, bottom = corners.tolist()
-    reached, on_way = box_of(x, y, right, bottom), worth > 0
-    deposit, foreign = scene.deposits[reached] == name, scene.foreign[reached]
-    dense = (np.maximum(scene.sigmas[reached], scene.z[reached]) >= GROW_SIGMA) & ~foreign
-    seen = on_way & ~scene.beside[reached] & ~foreign
-    away_mm = _away_mm(_body(_moved(core, box, reached), (seen & dense) | deposit, work_mm), work_mm)
-    count, parts, boxes, _ = cv2.connectedComponentsWithStats((on_way & (away_mm > RIM_MM)).astype(np.uint8))
-    seen &= scene.evidence[reached] >= 1
+    reached = box_of(x, y, right, bottom)
+    of_deposit, told = np.empty(worth.shape, np.uint8), np.empty(worth.shape, np.uint8)
+    kernels.sort_reached(
+        worth,
+        scene.evidence[reached],
+        scene.sigmas[reached],
+        scene.z[reached],
+        scene.deposits[reached],
+        scene.beside[reached],
+        scene.foreign[reached],
+        name,
+        GROW_SIGMA,
+        of_deposit,
+        told,
+    )
+    away_mm = _away_mm(_body(_moved(core, box, reached), of_deposit, work_mm), work_mm)
+    beyond = cv2.bitwise_and(cv2.compare(worth, 0, cv2.CMP_GT), cv2.compare(away_mm, RIM_MM, cv2.CMP_GT))
+    count, parts, boxes, _ = cv2.connectedComponentsWithStats(beyond)
     for part in range(1, count):
         left, top, width, height = (int(v) for v in boxes[part, :4])
         if hypot(width, height) * work_mm >= LEAST_RUN_MM - RIM_MM:
             within = np.s_[top : top + height, left : left + width]
-            own = np.where((parts[within] == part) & seen[within], away_mm[within], np.float32(0.0))
+            own = np.where((parts[within] == part) & (told[within] > 0), away_mm[within], np.float32(0.0))
             own_box = box_of(x + left, y + top, x + left + width, y + top + height)
             around = scene.around(own_box, 1)
             yield _Arm(around, _moved(own, own_box, around))
@@ -386,7 +398,7 @@ def _come_into_sight(
     came into sight, and no slower than from its deposit's first moment on.
     """
     deposit = scene.deposits[box] == name
-    count, parts = cv2.connectedComponents((deposit & ~scene.beside[box]).view(np.uint8), connectivity=8)
+    count, parts = cv2.connectedComponents((deposit & (scene.beside[box] == 0)).view(np.uint8), connectivity=8)
     hangs_on = _touched(parts, count, core)
     if hangs_on[1:].all():
         return
@@ -423,15 +435,15 @@ def _touched(parts: NDArray[np.int32], count: int, where: NDArray[np.bool_]) -> 
     return touched
 
 
-def _body(core: NDArray[np.bool_], all_of_it: NDArray[np.bool_], work_mm: float) -> NDArray[np.bool_]:
+def _body(core: NDArray[np.bool_], all_of_it: Mask, work_mm: float) -> NDArray[np.bool_]:
     """Where a deposit is no longer thin: its core, and what significance shows to be as wide and hangs on it."""
-    wide = core | opened(np.where(all_of_it, 255, 0).astype(np.uint8), (BODY_RADIUS_MM + BLUR_MM) / work_mm)
+    wide = core | opened(all_of_it, (BODY_RADIUS_MM + BLUR_MM) / work_mm)
     count, parts = cv2.connectedComponents(wide.view(np.uint8), connectivity=8)
     return np.asarray(wide & _touched(parts, count, core)[parts], dtype=np.bool_)
 
 
 def _away_mm(body: NDArray[np.bool_], work_mm: float) -> NDArray[np.float32]:
-    away_px = cv2.distanceTransform(np.where(body, 0, 255).astype(np.uint8), cv2.DIST_L2, 5)
+    away_px = cv2.distanceTransform(cv2.compare(body.view(np.uint8), 0, cv2.CMP_EQ), cv2.DIST_L2, 5)
     return np.asarray(away_px * np.float32(work_mm), dtype=np.float32)
 
 
@@ -475,7 +487,7 @@ def _stands_out(ridge: _Pixels, places: NDArray[np.int64], scene: _Scene) -> boo
     line = np.full(sigmas.shape, 255, np.uint8)
     line[rows - box[0].start, cols - box[1].start] = 0
     aside_mm = cv2.distanceTransform(line, cv2.DIST_L2, 3) * scene.work_mm
-    told = np.isfinite(sigmas) & ~scene.beside[box]
+    told = np.isfinite(sigmas) & (scene.beside[box] == 0)
     sides = sigmas[told & (aside_mm > SIDES_MM[0]) & (aside_mm <= SIDES_MM[1])]
     along = scene.sigmas[ridge]
     is_root = places * PLACE_MM <= RIM_MM + ROOT_MM

@@ -19,6 +19,7 @@ _PLANE = 'Array(float32, 2, "C", readonly=True)'
 _BRIDGED = np.float32(0.25)
 _BYTES = 'Array(uint8, 2, "C", readonly=True)'
 _STRIDED = 'Array(float32, 2, "A", readonly=True)'
+_STRIDED_BYTES = 'Array(uint8, 2, "A", readonly=True)'
 _TABLE = 'Array(float64, 2, "C", readonly=True)'
 _OUT = "float32[:, ::1]"
 _FLAT = 'Array(float32, 1, "C", readonly=True)'
@@ -216,6 +217,37 @@ def _advances(
                 farthest[count] = backs[count].max()
                 count += 1
     return advances[:count].copy(), backs[:count].copy(), farthest[:count].copy()
+
+
+@kernel(
+    f"void({_PLANE}, {_STRIDED}, {_STRIDED}, {_STRIDED}, {_STRIDED_BYTES}, {_STRIDED_BYTES}, {_STRIDED_BYTES}, uint8, "
+    "float32, uint8[:, ::1], uint8[:, ::1])"
+)
+def sort_reached(
+    worth: Plane,
+    evidence: Plane,
+    sigmas: Plane,
+    z: Plane,
+    deposits: Bytes,
+    beside: Bytes,
+    foreign: Bytes,
+    name: int,
+    dense: float,
+    of_deposit: Bytes,
+    told: Bytes,
+) -> None:
+    """255 in ``of_deposit`` and in ``told``, else 0, on what paths have reached, that is where ``worth`` is not 0.
+
+    Of a deposit is what is called its ``name``, and what has reached ``dense`` standard deviations, on this pulse
+    (``sigmas``) or on average (``z``), clear of shafts (``beside``) and of what is ``foreign``. Told is what is as
+    clear and has ``evidence`` enough.
+    """
+    for r in range(worth.shape[0]):
+        for c in range(worth.shape[1]):
+            is_clear = (worth[r, c] > 0) & (beside[r, c] == 0) & (foreign[r, c] == 0)
+            is_dense = is_clear & ((sigmas[r, c] >= dense) | (z[r, c] >= dense))
+            of_deposit[r, c] = np.uint8(255) if is_dense | (deposits[r, c] == name) else np.uint8(0)
+            told[r, c] = np.uint8(255) if is_clear & (evidence[r, c] >= 1) else np.uint8(0)
 
 
 @kernel(f"int64[:, ::1]({_PLANE}, {_STRIDED}, float32)")

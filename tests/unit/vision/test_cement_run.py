@@ -315,3 +315,22 @@ def test_a_ridge_has_of_all_pixels_as_far_the_one_with_most_evidence(data: st.Da
         best = int(np.argmax(evidence[rows, cols]))
         expected.append((rows[best], cols[best], place))
     np.testing.assert_array_equal(ridge.T, np.array(expected, dtype=np.int64).reshape(-1, 3))
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_what_paths_have_reached_is_the_deposits_where_it_is_dense_and_told_where_evidence_is_enough(
+    data: st.DataObject,
+) -> None:
+    shape = data.draw(SHAPES)
+    values = st.sampled_from([np.float32(v) for v in (np.nan, 0.0, 0.5, 1.0, 2.5, 4.0)])
+    worth, evidence, sigmas, z = (data.draw(arrays(np.float32, shape, elements=values)) for _ in range(4))
+    worth = np.nan_to_num(worth)
+    names = st.sampled_from([np.uint8(0), np.uint8(1), np.uint8(2)])
+    deposits, beside, foreign = (data.draw(arrays(np.uint8, shape, elements=names)) for _ in range(3))
+    of_deposit, told = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
+    kernels.sort_reached(worth, evidence, sigmas, z, deposits, beside, foreign, 2, 2.5, of_deposit, told)
+    clear = (worth > 0) & (beside == 0) & (foreign == 0)
+    dense = np.fmax(sigmas, z) >= 2.5
+    np.testing.assert_array_equal(of_deposit, np.where((clear & dense) | (deposits == 2), 255, 0))
+    np.testing.assert_array_equal(told, np.where(clear & (evidence >= 1), 255, 0))
