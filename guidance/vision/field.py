@@ -18,6 +18,7 @@ Grey = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
 Levels = NDArray[np.float64]
 Box = tuple[int, int, int, int]
+Fine = NDArray[np.uint16]
 _Morphology = Callable[..., Any]
 
 BUSY_SHARE = 0.15
@@ -51,6 +52,8 @@ MEAN_REACH_RAYS = 2
 LEAST_EDGE_RAYS = 30
 """Fewer of them than a twelfth are no edge of a field: any dozen points lie near some circle."""
 POLARITY_SIDE_PX = 240
+FINE_LEVELS = 256
+"""Steps within one 8-bit level that thin structures are told in."""
 TEXT_CONTRAST = 64
 """Strokes of burned-in text stand out by more than this, in 8-bit levels, within one pixel."""
 SUSPECT_SHARE = 0.12
@@ -545,7 +548,8 @@ def polarity_evidence(grey: Grey, field: XrayField) -> float:
     inner = cv2.erode(mask, np.ones((21, 21), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0) == 255
     if inner.sum() < 400:
         return 0.0
-    smooth = cv2.GaussianBlur(small, (0, 0), 1.0)
+    # Whole numbers of 16 bits are compared in half the time of floats.
+    smooth = np.rint(cv2.GaussianBlur(small, (0, 0), 1.0) * np.float32(FINE_LEVELS)).astype(np.uint16)
     bone, steel = _thin_absorbers(smooth, inner, 9, (90.0, 99.8))
     (broad_bone,) = _thin_absorbers(smooth, inner, 15, (90.0,))
     return 4.0 * (bone + broad_bone) + 0.5 * steel + _shade(small, mask, field.edge_width_px)
@@ -564,23 +568,19 @@ def _shade(small: NDArray[np.float32], mask: Mask, edge_width_px: float) -> floa
     return 1.0 if float(np.median(small[shade > 0])) < float(np.median(small[beside])) else -1.0
 
 
-def _thin_absorbers(
-    smooth: NDArray[np.float32], inner: NDArray[np.bool_], side: int, percentiles: tuple[float, ...]
-) -> list[float]:
+def _thin_absorbers(smooth: Fine, inner: NDArray[np.bool_], side: int, percentiles: tuple[float, ...]) -> list[float]:
     """Dark against bright structures thinner than ``side`` px, from -1 to 1, at each percentile of their strength."""
     closed = _over_disc(cv2.erode, _over_disc(cv2.dilate, smooth, side), side)
     opened = _over_disc(cv2.dilate, _over_disc(cv2.erode, smooth, side), side)
-    dark, bright = (
-        np.percentile((closed - smooth)[inner], percentiles),
-        np.percentile((smooth - opened)[inner], percentiles),
-    )
+    dark = np.percentile((closed - smooth)[inner], percentiles) / FINE_LEVELS
+    bright = np.percentile((smooth - opened)[inner], percentiles) / FINE_LEVELS
     return [float((d - b) / (d + b + 1.0)) for d, b in zip(dark, bright, strict=True)]
 
 
-def _over_disc(operation: _Morphology, image: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+def _over_disc(operation: _Morphology, image: Fine, side: int) -> Fine:
     """Erosion or dilation with a disc ``side`` px across, as that with each of the rectangles that it is made of."""
     extreme = np.minimum if operation is cv2.erode else np.maximum
-    parts = [np.asarray(operation(image, rectangle), dtype=np.float32) for rectangle in _rectangles_of_disc(side)]
+    parts = [np.asarray(operation(image, rectangle), dtype=np.uint16) for rectangle in _rectangles_of_disc(side)]
     return reduce(extreme, parts)
 
 
