@@ -112,6 +112,10 @@ class _Band:
     to_frame: Matrix
 
     @cached_property
+    def from_frame(self) -> Matrix:
+        return np.asarray(np.linalg.inv(self.to_frame), dtype=np.float64)
+
+    @cached_property
     def clear(self) -> Mask:
         """Not 0 where the mask is so over CLEAR_PX² pixels of which that one is the first."""
         square = np.ones((CLEAR_PX, CLEAR_PX), np.uint8)
@@ -162,7 +166,7 @@ class _View:
                 self._turn_once_more()
             return
         h, w = self.band.values.shape
-        there = (np.linalg.inv(band.to_frame) @ motion @ self.band.to_frame)[:2]
+        there = (band.from_frame @ motion @ self.band.to_frame)[:2]
         values = cv2.warpAffine(band.values, there, (w, h), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
         mask = cv2.warpAffine(band.mask, there, (w, h), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
         share = np.where(mask > 0, np.float32(1.0 / (self._pulses + 1)), np.float32(0.0))
@@ -529,7 +533,7 @@ def _align(view: _View, band: _Band, start: Matrix, reachable_ncc: float) -> _Fi
     """The motion near ``start`` (3, 3, input-frame pixels) under which the view's blocks lie on the picture."""
     reference = view.band
     count = len(view.blocks)
-    matrix = np.ascontiguousarray((np.linalg.inv(band.to_frame) @ start @ reference.to_frame)[:2])
+    matrix = (band.from_frame @ start @ reference.to_frame)[:2]
     ncc, stray = np.empty(count), np.empty(count)
     h, w = reference.values.shape
     seen, error_px, now_reachable_ncc = align(
@@ -540,7 +544,7 @@ def _align(view: _View, band: _Band, start: Matrix, reachable_ncc: float) -> _Fi
     agreeing = ncc[:seen] > max(LEAST_NCC, AGREE_NCC * reachable_ncc)
     agree = int(agreeing.sum())
     stray_px = float(np.sqrt(max(0.0, float(np.median(stray[:seen][agreeing]))))) if agree else 0.0
-    found = _nearest_rigid(band.to_frame @ np.vstack([matrix, [0.0, 0.0, 1.0]]) @ np.linalg.inv(reference.to_frame))
+    found = _nearest_rigid(band.to_frame @ np.vstack([matrix, [0.0, 0.0, 1.0]]) @ reference.from_frame)
     return _Fit(found, agree / seen, agree, error_px, stray_px=stray_px, reachable_ncc=now_reachable_ncc)
 
 
@@ -605,7 +609,7 @@ def _search(view: _View, band: _Band, reachable_ncc: float) -> _Fit:
     starts.sort(key=lambda start: -start[0])
     fits = []
     for _, turn in starts[:2]:
-        fits.append(_align(view, band, view.band.to_frame @ turn @ np.linalg.inv(view.band.to_frame), reachable_ncc))
+        fits.append(_align(view, band, view.band.to_frame @ turn @ view.band.from_frame, reachable_ncc))
         if fits[-1].is_found:
             break
     return max(fits, key=lambda fit: fit.share)

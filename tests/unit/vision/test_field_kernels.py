@@ -164,7 +164,7 @@ def test_a_clipped_polygon_holds_what_lies_in_it_and_in_all_half_planes(
 @pytest.mark.parametrize("side", [9, 15])
 @pytest.mark.parametrize("operation", [cv2.erode, cv2.dilate])
 def test_over_a_disc_is_over_all_rectangles_in_it(side: int, operation: field._Morphology) -> None:
-    image = np.random.default_rng(1).random((50, 71)).astype(np.float32)
+    image = np.random.default_rng(1).integers(0, 2**16, (50, 71)).astype(np.uint16)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     assert (field._over_disc(operation, image, side) == operation(image, disc)).all()
 
