@@ -86,7 +86,7 @@ def find_needles(
     lines = straight_lines(steep, flat, widths)
     followed, lookalikes = _along_shafts(picture, planes.image, lines, least_confidence)
     shafts = [s for s in followed if s.tip_covered or s.confidence >= least_confidence]
-    dots = _end_on(picture, planes.image, steep, flat, hub_reach, shafts)
+    dots = _end_on(picture, planes, steep, flat, hub_reach, shafts)
     fitting = [s for s in shafts + dots if _has_diameter(s, diameter_px)]
     likely, covered = ([s for s in fitting if s.tip_covered is is_covered] for is_covered in (False, True))
     return _without_doubles([*without_jaws(picture, likely, lookalikes), *covered])
@@ -121,11 +121,11 @@ def _followed(search: Density, lines: Floats) -> list[Shaft]:
 
 
 def _end_on(
-    picture: Picture, search: Density, steep: Floats, flat: Floats, hub_reach: float, shafts: list[NeedleSighting]
+    picture: Picture, planes: SearchPlanes, steep: Floats, flat: Floats, hub_reach: float, shafts: list[NeedleSighting]
 ) -> list[NeedleSighting]:
     """The needles seen end-on, bare or through their hubs, off the shafts."""
-    discs = [(disc.centre_xy, _bare_dot(picture, disc)) for disc in dark_discs(search, steep, flat)]
-    hubs = [(dot.tip_xy, _in_hub(picture, dot)) for dot in hub_dots(search, picture.mask, hub_reach)]
+    discs = [(disc.centre_xy, _bare_dot(picture, disc)) for disc in dark_discs(planes.image, steep, flat)]
+    hubs = [(dot.tip_xy, _in_hub(picture, dot)) for dot in hub_dots(planes, hub_reach)]
     if not discs and not hubs:
         return []
     on_shafts = shaft_mask(picture, shafts, 4.0)
