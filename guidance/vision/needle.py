@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 
 from guidance.records import Needle, PointPx
-from guidance.vision.kernels.median import median
-from guidance.vision.kernels.shaft import BORDER, DARK, FREE
+from guidance.vision.kernels.shaft import BORDER, DARK, FREE, centre_near
 from guidance.vision.needle_dot import (
     HUB_REACH_DIAMETERS,
     HUB_REACH_OF_FIELD,
@@ -47,6 +46,8 @@ THINNEST_FIELD_SHARE = 2.4 / 250.0
 THINNEST_RIBBON_SHARE = 0.75
 """Of the least diameter. Steel's shadow is 0.83 of its diameter wide in density; thinner ribbons are bone's edges."""
 MOST_CANDIDATES = 16
+AXIS_ROWS = 5
+"""So many rows to either side tell where the axis is."""
 LEAST_CONFIDENCE = 0.5
 MOST_CONFIDENCE_BEFORE_A_JOINT = 0.96
 """Below what is told on one pulse alone."""
@@ -86,7 +87,7 @@ def find_needles(
     lines = straight_lines(steep, flat, widths)
     followed, lookalikes = _along_shafts(picture, planes.image, lines, least_confidence)
     shafts = [s for s in followed if s.tip_covered or s.confidence >= least_confidence]
-    dots = _end_on(picture, planes.image, steep, flat, hub_reach, shafts)
+    dots = _end_on(picture, planes, steep, flat, hub_reach, shafts)
     fitting = [s for s in shafts + dots if _has_diameter(s, diameter_px)]
     likely, covered = ([s for s in fitting if s.tip_covered is is_covered] for is_covered in (False, True))
     return _without_doubles([*without_jaws(picture, likely, lookalikes), *covered])
@@ -121,11 +122,11 @@ def _followed(search: Density, lines: Floats) -> list[Shaft]:
 
 
 def _end_on(
-    picture: Picture, search: Density, steep: Floats, flat: Floats, hub_reach: float, shafts: list[NeedleSighting]
+    picture: Picture, planes: SearchPlanes, steep: Floats, flat: Floats, hub_reach: float, shafts: list[NeedleSighting]
 ) -> list[NeedleSighting]:
     """The needles seen end-on, bare or through their hubs, off the shafts."""
-    discs = [(disc.centre_xy, _bare_dot(picture, disc)) for disc in dark_discs(search, steep, flat)]
-    hubs = [(dot.tip_xy, _in_hub(picture, dot)) for dot in hub_dots(search, picture.mask, hub_reach)]
+    discs = [(disc.centre_xy, _bare_dot(picture, disc)) for disc in dark_discs(planes.image, steep, flat)]
+    hubs = [(dot.tip_xy, _in_hub(picture, dot)) for dot in hub_dots(planes, hub_reach)]
     if not discs and not hubs:
         return []
     on_shafts = shaft_mask(picture, shafts, 4.0)
@@ -211,7 +212,9 @@ def _comes_from_outside(shaft: Shaft, end: int) -> bool:
 
 
 def _frame_xy(picture: Picture, shaft: Shaft, alone: Flags, row: int) -> PointPx:
-    x, y = picture.to_frame_px(np.array(shaft.at(row, _centre_near(shaft, alone, row))))
+    """The axis at a row: as seen there or, where another shaft lies along this one, in line with the rest of it."""
+    centre = centre_near(shaft.sections, shaft.first, alone, row, AXIS_ROWS)
+    x, y = picture.to_frame_px(np.array(shaft.at(row, centre)))
     return float(x), float(y)
 
 
@@ -245,17 +248,6 @@ def _off_middle(picture: Picture, at_xy: PointPx) -> float:
     """How far a point of the frame lies from the field's middle, in widths of the field."""
     x0, y0, x1, y1 = picture.field.box_px
     return hypot(at_xy[0] - (x0 + x1) / 2, at_xy[1] - (y0 + y1) / 2) / (x1 - x0)
-
-
-def _centre_near(shaft: Shaft, alone: Flags, row: int) -> float:
-    """The axis at a row: as seen there or, where another shaft lies along this one, in line with the rest of it."""
-    centres = shaft.sections[shaft.first : shaft.last + 1, 0].astype(np.float64)
-    known = np.flatnonzero(np.isfinite(centres) & alone)
-    near = centres[known[np.abs(known + shaft.first - row) <= 5]]
-    if len(near) or not len(known):
-        return median(near) if len(near) else 0.0
-    slope, offset = np.polyfit(known, centres[known], 1)
-    return float(slope * (row - shaft.first) + offset)
 
 
 def _has_diameter(sighting: NeedleSighting, allowed_px: tuple[float, float]) -> bool:

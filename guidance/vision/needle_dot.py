@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from functools import cache
 from math import ceil, floor, hypot, pi
-from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -12,12 +11,9 @@ from numpy.typing import NDArray
 from guidance.records import PointPx
 from guidance.vision.kernels import hub as kernels
 from guidance.vision.kernels.median import median
-from guidance.vision.kernels.ridge import put_outside
 from guidance.vision.kernels.shaft import straighten
-from guidance.vision.needle_shaft import BAND_PX, Floats, falls_to
+from guidance.vision.needle_shaft import BAND_PX, Floats, SearchPlanes, falls_to
 from guidance.vision.picture import Density, Mask
-
-Image = TypeVar("Image", Density, Mask)
 
 LEAST_DOT_CONTRAST = 0.45
 """Of a needle end-on: its whole length in the beam leaves nothing but scatter, 0.7 where that equals the primary."""
@@ -84,7 +80,7 @@ class _Core:
     contrast: float
 
 
-def hub_dots(search: Density, mask: Mask, reach: float) -> list[HubDot]:
+def hub_dots(planes: SearchPlanes, reach: float) -> list[HubDot]:
     """The needles that a hub's shadow surrounds, as in the bull's eye view down the shaft.
 
     ``reach``: from the core to beyond the hub, in work pixels. Such a core is as dark as the picture gets, lighter
@@ -93,18 +89,12 @@ def hub_dots(search: Density, mask: Mask, reach: float) -> list[HubDot]:
     hub's middle is the tip; where nothing does, the core's middle. What it misses: hubs that are as dark as steel,
     hubs with other metal within reach, and hubs of whose surroundings the field's border cuts off a quarter.
     """
-    half, seen = _halved(search), cv2.threshold(_halved(mask), 254, 255, cv2.THRESH_BINARY)[1]
-    put_outside(half, seen, np.float32(0.0))
-    places = _compact_dark_places(_halved(half), reach)
-    cores = [_core_in_hub(half, place, reach) for place in places if _is_seen_around(seen, place, reach)]
-    return [HubDot(_tip_of(search, core, reach), core.contrast) for core in cores if core is not None]
-
-
-def _halved(image: Image) -> Image:
-    """Means of two by two pixels."""
-    height, width = image.shape[0] // 2, image.shape[1] // 2
-    small = cv2.resize(image[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
-    return np.asarray(small, dtype=image.dtype)
+    half, half_seen = planes.half, planes.half_seen
+    height, width = half.shape[0] // 2, half.shape[1] // 2
+    coarse = cv2.resize(half[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
+    places = _compact_dark_places(np.asarray(coarse, dtype=np.float32), reach)
+    cores = [_core_in_hub(half, place, reach) for place in places if _is_seen_around(half_seen, place, reach)]
+    return [HubDot(_tip_of(planes.image, core, reach), core.contrast) for core in cores if core is not None]
 
 
 def _compact_dark_places(coarse: Density, reach: float) -> list[PointPx]:

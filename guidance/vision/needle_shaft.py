@@ -77,6 +77,7 @@ class SearchPlanes:
 
     ``image``: density with the display's blackest levels cut, quantum noise and dither averaged, and no flank outside.
     ``of_rows``, ``of_columns``: scan lines, means of bands of BAND_PX: shapes (rows / 3, columns), (columns / 3, rows).
+    ``half``: means of two by two pixels, 0 where one of them is outside, and ``half_seen`` is 0, too.
     """
 
     def __init__(self) -> None:
@@ -88,6 +89,8 @@ class SearchPlanes:
         self.of_rows = np.empty((height // BAND_PX, width), np.float32)
         self._columns = np.empty((height, width // BAND_PX), np.float32)
         self.of_columns = np.empty(self._columns.shape[::-1], np.float32)
+        self.half = np.empty((height // 2, width // 2), np.float32)
+        self.half_seen = np.empty((height // 2, width // 2), np.uint8)
 
     def show(self, picture: Picture) -> None:
         """Look at this picture from now on."""
@@ -102,6 +105,7 @@ class SearchPlanes:
             density, most = self._smooth, OUTSIDE
         ridge.prepare(density, mask, most, OUTSIDE, self.image, self.of_rows, self._columns)
         cv2.transpose(self._columns, dst=self.of_columns)
+        ridge.halve(self.image, mask, self.half, self.half_seen)
 
 
 def ribbon_runs(lines: Density, widths: tuple[float, float]) -> Floats:
@@ -165,18 +169,17 @@ def goes_on(shaft: Shaft, end: int) -> bool:
 
     A sign test: beyond a true end the middle is darker than both flanks on a third of the rows, by chance.
     """
-    beyond = _beyond(shaft, end)[:, 2]
-    return len(beyond) > 1.5 * shaft.width and float(np.mean(beyond > 0)) > FADED_SHARE
+    contrast = _beyond(shaft, end)[:, kernels.CONTRAST]
+    in_field, darker = np.count_nonzero(np.isfinite(contrast)), np.count_nonzero(contrast > 0)
+    return bool(in_field > 1.5 * shaft.width and darker > FADED_SHARE * in_field)
 
 
 def _beyond(shaft: Shaft, end: int) -> Density:
-    """The sections beyond an end and its taper, those in the field."""
+    """The sections beyond an end and its taper."""
     skip, reach = int(FADES_WIDTHS[0] * shaft.width) + 2, int(FADES_WIDTHS[1] * shaft.width)
     if end == 0:
-        beyond = shaft.sections[max(0, shaft.first - reach) : max(0, shaft.first - skip)]
-    else:
-        beyond = shaft.sections[shaft.last + 1 + skip : shaft.last + 1 + reach]
-    return beyond[np.isfinite(beyond[:, 2])]
+        return shaft.sections[max(0, shaft.first - reach) : max(0, shaft.first - skip)]
+    return shaft.sections[shaft.last + 1 + skip : shaft.last + 1 + reach]
 
 
 def falls_to(values: Floats, level: float) -> float | None:

@@ -44,28 +44,29 @@ def pieces_of(mask: Mask) -> Floats:
     to_do, to_see = mask.copy(), np.empty(mask.size, np.int64)
     pieces = np.empty((mask.size // 2 + 1, 3))
     n = 0
-    for start in range(mask.size):
-        if not to_do[start // width, start % width]:
-            continue
-        piece = pieces[n]
-        piece[:] = 0.0
-        n += 1
-        to_do[start // width, start % width] = 0
-        to_see[0], waiting = start, 1
-        while waiting:
-            waiting -= 1
-            row, column = to_see[waiting] // width, to_see[waiting] % width
-            piece[0] += 1.0
-            piece[1] += column
-            piece[2] += row
-            for r in range(max(row - 1, 0), min(row + 2, height)):
-                for c in range(max(column - 1, 0), min(column + 2, width)):
-                    if to_do[r, c]:
-                        to_do[r, c] = 0
-                        to_see[waiting] = r * width + c
-                        waiting += 1
-        piece[1] /= piece[0]
-        piece[2] /= piece[0]
+    for top in range(height):
+        for left in range(width):
+            if not to_do[top, left]:
+                continue
+            piece = pieces[n]
+            piece[:] = 0.0
+            n += 1
+            to_do[top, left] = 0
+            to_see[0], waiting = top * width + left, 1
+            while waiting:
+                waiting -= 1
+                row, column = to_see[waiting] // width, to_see[waiting] % width
+                piece[0] += 1.0
+                piece[1] += column
+                piece[2] += row
+                for r in range(max(row - 1, 0), min(row + 2, height)):
+                    for c in range(max(column - 1, 0), min(column + 2, width)):
+                        if to_do[r, c]:
+                            to_do[r, c] = 0
+                            to_see[waiting] = r * width + c
+                            waiting += 1
+            piece[1] /= piece[0]
+            piece[2] /= piece[0]
     return pieces[:n].copy()
 
 

@@ -64,14 +64,17 @@ def is_rougher(image: Image, mask: Mask, most: np.float32, first_row: int, row_s
     return bool(above > below or (above == below and above > 0 and is_above))
 
 
-@kernel(f"void(float32[:, ::1], {_MASK}, float32)")
-def put_outside(image: Image, mask: Mask, value: np.float32) -> None:
-    """The value wherever the mask is not set."""
-    height, width = image.shape
-    for y in range(height):
-        row, inside = image[y], mask[y]
-        for x in range(width):
-            row[x] = row[x] if inside[x] != 0 else value
+@kernel(f"void({_IMAGE}, {_MASK}, float32[:, ::1], uint8[:, ::1])")
+def halve(image: Image, mask: Mask, half: Image, seen: Mask) -> None:
+    """Means of two by two pixels, to ``half``, and 1 to ``seen``; 0 to both where the mask is not set on all four."""
+    for y in range(half.shape[0]):
+        upper, lower, in_upper, in_lower = image[2 * y], image[2 * y + 1], mask[2 * y], mask[2 * y + 1]
+        to, is_seen = half[y], seen[y]
+        for x in range(half.shape[1]):
+            inside = in_upper[2 * x] & in_upper[2 * x + 1] & in_lower[2 * x] & in_lower[2 * x + 1]
+            mean = (upper[2 * x] + upper[2 * x + 1] + (lower[2 * x] + lower[2 * x + 1])) * np.float32(0.25)
+            to[x] = mean if inside != 0 else np.float32(0.0)
+            is_seen[x] = inside != 0
 
 
 @kernel(

@@ -364,3 +364,33 @@ def evenness(sections: Image, first: int, alone: Flags, width: float, contrast: 
         begin = end
     told[10] = median_in_place(rows[2, :n])
     return told
+
+
+@kernel(f"float64({_IMAGE}, int64, {_FLAGS}, int64, int64)")
+def centre_near(sections: Image, first: int, alone: Flags, row: int, reach: int) -> float:
+    """A shaft's centre at a row: the median of those known within reach or, where none is, in line with all that are.
+
+    ``alone``: the rows to learn from, counted from its ``first``. 0 where none is known.
+    """
+    near = np.empty(alone.size)
+    n, n_near, sum_x, sum_y, sum_xx, sum_xy = 0, 0, 0.0, 0.0, 0.0, 0.0
+    for i in range(alone.size):
+        centre = np.float64(sections[first + i, CENTRE])
+        if not (alone[i] and np.isfinite(centre)):
+            continue
+        off = float(first + i - row)
+        n += 1
+        sum_x += off
+        sum_y += centre
+        sum_xx += off * off
+        sum_xy += off * centre
+        if abs(off) <= reach:
+            near[n_near] = centre
+            n_near += 1
+    if n_near:
+        return median_in_place(near[:n_near])
+    if n == 0:
+        return 0.0
+    spread = sum_xx - sum_x * sum_x / n
+    slope = (sum_xy - sum_x * sum_y / n) / spread if spread > 0.0 else 0.0
+    return (sum_y - slope * sum_x) / n

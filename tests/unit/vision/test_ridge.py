@@ -63,11 +63,15 @@ def test_a_prepared_image_is_cut_and_marked_outside_with_the_means_of_its_thirds
 
 
 @given(IMAGES, st.integers(0, 2**32 - 1))
-def test_what_the_mask_leaves_out_takes_the_value(image: NDArray[np.float32], seed: int) -> None:
-    mask = np.random.default_rng(seed).choice(np.array([0, 1, 255], dtype=np.uint8), image.shape)
-    expected = np.where(mask > 0, image, np.float32(9.0))
-    ridge.put_outside(image, mask, np.float32(9.0))
-    assert np.array_equal(image, expected)
+def test_halved_is_the_mean_of_four_that_are_all_seen(image: NDArray[np.float32], seed: int) -> None:
+    mask = np.random.default_rng(seed).choice(np.array([0, 255], dtype=np.uint8), image.shape, p=[0.1, 0.9])
+    height, width = image.shape[0] // 2, image.shape[1] // 2
+    half, seen = np.empty((height, width), np.float32), np.empty((height, width), np.uint8)
+    ridge.halve(image, mask, half, seen)
+    fours = image[: 2 * height, : 2 * width].reshape(height, 2, width, 2)
+    is_seen = mask[: 2 * height, : 2 * width].reshape(height, 2, width, 2).all(axis=(1, 3))
+    assert np.array_equal(seen, is_seen)
+    assert np.allclose(half, np.where(is_seen, fours.mean(axis=(1, 3)), 0.0), atol=1e-6)
 
 
 @settings(max_examples=40, deadline=None)

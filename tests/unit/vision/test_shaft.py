@@ -257,3 +257,21 @@ def test_a_line_lies_on_a_shaft_whose_way_it_goes_beside_its_centres(seed: int, 
         for angle, (a, b) in zip(along, ends, strict=True)
     ]
     assert kernels.lie_on(lines, sections, shaft).tolist() == expected
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(-5, 40), st.floats(0, 1))
+def test_a_centre_is_the_median_near_its_row_or_in_line_with_all(seed: int, n: int, row: int, share: float) -> None:
+    rng = np.random.default_rng(seed)
+    sections = rng.normal(0, 2, (n + 5, 5)).astype(np.float32)
+    sections[rng.random(n + 5) > share, 0] = np.nan
+    alone = rng.random(n) < 0.7
+    rows = 3 + np.flatnonzero(alone & np.isfinite(sections[3 : 3 + n, 0]))
+    centres = sections[rows, 0].astype(np.float64)
+    near = centres[np.abs(rows - row) <= 2]
+    if len(near):
+        expected = float(np.median(near))
+    elif len(rows) > 1:
+        expected = float(np.polyval(np.polyfit(rows, centres, 1), row))
+    else:
+        expected = float(centres.sum())
+    assert np.isclose(kernels.centre_near(sections, 3, alone, row, 2), expected, atol=1e-6)
