@@ -267,7 +267,7 @@ class RunWatch:
             box,
             work_mm,
             deposits[box],
-            kernels.extents(np.ascontiguousarray(deposits[box])),
+            kernels.extents(deposits[box]),
             since_s[box],
             change.z[box],
             sigmas,
