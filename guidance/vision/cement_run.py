@@ -267,7 +267,7 @@ class RunWatch:
             box,
             work_mm,
             deposits[box],
-            kernels.extents(np.ascontiguousarray(deposits[box])),
+            kernels.extents(deposits[box]),
             since_s[box],
             change.z[box],
             sigmas,
@@ -358,7 +358,11 @@ def _arms(name: int, box: _Box, core: NDArray[np.bool_], scene: _Scene, planes: 
         of_deposit,
         told,
     )
-    away_mm = _away_mm(_body(_moved(core, box, reached), of_deposit, work_mm), work_mm)
+    core = _moved(core, box, reached)
+    # The body holds the core: what is no farther than this from the core ends no run.
+    if not cv2.hasNonZero(cv2.bitwise_and(told, cv2.compare(_away_mm(core, work_mm), LEAST_RUN_MM, cv2.CMP_GE))):
+        return
+    away_mm = _away_mm(_body(core, of_deposit, work_mm), work_mm)
     beyond = cv2.bitwise_and(cv2.compare(worth, 0, cv2.CMP_GT), cv2.compare(away_mm, RIM_MM, cv2.CMP_GT))
     count, parts, boxes, _ = cv2.connectedComponentsWithStats(beyond)
     for part in range(1, count):

@@ -27,7 +27,7 @@ _LINES = 'Array(int32, 2, "C", readonly=True)'
 _LINE = 'Array(float64, 1, "C", readonly=True)'
 
 
-@kernel(f"int32[:, ::1]({_BYTES})")
+@kernel(f"int32[:, ::1]({_STRIDED_BYTES})")
 def extents(names: Bytes) -> NDArray[np.int32]:
     """Where each name from 0 to 255 lies: (256, 4), columns left, top, right, bottom, right and bottom exclusive.
 
