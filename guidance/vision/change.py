@@ -12,7 +12,7 @@ baseline was fixed is not compared at all; a picture that differs by more than a
 """
 
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, isnan
 from typing import Final
 
 import cv2
@@ -66,6 +66,7 @@ _MOST_SLIP_PX: Final = 3.0
 _SLIP_STEPS: Final = 4
 _EDGE_STEEPNESS: Final = 3.0
 """Parallax is looked for where the baseline's gradient, squared, is so many times what it is on the whole."""
+_EDGE_SHARE: Final = 0.8
 _NORMAL_SQUARE_80: Final = 1.64
 """Four in five squares of a normal distribution with a standard deviation of 1 are less."""
 _CHANGED_SIGMA: Final = 5.0
@@ -574,18 +575,22 @@ class Change:
         kernels.fill_doubt(self._grey, self.base_count, self._steep, sigma, _CORRELATED_PULSES, usual, self._doubt)
         self._doubt_of, self._cells = self.pulses_learnt, None
 
-    def _straying(self, sigma: NDArray[np.float32]) -> np.float32:
+    def _straying(self, sigma: NDArray[np.float32]) -> float:
         """How much more the steepest edges have changed than noise and slip make them, as a multiple of ``_steep``."""
-        some = np.s_[::3, ::3]
-        tells = kernels.BARE | kernels.OPEN
-        use = self._marks[some] & tells == tells
-        steep, change, grey = self._steep[some][use], self._coarse[some][use], self._grey[some][use]
-        edges = steep > _EDGE_STEEPNESS * steep.mean() if len(steep) else np.zeros(0, np.bool_)
-        if int(edges.sum()) < _LEAST_SAMPLES:
-            return np.float32(0.0)
-        excess = change[edges] ** 2 - _NORMAL_SQUARE_80 * sigma[grey[edges]] ** 2
-        strays = np.quantile(excess / steep[edges], 0.8) / _NORMAL_SQUARE_80
-        return np.float32(max(0.0, float(strays) - 1.0))
+        excess = kernels.excess_at_edges(
+            self._steep,
+            self._coarse,
+            self._grey,
+            self._marks,
+            sigma,
+            kernels.BARE | kernels.OPEN,
+            _STEP,
+            _EDGE_STEEPNESS,
+            _NORMAL_SQUARE_80,
+            _EDGE_SHARE,
+            _LEAST_SAMPLES,
+        )
+        return 0.0 if isnan(excess) else max(0.0, excess - 1.0)
 
     def _spread_of(self, value: Density, bits: int) -> NDArray[np.float32]:
         """The standard deviation of a plane by grey level, where all of ``bits`` are marked: (bins,)."""

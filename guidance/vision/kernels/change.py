@@ -298,6 +298,56 @@ def difference(
     return np.array([xx, xy, yy, xd, yd])
 
 
+@kernel(f"float32({_PLANE}, {_PLANE}, {_BYTES}, {_BYTES}, {_LINE}, int64, int64, float32, float32, float64, int64)")
+def excess_at_edges(
+    steep: Plane,
+    coarse: Plane,
+    grey: Bytes,
+    marks: Bytes,
+    sigma: Line,
+    bits: int,
+    step: int,
+    steepness: float,
+    usual: float,
+    share: float,
+    least: int,
+) -> float:
+    """How much more edges have changed than noise makes them: (``coarse``² / usual - sigma²) / ``steep``, a quantile.
+
+    ``share``: which quantile; ``usual``: that of a normal distribution's squares. An edge is where ``steep`` is more
+    than ``steepness`` times its mean; every ``step``-th row and column is read where all of ``bits`` are marked. nan
+    where there are fewer than ``least``. ``sigma``: by class of ``grey``.
+    """
+    h, w = steep.shape
+    most = ((h + step - 1) // step) * ((w + step - 1) // step)
+    at = np.empty((most, 2), dtype=np.int64)
+    n = 0
+    total = 0.0
+    for r in range(0, h, step):
+        for c in range(0, w, step):
+            if marks[r, c] & bits == bits:
+                at[n, 0], at[n, 1] = r, c
+                total += steep[r, c]
+                n += 1
+    edge = np.float32(steepness * (total / max(n, 1)))
+    excess = np.empty(n, dtype=np.float32)
+    edges = 0
+    for i in range(n):
+        r, c = at[i, 0], at[i, 1]
+        if steep[r, c] > edge:
+            s = sigma[grey[r, c]]
+            excess[edges] = (coarse[r, c] * coarse[r, c] - usual * (s * s)) / steep[r, c]
+            edges += 1
+    if edges < least:
+        return np.nan
+    rank = (edges - 1) * share
+    below = int(rank)
+    above = min(below + 1, edges - 1)
+    ordered = np.partition(excess[:edges], above)
+    lower = ordered[:above].max() if above > below else ordered[above]
+    return float((lower + np.float32(rank - below) * (ordered[above] - lower)) / usual)
+
+
 @kernel(f"void({_OUT}, {_PLANE}, {_PLANE}, {_BYTES}, float32, float32)")
 def take_slip(delta: Plane, grad_x: Plane, grad_y: Plane, marks: Bytes, slip_x: float, slip_y: float) -> None:
     """Remove from ``delta``, in place where SEEN, what a shift of (slip_x, slip_y) pixels explains to first order."""

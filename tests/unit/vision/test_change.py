@@ -489,6 +489,21 @@ def test_deviations_and_doubt_equal_their_definitions(data: st.DataObject) -> No
     np.testing.assert_allclose(out, doubt + 2 * missing * sigma[grey] ** 2, rtol=1e-5, atol=1e-6)
 
 
+def test_the_excess_at_edges_is_a_quantile_of_those_that_are_steep() -> None:
+    rng = np.random.default_rng(5)
+    steep = rng.exponential(1.0, (90, 110)).astype(np.float32)
+    coarse = rng.normal(0, 2, steep.shape).astype(np.float32)
+    grey, marks = rng.integers(0, 4, steep.shape, np.uint8), rng.choice(np.array([1, 3, 7], np.uint8), steep.shape)
+    sigma = np.array([0.1, 0.2, 0.3, 0.4], np.float32)
+    asked = (np.float32(3), np.float32(1.64), 0.8)
+    got = kernels.excess_at_edges(steep, coarse, grey, marks, sigma, 3, 3, *asked, 40)
+    told = marks[::3, ::3] & 3 == 3
+    s, d, noise = steep[::3, ::3][told], coarse[::3, ::3][told], sigma[grey[::3, ::3][told]]
+    edges = s > 3 * s.mean()
+    assert got == pytest.approx(np.quantile(((d**2 / 1.64 - noise**2) / s)[edges], 0.8), rel=1e-4)
+    assert np.isnan(kernels.excess_at_edges(steep, coarse, grey, marks, sigma, 3, 3, *asked, int(edges.sum()) + 1))
+
+
 @given(st.data())
 @settings(max_examples=40, deadline=None)
 def test_means_over_cells_weigh_each_pixel_by_its_share(data: st.DataObject) -> None:
