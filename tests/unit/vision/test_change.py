@@ -119,6 +119,29 @@ def test_haze_around_a_thick_deposit_is_veil_even_where_it_is_significant() -> N
     assert change.added[away_mm < 3.0].min() > 0.8
 
 
+def test_nothing_of_a_placed_pulse_is_kept_once_it_has_been_compared() -> None:
+    """A grid places each pulse on the same planes."""
+    there, told = ball_cm(120, 60, 5.0), []
+    for is_overwritten in (False, True):
+        beam, change = Beam(), Change((SIDE_PX, SIDE_PX))
+        grid = ReferenceGrid(beam.pulse()[0])
+        for k in range(14):
+            picture, motion = beam.pulse(there if k >= 8 else 0.0, shift_px=(0.4 * k, -0.2 * k))
+            steel = no_steel(picture)
+            steel[150:160, 20:180] = 255
+            placed = grid.place(picture, motion, steel, MM_PER_PX)
+            if k < 8:
+                change.learn(placed, MM_PER_PX)
+            else:
+                change.compare(placed, MM_PER_PX)
+            if is_overwritten and k > 0:
+                for plane in (placed.density, placed.valid, placed.steel):
+                    plane[:] = 7
+        told.append((change.z, change.added, change.hidden, change.of_pulse(np.s_[40:160, 30:170], 0.01)))
+    for plain, overwritten in zip(*told, strict=True):
+        assert np.array_equal(plain, overwritten, equal_nan=True)
+
+
 def test_under_an_instrument_nothing_is_compared() -> None:
     beam, change = Beam(), Change((SIDE_PX, SIDE_PX))
     grid = ReferenceGrid(beam.pulse()[0])
