@@ -12,7 +12,7 @@ baseline was fixed is not compared at all; a picture that differs by more than a
 """
 
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, isnan
 from typing import Final
 
 import cv2
@@ -23,6 +23,7 @@ from guidance.records import PolygonPx
 from guidance.vision.cells import cells_over
 from guidance.vision.geometry import RigidMotion
 from guidance.vision.kernels import change as kernels
+from guidance.vision.kernels import grey as grey_levels
 from guidance.vision.kernels import shafts
 from guidance.vision.picture import Density, Mask, Picture
 
@@ -67,6 +68,7 @@ _MOST_SLIP_PX: Final = 3.0
 _SLIP_STEPS: Final = 4
 _EDGE_STEEPNESS: Final = 3.0
 """Parallax is looked for where the baseline's gradient, squared, is so many times what it is on the whole."""
+_EDGE_SHARE: Final = 0.8
 _NORMAL_SQUARE_80: Final = 1.64
 """Four in five squares of a normal distribution with a standard deviation of 1 are less."""
 _CHANGED_SIGMA: Final = 5.0
@@ -131,7 +133,7 @@ class ReferenceGrid:
         self.origin_px = reference.origin_px
         self._to_frame = _frame_matrix(reference)
         self._density = np.zeros(self.shape, np.float32)
-        self._valid, self._mask, self._steel, self._overlaid = np.zeros((4, *self.shape), np.uint8)
+        self._valid, self._mask, self._steel, self._moved, self._unmoved = np.zeros((5, *self.shape), np.uint8)
 
     def work_mm(self, mm_per_px: float | None) -> float:
         """The side of a grid pixel in mm, from the prior where the scale is not known."""
@@ -155,9 +157,10 @@ class ReferenceGrid:
             density, mask, metal = self._density, self._mask, self._steel
             cv2.warpAffine(picture.density, onto, (w, h), dst=density, flags=bilinear, borderMode=cv2.BORDER_REPLICATE)
             # Field and instruments take their way together: it is the way that costs.
-            overlaid = np.empty_like(picture.mask)
-            kernels.overlay(picture.mask, steel, overlaid)
-            kernels.part(cv2.warpAffine(overlaid, onto, (w, h), dst=self._overlaid, flags=nearest), mask, metal)
+            if self._unmoved.shape != picture.mask.shape:
+                self._unmoved = np.empty_like(picture.mask)
+            kernels.overlay(picture.mask, steel, self._unmoved)
+            kernels.part(cv2.warpAffine(self._unmoved, onto, (w, h), dst=self._moved, flags=nearest), mask, metal)
         border = 2 * max(2, round(_BORDER_MM / work_mm)) + 1
         # The border of the array counts as outside the field.
         cv2.erode(
@@ -240,6 +243,7 @@ class Change:
         self._tone = np.zeros(_BINS, np.float32)
         self._doubt = np.zeros(shape, np.float32)
         self._doubt_here = np.zeros(shape, np.float32)
+        self._veil: Density = np.zeros((0, 0), np.float32)
         self._gradient_of = 0
         self._doubt_of = -1
         self._learnt_of = -1
@@ -372,7 +376,7 @@ class Change:
             self.count,
             self.z,
         )
-        self._settled = self._spread_of(self.broad, kernels.SHOWN | kernels.OPEN)
+        self._settled = self._spread_of(self.broad, grey_levels.SHOWN | grey_levels.OPEN)
 
     @property
     def of_pulse_alone(self) -> Density:
@@ -401,7 +405,7 @@ class Change:
         cells = cells_over(self.shape, (height, width))
         if self._cells is None or self._cells[0].shape != (height, width) or latest.doubt is not self._doubt:
             grey = np.empty((height, width), np.uint8)
-            kernels.classify(cells.averages(self.base), _BINS, _TOP, grey)
+            grey_levels.classify(cells.averages(self.base), _BINS, _TOP, grey)
             self._cells = grey, cells.averages(latest.doubt)
         grey, doubt = self._cells
         added = cells.averages(self._coarse)
@@ -409,12 +413,12 @@ class Change:
         return added
 
     def _mark(self, placed: Placed, exclude: Mask | None, watched: Mask | None) -> None:
-        """Note what may be done with each pixel on this pulse, see ``kernels.mark``."""
+        """Note what may be done with each pixel on this pulse, see ``grey_levels.mark``."""
         if self._grey_of != self.pulses_learnt:
-            kernels.classify(self.base, _BINS, _TOP, self._grey)
+            grey_levels.classify(self.base, _BINS, _TOP, self._grey)
             self._grey_of, self._cells = self.pulses_learnt, None
         nothing = self._nothing
-        kernels.mark(
+        grey_levels.mark(
             placed.valid,
             self._learnt(),
             placed.steel,
@@ -443,7 +447,7 @@ class Change:
         if have_moved.any():
             beneath = have_moved[parts]
             self.hidden[box][beneath] = 255
-            self._marks[box][beneath] &= np.uint8(255 - kernels.SHOWN)
+            self._marks[box][beneath] &= np.uint8(255 - grey_levels.SHOWN)
 
     def _learnt(self) -> Mask:
         """255 where the baseline says something; kept until the baseline changes."""
@@ -459,8 +463,8 @@ class Change:
         """Fill the marks, the difference to the baseline and its smoothed versions; one pulse's sigma by grey level."""
         self._mark(placed, exclude, watched)
         table = self._tone_table(placed, watched is not None)
-        self._tone = kernels.smoothed_by_grey(table[:, 1].copy(), table[:, 3].copy(), _LEAST_SAMPLES)
-        noise = kernels.median(kernels.spread_by_grey(table, _LEAST_SAMPLES))
+        self._tone = grey_levels.smoothed_by_grey(table[:, 1].copy(), table[:, 3].copy(), _LEAST_SAMPLES)
+        noise = grey_levels.median(grey_levels.spread_by_grey(table, _LEAST_SAMPLES))
         self._subtract_baseline(placed, noise)
         self._remove_shaft_slips(placed, noise)
         self._remove_veil(work_mm)
@@ -469,13 +473,13 @@ class Change:
         extra = (COARSE_MM**2 - FINE_MM**2) ** 0.5 / work_mm
         _blur(self._fine, max(extra, 0.5), self._coarse)
         # Under steel at rest too: nothing else in the picture may be as dark, and noise grows with density.
-        return self._spread_of(self._coarse, kernels.RESTS | kernels.OPEN)
+        return self._spread_of(self._coarse, grey_levels.RESTS | grey_levels.OPEN)
 
     def _tone_table(self, placed: Placed, is_watched: bool) -> NDArray[np.float32]:
         """Quartiles of the difference by grey level, and how many pixels tell them: (bins, 4)."""
-        tells = kernels.BARE | kernels.OPEN
-        nearby = tells | kernels.WATCHED
-        table, near = kernels.tone_by_grey(
+        tells = grey_levels.BARE | grey_levels.OPEN
+        nearby = tells | grey_levels.WATCHED
+        table, near = grey_levels.tone_by_grey(
             self._grey, placed.density, self.base, self._marks, tells, nearby, _STEP, _BINS, _REACH
         )
         if is_watched:
@@ -550,8 +554,8 @@ class Change:
         total, count = (cv2.GaussianBlur(plane, (0, 0), reach) for plane in sums)
         veil = np.divide(total, count, out=np.zeros_like(total), where=count > 0.02 * cell * cell)
         rows, columns = veil.shape
-        veil = cv2.resize(veil, (columns * cell, rows * cell), interpolation=cv2.INTER_LINEAR)[:h, :w]
-        cv2.subtract(self._delta, veil, dst=self._delta)
+        self._veil = cv2.resize(veil, (columns * cell, rows * cell), dst=self._veil, interpolation=cv2.INTER_LINEAR)
+        cv2.subtract(self._delta, self._veil[:h, :w], dst=self._delta)
 
     def _refresh_gradient(self) -> None:
         """Gradient of the smoothed baseline, per pixel; renewed as the baseline settles, not on every pulse."""
@@ -576,23 +580,27 @@ class Change:
         kernels.fill_doubt(self._grey, self.base_count, self._steep, sigma, _CORRELATED_PULSES, usual, self._doubt)
         self._doubt_of, self._cells = self.pulses_learnt, None
 
-    def _straying(self, sigma: NDArray[np.float32]) -> np.float32:
+    def _straying(self, sigma: NDArray[np.float32]) -> float:
         """How much more the steepest edges have changed than noise and slip make them, as a multiple of ``_steep``."""
-        some = np.s_[::3, ::3]
-        tells = kernels.BARE | kernels.OPEN
-        use = self._marks[some] & tells == tells
-        steep, change, grey = self._steep[some][use], self._coarse[some][use], self._grey[some][use]
-        edges = steep > _EDGE_STEEPNESS * steep.mean() if len(steep) else np.zeros(0, np.bool_)
-        if int(edges.sum()) < _LEAST_SAMPLES:
-            return np.float32(0.0)
-        excess = change[edges] ** 2 - _NORMAL_SQUARE_80 * sigma[grey[edges]] ** 2
-        strays = np.quantile(excess / steep[edges], 0.8) / _NORMAL_SQUARE_80
-        return np.float32(max(0.0, float(strays) - 1.0))
+        excess = grey_levels.excess_at_edges(
+            self._steep,
+            self._coarse,
+            self._grey,
+            self._marks,
+            sigma,
+            grey_levels.BARE | grey_levels.OPEN,
+            _STEP,
+            _EDGE_STEEPNESS,
+            _NORMAL_SQUARE_80,
+            _EDGE_SHARE,
+            _LEAST_SAMPLES,
+        )
+        return 0.0 if isnan(excess) else max(0.0, excess - 1.0)
 
     def _spread_of(self, value: Density, bits: int) -> NDArray[np.float32]:
         """The standard deviation of a plane by grey level, where all of ``bits`` are marked: (bins,)."""
-        table = kernels.quartiles_by_grey(self._grey, value, self._marks, bits, _STEP, _BINS, _REACH)
-        return kernels.spread_by_grey(table, _LEAST_SAMPLES)
+        table = grey_levels.quartiles_by_grey(self._grey, value, self._marks, bits, _STEP, _BINS, _REACH)
+        return grey_levels.spread_by_grey(table, _LEAST_SAMPLES)
 
 
 def square(reach: int) -> Mask:

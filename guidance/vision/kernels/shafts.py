@@ -1,7 +1,7 @@
 """Kernels for shafts that were there in the baseline: what they have slipped beside the anatomy since.
 
 ``parts``: int32, the number of each pixel's shaft in the box whose first row and column on the planes are ``top`` and
-``left``, 0 where none is; ``count``: one more than there are. Planes are (h, w), as in ``kernels.change``.
+``left``, 0 where none is; ``count``: one more than there are. Planes are (h, w), as in ``kernels.grey``.
 """
 
 from math import atan2, cos, floor, sin
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.vision.kernels._jit import kernel
-from guidance.vision.kernels.change import OPEN, Bytes, Line, Plane
+from guidance.vision.kernels.grey import OPEN, Bytes, Line, Plane
 
 _PLANE = 'Array(float32, 2, "C", readonly=True)'
 _BYTES = 'Array(uint8, 2, "C", readonly=True)'

@@ -16,6 +16,7 @@ from guidance.vision.change import Change, ReferenceGrid, halved, opened
 from guidance.vision.field import XrayField
 from guidance.vision.geometry import RigidMotion
 from guidance.vision.kernels import change as kernels
+from guidance.vision.kernels import grey as grey_levels
 from guidance.vision.kernels.paths import paths_from, way_to
 from guidance.vision.picture import Picture, make_picture
 from tests.unit.vision.absorbers import MM_PER_PX, PER_CM, SIDE_PX, Beam, ball_cm, no_steel, nothing
@@ -116,6 +117,29 @@ def test_haze_around_a_thick_deposit_is_veil_even_where_it_is_significant() -> N
     around = (away_mm > 8.0) & (away_mm < 12.0)
     assert np.median(change.added[around]) < 0.4 * np.median(haze[around])
     assert change.added[away_mm < 3.0].min() > 0.8
+
+
+def test_nothing_of_a_placed_pulse_is_kept_once_it_has_been_compared() -> None:
+    """A grid places each pulse on the same planes."""
+    there, told = ball_cm(120, 60, 5.0), []
+    for is_overwritten in (False, True):
+        beam, change = Beam(), Change((SIDE_PX, SIDE_PX))
+        grid = ReferenceGrid(beam.pulse()[0])
+        for k in range(14):
+            picture, motion = beam.pulse(there if k >= 8 else 0.0, shift_px=(0.4 * k, -0.2 * k))
+            steel = no_steel(picture)
+            steel[150:160, 20:180] = 255
+            placed = grid.place(picture, motion, steel, MM_PER_PX)
+            if k < 8:
+                change.learn(placed, MM_PER_PX)
+            else:
+                change.compare(placed, MM_PER_PX)
+            if is_overwritten and k > 0:
+                for plane in (placed.density, placed.valid, placed.steel):
+                    plane[:] = 7
+        told.append((change.z, change.added, change.hidden, change.of_pulse(np.s_[40:160, 30:170], 0.01)))
+    for plain, overwritten in zip(*told, strict=True):
+        assert np.array_equal(plain, overwritten, equal_nan=True)
 
 
 def test_under_an_instrument_nothing_is_compared() -> None:
@@ -374,7 +398,7 @@ def test_quartiles_by_grey_are_those_of_each_class() -> None:
     grey = rng.integers(0, 6, (90, 120), np.uint8)
     value = rng.normal(0.1, 0.2, grey.shape).astype(np.float32)
     marks = rng.choice(np.array([1, 3, 7], np.uint8), grey.shape)
-    table = kernels.quartiles_by_grey(grey, value, marks, 3, 1, 6, np.float32(1.0))
+    table = grey_levels.quartiles_by_grey(grey, value, marks, 3, 1, 6, np.float32(1.0))
     for i in range(6):
         mine = value[(marks & 3 == 3) & (grey == i)]
         assert table[i, 3] == len(mine)
@@ -383,8 +407,8 @@ def test_quartiles_by_grey_are_those_of_each_class() -> None:
 
 def test_quartiles_of_nothing_are_zeros() -> None:
     plane, nothing = np.ones((1, 5), np.float32), np.zeros((1, 5), np.uint8)
-    assert not kernels.quartiles_by_grey(nothing, plane, nothing, 1, 1, 4, np.float32(1)).any()
-    for table in kernels.tone_by_grey(nothing, plane, plane, nothing, 1, 3, 1, 4, np.float32(1)):
+    assert not grey_levels.quartiles_by_grey(nothing, plane, nothing, 1, 1, 4, np.float32(1)).any()
+    for table in grey_levels.tone_by_grey(nothing, plane, plane, nothing, 1, 3, 1, 4, np.float32(1)):
         assert not table.any()
 
 
@@ -397,7 +421,7 @@ def test_a_tone_beyond_the_tables_reach_is_told_all_the_same() -> None:
     marks[:, 40:] = 3
     marks[:, 50:] = 1
     for table, columns in zip(
-        kernels.tone_by_grey(grey, present, base, marks, 3, 7, 3, 2, np.float32(1.0)), (50, 40), strict=True
+        grey_levels.tone_by_grey(grey, present, base, marks, 3, 7, 3, 2, np.float32(1.0)), (50, 40), strict=True
     ):
         told = (present - base)[1::3, 1:columns:3]
         assert table[0, 3] == told.size
@@ -412,7 +436,7 @@ def test_what_is_smoothed_by_grey_is_interpolated_where_few_pixels_speak(data: s
     value = data.draw(arrays(np.float32, bins, elements=st.floats(-1, 1, width=32)))
     count = data.draw(arrays(np.float32, bins, elements=st.sampled_from([0, 3, 40, 900])))
     known = count >= 40
-    got = kernels.smoothed_by_grey(value, count, np.float32(40))
+    got = grey_levels.smoothed_by_grey(value, count, np.float32(40))
     if not known.any():
         assert not got.any()
         return
@@ -426,7 +450,7 @@ def test_what_is_smoothed_by_grey_is_interpolated_where_few_pixels_speak(data: s
 def test_the_spread_of_a_normal_distribution_is_its_standard_deviation() -> None:
     quarter = 0.6745 * 0.2
     table = np.array([[-quarter, 0, quarter, 1000], [-0.5 * quarter, 0, quarter, 1000], [0, 0, 0, 0]], np.float32)
-    np.testing.assert_allclose(kernels.spread_by_grey(table, np.float32(40)), 0.2, rtol=1e-5)
+    np.testing.assert_allclose(grey_levels.spread_by_grey(table, np.float32(40)), 0.2, rtol=1e-5)
 
 
 @given(st.data())
@@ -435,15 +459,15 @@ def test_marks_say_what_may_be_done_with_a_pixel(data: st.DataObject) -> None:
     shape = data.draw(SHAPES)
     valid, learnt, steel, base_steel, exclude, watched = (data.draw(flags(shape)) for _ in range(6))
     marks = np.full(shape, 99, np.uint8)
-    kernels.mark(valid, learnt, steel, base_steel, exclude, watched, marks)
+    grey_levels.mark(valid, learnt, steel, base_steel, exclude, watched, marks)
     seen = (valid > 0) & (learnt > 0)
     for bit, holds in (
-        (kernels.SEEN, seen),
-        (kernels.BARE, seen & (steel == 0) & (base_steel == 0)),
-        (kernels.OPEN, seen & (exclude == 0)),
-        (kernels.WATCHED, seen & (watched > 0)),
-        (kernels.RESTS, seen & (steel == base_steel)),
-        (kernels.SHOWN, seen & (steel == base_steel)),
+        (grey_levels.SEEN, seen),
+        (grey_levels.BARE, seen & (steel == 0) & (base_steel == 0)),
+        (grey_levels.OPEN, seen & (exclude == 0)),
+        (grey_levels.WATCHED, seen & (watched > 0)),
+        (grey_levels.RESTS, seen & (steel == base_steel)),
+        (grey_levels.SHOWN, seen & (steel == base_steel)),
     ):
         assert np.array_equal(marks & bit > 0, holds)
 
@@ -453,7 +477,7 @@ def test_marks_say_what_may_be_done_with_a_pixel(data: st.DataObject) -> None:
 def test_classes_of_grey_equal_their_definition(data: st.DataObject) -> None:
     shape = data.draw(SHAPES)
     base, out = data.draw(planes(shape, -1.0, 6.0)), np.full(shape, 99, np.uint8)
-    kernels.classify(base, 24, TOP, out)
+    grey_levels.classify(base, 24, TOP, out)
     assert np.array_equal(out, np.clip(base * (np.float32(24) / TOP), 0, 23).astype(np.uint8))
 
 
@@ -482,11 +506,26 @@ def test_deviations_and_doubt_equal_their_definitions(data: st.DataObject) -> No
     box = np.s_[rows[0] : rows[1], cols[0] : cols[1]]
     got = kernels.in_deviations(grey, coarse, doubt, marks, sigma, np.float32(0.25), *rows, *cols)
     twin = coarse / np.maximum(np.sqrt(sigma[grey] ** 2 + doubt), 0.25)
-    np.testing.assert_allclose(got, np.where(marks & kernels.SHOWN, twin, np.nan)[box], rtol=1e-5)
+    np.testing.assert_allclose(got, np.where(marks & grey_levels.SHOWN, twin, np.nan)[box], rtol=1e-5)
     out = np.full(shape, 9.0, np.float32)
     kernels.fill_doubt(grey, count, doubt, sigma, np.float32(2), np.float32(8), out)
     missing = np.maximum(1 / np.maximum(count, 1) - 1 / 8, 0)
     np.testing.assert_allclose(out, doubt + 2 * missing * sigma[grey] ** 2, rtol=1e-5, atol=1e-6)
+
+
+def test_the_excess_at_edges_is_a_quantile_of_those_that_are_steep() -> None:
+    rng = np.random.default_rng(5)
+    steep = rng.exponential(1.0, (90, 110)).astype(np.float32)
+    coarse = rng.normal(0, 2, steep.shape).astype(np.float32)
+    grey, marks = rng.integers(0, 4, steep.shape, np.uint8), rng.choice(np.array([1, 3, 7], np.uint8), steep.shape)
+    sigma = np.array([0.1, 0.2, 0.3, 0.4], np.float32)
+    asked = (np.float32(3), np.float32(1.64), 0.8)
+    got = grey_levels.excess_at_edges(steep, coarse, grey, marks, sigma, 3, 3, *asked, 40)
+    told = marks[::3, ::3] & 3 == 3
+    s, d, noise = steep[::3, ::3][told], coarse[::3, ::3][told], sigma[grey[::3, ::3][told]]
+    edges = s > 3 * s.mean()
+    assert got == pytest.approx(np.quantile(((d**2 / 1.64 - noise**2) / s)[edges], 0.8), rel=1e-4)
+    assert np.isnan(grey_levels.excess_at_edges(steep, coarse, grey, marks, sigma, 3, 3, *asked, int(edges.sum()) + 1))
 
 
 @given(st.data())

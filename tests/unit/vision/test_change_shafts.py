@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from guidance.vision.kernels import shafts
-from guidance.vision.kernels.change import OPEN
+from guidance.vision.kernels.grey import OPEN
 from tests.unit.vision.test_change import SHAPES, greys, planes
 
 CLIP, LEAST_PX, STEPS, LEAST_STEP_PX, MOST_SLIP_PX = 0.3, 40, 4, 0.1, 3.0
