@@ -4,6 +4,7 @@ Every float is rounded to 3 decimals (a thousandth of a pixel, of a millimetre, 
 compact and a difference in the last bit of a sum never shows. NaN and Infinity are refused, not written.
 """
 
+from functools import lru_cache
 from typing import Annotated, Any, cast
 
 import numpy as np
@@ -178,9 +179,7 @@ def findings_message(findings: Findings) -> FindingsMessage:
         phase_inferred=findings.phase_inferred,
         view=findings.view,
         view_id=findings.view_id,
-        field_px=None
-        if field is None
-        else FieldMessage(kind=field.kind, polygon=_polygon(field.polygon_px), bone_dark=field.bone_dark),
+        field_px=None if field is None else _field(field),
         registration=None
         if registration is None
         else RegistrationMessage(
@@ -224,6 +223,12 @@ def alert_json(alert: Alert) -> dict[str, Any]:
 def _polygon(points: PolygonPx) -> Polygon:
     """The points as they are: the message's own check makes a list of them."""
     return cast(Polygon, np.asarray(points, dtype=np.float64).reshape(-1, 2))
+
+
+@lru_cache(maxsize=4)
+def _field(field: FieldOutline) -> FieldMessage:
+    """The same for as long as the field is: a circle's outline has more points than all else in most messages."""
+    return FieldMessage(kind=field.kind, polygon=_polygon(field.polygon_px), bone_dark=field.bone_dark)
 
 
 def _zone(zone: Zone) -> ZoneMessage:

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from drivers.frame import Frame, Pixels, freeze
 from guidance.handon import HandOnError
 from guidance.records import FieldKind
-from guidance.vision.field import CONTRAST, Box, Mask, XrayField, eight_bit, find_fields, find_text, polygon_mask
+from guidance.vision.field import CONTRAST, XrayField, eight_bit, find_fields, polygon_mask
+from guidance.vision.field_text import find_text
+from guidance.vision.outline import Box, Mask
 
 SURVEYED = 32
 """So many frames, spread over a case, say where its x-ray field is and what text stands in it."""

@@ -1,8 +1,7 @@
 """The x-ray field inside the video frame: its outline, its polarity, and the text burned into it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, reduce
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -11,15 +10,12 @@ from numpy.typing import NDArray
 
 from drivers.frame import Pixels
 from guidance.records import FieldKind, FieldOutline
-from guidance.vision.kernels.field import CELL_PX, area_mean, cell_statistics, glyphs, outermost_falls
-from guidance.vision.outline import TOLERANCE_PX, Outline, Points, fit_outline, full_outline, rectangle
+from guidance.vision.field_polarity import polarity_evidence
+from guidance.vision.field_text import find_text
+from guidance.vision.kernels.field import CELL_PX, cell_statistics, outermost_falls
+from guidance.vision.outline import TOLERANCE_PX, Box, Grey, Mask, Outline, Points, fit_outline, full_outline, rectangle
 
-Grey = NDArray[np.uint8]
-Mask = NDArray[np.uint8]
 Levels = NDArray[np.float64]
-Box = tuple[int, int, int, int]
-Fine = NDArray[np.uint16]
-_Morphology = Callable[..., Any]
 
 BUSY_SHARE = 0.15
 """X-ray pixels differ from their neighbours nearly everywhere (quantum noise); drawn panels nearly nowhere."""
@@ -51,31 +47,9 @@ RAYS = 360
 MEAN_REACH_RAYS = 2
 LEAST_EDGE_RAYS = 30
 """Fewer of them than a twelfth are no edge of a field: any dozen points lie near some circle."""
-POLARITY_SIDE_PX = 240
-FINE_LEVELS = 256
-"""Steps within one 8-bit level that thin structures are told in."""
-TEXT_CONTRAST = 64
-"""Strokes of burned-in text stand out by more than this, in 8-bit levels, within one pixel."""
 SUSPECT_SHARE = 0.12
-SUSPECT_FRAMES = 2
-SETTLED_FRAMES = 8
-"""So many frames after a change a recursive filter shows no more of what was."""
-LOOK_EVERY_FRAMES = 2
-"""Until then the field is looked for so often: shutters that close show as soon as the filter lets them."""
-MASK_EDGE_PX = 4.0
-"""A machine's mask ends within three pixels, softened by a monitor's scaling and compression to four."""
-SHADE_SIDE_PX = 31
-"""Of the picture that the polarity is told in: well within a penumbra's reach and beyond it."""
-SURE_POLARITY = 2.0
-"""Evidence summed over looks from which the polarity is no longer questioned while the picture stays."""
-WRONG_POLARITY = 0.3
-"""Summed evidence against the polarity as told that overturns it."""
-POLARITY_LOOK_FRAMES = 8
-"""While unsure, the polarity is looked at anew this often: a needle may have come, gas may have moved on."""
 SAME_OVERLAP = 0.98
 """Outlines of this intersection over union are one and the same: 1 % of a circle's radius."""
-RIVAL_SHARE = 0.4
-"""Another field on the monitor may be the live one from this share of the larger one's area on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,10 +123,12 @@ def find_fields(pixels: Pixels, bits: int) -> tuple[XrayField, ...]:
     Misses: a field much smaller than 3 % of the frame; the part of a field that is as dark as its surround
     is only recovered where the rest of the outline shows the shape.
     """
-    return _fields(eight_bit(pixels, bits))
+    return fields_in(eight_bit(pixels, bits))
 
 
-def _fields(grey: Grey, known: tuple[XrayField, ...] = (), open_one: XrayField | None = None) -> tuple[XrayField, ...]:
+def fields_in(
+    grey: Grey, known: tuple[XrayField, ...] = (), open_one: XrayField | None = None
+) -> tuple[XrayField, ...]:
     """The fields of a frame.
 
     ``known``: some that have been seen before, and the text in them. ``open_one``: one that has no shutters within it
@@ -161,7 +137,7 @@ def _fields(grey: Grey, known: tuple[XrayField, ...] = (), open_one: XrayField |
     size = (grey.shape[1], grey.shape[0])
     outlines = _outlines(grey) or [_outline_in_shade(grey, (0, 0, *size)) or full_outline(size)]
     fields = [_describe(grey, outline, known) for outline in outlines]
-    return tuple(field if _is_told_as(field, open_one) else _without_shutters(grey, field) for field in fields)
+    return tuple(field if _is_told_as(field, open_one) else without_shutters(grey, field) for field in fields)
 
 
 def eight_bit(pixels: Pixels, bits: int) -> Grey:
@@ -176,15 +152,20 @@ def _describe(grey: Grey, outline: Outline, known: tuple[XrayField, ...] = ()) -
     size = (grey.shape[1], grey.shape[0])
     seen = FieldOutline(outline.kind, outline.polygon, True)
     field = XrayField(seen, size, edge_width_px=outline.edge_width_px, is_fitted=outline.explained > 0)
-    same = next((other for other in known if _same(field, other)), None)
+    same = next((other for other in known if is_same(field, other)), None)
     text = find_text(grey, field.mask) if same is None else same.text_boxes_px
     if text:
         field = replace(field, text_boxes_px=text)
-    evidence = polarity_evidence(grey, field)
-    return _in_the_same_place(_with_polarity(field, evidence >= 0), polarity_evidence=evidence)
+    evidence = evidence_of(grey, field)
+    return _in_the_same_place(with_polarity(field, evidence >= 0), polarity_evidence=evidence)
 
 
-def _without_shutters(grey: Grey, field: XrayField) -> XrayField:
+def evidence_of(grey: Grey, field: XrayField) -> float:
+    """Evidence for bone that is dark, as ``polarity_evidence`` has it."""
+    return polarity_evidence(grey, field.mask, field.box_px, field.edge_width_px)
+
+
+def without_shutters(grey: Grey, field: XrayField) -> XrayField:
     """The field inside shutters whose shadow shows within a machine's mask: dark, or white in an inverted picture.
 
     The same object where there are none.
@@ -202,7 +183,7 @@ def _without_shutters(grey: Grey, field: XrayField) -> XrayField:
         return field
     shadow = int(np.argmax(alike))
     lit = _outline_in_shade(np.where(inside > 0, grey, np.uint8(shadow)), field.box_px)
-    if lit is None or _polygon_area(lit.polygon) > SAME_OVERLAP * _area(field):
+    if lit is None or _polygon_area(lit.polygon) > SAME_OVERLAP * area(field):
         return field
     hidden = grey[(inside > 0) & (polygon_mask(lit.polygon, size) == 0)].astype(np.float32)
     if (np.abs(hidden - np.median(hidden)) < 3 * CONTRAST).mean() < EVEN_SHADOW_SHARE:
@@ -529,412 +510,8 @@ def _hull_radius(hull: Points, centre: Points, heading: Points) -> Points:
     return np.asarray(np.where(hits, along, 0.0).max(axis=1))
 
 
-def polarity_evidence(grey: Grey, field: XrayField) -> float:
-    """Positive where absorbers look darker than air, negative where brighter, 0 where the field is too small to tell.
-
-    Thin structures (cortices, trabeculae, needles) are absorbers, so closing them changes a bone-dark picture more
-    than opening. What a tenth of the picture reaches tells of the bone, the last few thousandths of steel. The least
-    plain of the real pictures gives 0.28 of the right sign, most phantoms about 1. Left out, because real pictures
-    contradict it: how noise changes with the grey level (it depends on the display curve), featureless air (their
-    darkest parts are as featureless), and the surround's level (black is painted in either polarity).
-    """
-    x0, y0, x1, y1 = field.box_px
-    scale = min(1.0, POLARITY_SIDE_PX / max(x1 - x0, y1 - y0))
-    size = (max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale)))
-    small = np.empty(size[::-1], dtype=np.float32)
-    area_mean(np.ascontiguousarray(grey[y0:y1, x0:x1]), small)
-    mask = cv2.resize(field.mask[y0:y1, x0:x1], size, interpolation=cv2.INTER_NEAREST)
-    # From the frame's own rim too: a few black pixels there, too few to be told from the field, are a thin structure.
-    inner = cv2.erode(mask, np.ones((21, 21), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0) == 255
-    if inner.sum() < 400:
-        return 0.0
-    # Whole numbers of 16 bits are compared in half the time of floats.
-    smooth = np.rint(cv2.GaussianBlur(small, (0, 0), 1.0) * np.float32(FINE_LEVELS)).astype(np.uint16)
-    bone, steel = _thin_absorbers(smooth, inner, 9, (90.0, 99.8))
-    (broad_bone,) = _thin_absorbers(smooth, inner, 15, (90.0,))
-    return 4.0 * (bone + broad_bone) + 0.5 * steel + _shade(small, mask, field.edge_width_px)
-
-
-def _shade(small: NDArray[np.float32], mask: Mask, edge_width_px: float) -> float:
-    """1 where the field lies in a dark shade, -1 in a bright one, 0 in a mask: behind an iris no x-rays arrive.
-
-    A mask is painted black in either polarity, but it is sharp; the shade of an iris has a penumbra. The shade is held
-    against what lies beside it in the field: beside air it may still be brighter than the rest of the picture.
-    """
-    if edge_width_px <= MASK_EDGE_PX or (mask == 0).sum() < POLARITY_SIDE_PX:
-        return 0.0
-    shade = cv2.compare(mask, 0, cv2.CMP_EQ)
-    beside = (cv2.dilate(shade, np.ones((SHADE_SIDE_PX, SHADE_SIDE_PX), np.uint8)) > 0) & (mask > 0)
-    return 1.0 if float(np.median(small[shade > 0])) < float(np.median(small[beside])) else -1.0
-
-
-def _thin_absorbers(smooth: Fine, inner: NDArray[np.bool_], side: int, percentiles: tuple[float, ...]) -> list[float]:
-    """Dark against bright structures thinner than ``side`` px, from -1 to 1, at each percentile of their strength."""
-    closed = _over_disc(cv2.erode, _over_disc(cv2.dilate, smooth, side), side)
-    opened = _over_disc(cv2.dilate, _over_disc(cv2.erode, smooth, side), side)
-    dark = np.percentile((closed - smooth)[inner], percentiles) / FINE_LEVELS
-    bright = np.percentile((smooth - opened)[inner], percentiles) / FINE_LEVELS
-    return [float((d - b) / (d + b + 1.0)) for d, b in zip(dark, bright, strict=True)]
-
-
-def _over_disc(operation: _Morphology, image: Fine, side: int) -> Fine:
-    """Erosion or dilation with a disc ``side`` px across, as that with each of the rectangles that it is made of."""
-    extreme = np.minimum if operation is cv2.erode else np.maximum
-    parts = [np.asarray(operation(image, rectangle), dtype=np.uint16) for rectangle in _rectangles_of_disc(side)]
-    return reduce(extreme, parts)
-
-
-@cache
-def _rectangles_of_disc(side: int) -> tuple[Mask, ...]:
-    """Rectangles, each as wide as some row of a disc, that together cover it: each costs no more than one row."""
-    widths = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)).sum(axis=1)
-    return tuple(np.ones((int((widths >= width).sum()), int(width)), np.uint8) for width in np.unique(widths))
-
-
-def find_text(grey: Grey, inside: Mask) -> tuple[Box, ...]:
-    """Boxes (x0, y0, x1, y1) of text burned into the field, with a margin.
-
-    Drawn strokes are thin, end within one pixel and have one grey; the edge of anything seen by x-rays is blurred
-    by the focal spot and the detector. Bright strokes are taken from two glyphs in a row on, dark ones, which
-    could be instruments, from three on and only in black. Misses: soft or half-transparent strokes, single marks.
-    """
-    left, top, width, height = cv2.boundingRect(inside)
-    grey = grey[top : top + height, left : left + width]
-    inside = inside[top : top + height, left : left + width]
-    boxes = _rows_of_text(_glyphs(grey, inside > 0, cv2.MORPH_TOPHAT), 2)
-    ink = (grey < round(2 * CONTRAST)) & (inside > 0)
-    if ink.any():
-        boxes += _rows_of_text(_glyphs(grey, ink, cv2.MORPH_BLACKHAT), 3)
-    return tuple(
-        (
-            left + max(0, x0 - 4),
-            top + max(0, y0 - 4),
-            left + min(width, x1 + 4),
-            top + min(height, y1 + 4),
-        )
-        for x0, y0, x1, y1 in boxes
-    )
-
-
-def _glyphs(grey: Grey, where: NDArray[np.bool_], operation: int) -> list[Box]:
-    """Boxes of what a top-hat or black-hat brings out there, as large, as sharp and as even as a character."""
-    hat = cv2.morphologyEx(grey, operation, np.ones((9, 9), np.uint8))
-    h, w = grey.shape
-    # A rim without strokes, as if the picture went on there, saves asking each pixel for its neighbours.
-    strokes = np.zeros((h + 2, w + 2), dtype=np.bool_)
-    np.logical_and(hat > TEXT_CONTRAST, where, out=strokes[1:-1, 1:-1])
-    framed = cv2.copyMakeBorder(grey, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
-    found = glyphs(framed, strokes, np.flatnonzero(strokes), round(3 * CONTRAST), round(1.25 * TEXT_CONTRAST)) - 1
-    return [(int(x0), int(y0), int(x1), int(y1)) for x0, y0, x1, y1 in found]
-
-
-def _rows_of_text(glyphs: list[Box], needed: int) -> list[Box]:
-    """Boxes around runs of at least ``needed`` glyphs that stand side by side on one line."""
-    rows: list[list[Box]] = []
-    for glyph in sorted(glyphs):
-        height = glyph[3] - glyph[1]
-        for row in rows:
-            last = row[-1]
-            tall = last[3] - last[1]
-            level = min(glyph[3], last[3]) - max(glyph[1], last[1]) > 0.5 * max(height, tall)
-            if level and glyph[0] - last[2] < 1.5 * max(height, tall):
-                row.append(glyph)
-                break
-        else:
-            rows.append([glyph])
-    return [
-        (min(g[0] for g in row), min(g[1] for g in row), max(g[2] for g in row), max(g[3] for g in row))
-        for row in rows
-        if len(row) >= needed
-    ]
-
-
-class FieldWatch:
-    """Keeps the x-ray field from frame to frame; looks for it anew only when the picture says that it has changed.
-
-    A few hundred pixels are read on each frame: just inside and outside the outline, and over the field. The
-    outline is suspect when many of those outside no longer show the surround, or many inside now do. A suspicion
-    must last SUSPECT_FRAMES frames, and a new outline must be found twice in a row, before it replaces the old: a
-    field that flickers would tear zones and masks. A picture that washes out while the C-arm swings hides its edge but
-    does not move it: a field grows only where something has appeared beyond it. The polarity changes when the field's
-    pattern turns over from one frame to the next, or when the evidence, summed over several looks, has come to
-    contradict it.
-
-    ``drawn_px``: (n, 2), what the operator has drawn on the live picture (zones); of several pictures on a
-    monitor, the one that holds most of it is taken for the live one until another one moves. What somebody has
-    corrected (``pin``) is told in the place of what is found.
-    """
-
-    def __init__(self, drawn_px: Points | None = None) -> None:
-        self._drawn_px = np.zeros((0, 2)) if drawn_px is None else drawn_px
-        self._evidence = 0.0
-        self._is_live = False
-        self._mistakes = 0
-        self._field: XrayField | None = None
-        self._told: XrayField | None = None
-        self._pinned_px: Points | None = None
-        self._pinned_bone_dark: bool | None = None
-        self._probe: _Probe | None = None
-        self._rivals: tuple[tuple[XrayField, _Probe], ...] = ()
-        self._proposal: XrayField | None = None
-        self._suspect_frames = 0
-        self._frames = 0
-        self._look_again_at = 1
-        self._settled_at = 0
-
-    @property
-    def field(self) -> XrayField | None:
-        """The field as last told; None before the first frame."""
-        return self._told
-
-    @property
-    def is_in_doubt(self) -> bool:
-        """Whether the outline as told may no longer fit: a shutter may be closing, which one more look will tell.
-
-        Never of one that is pinned: whoever has pinned it answers for it.
-        """
-        if self._pinned_px is not None:
-            return False
-        return self._suspect_frames > 0 or self._proposal is not None
-
-    @property
-    def mistakes(self) -> int:
-        """How often the field as told from the first frame on was wrong: a stored picture, or the other polarity.
-
-        What has been measured before such a correction belongs to no picture and must be measured anew; a collimator
-        that moves, or an operator who inverts the picture, is no mistake.
-        """
-        return self._mistakes
-
-    def pin(self, polygon_px: Points | None, bone_dark: bool | None) -> None:
-        """From the next frame on tell this outline, convex, (n, 2), and this polarity; None: as it is found.
-
-        What is found goes on underneath, so that letting go of a pin shows it at once.
-        """
-        self._pinned_px, self._pinned_bone_dark = polygon_px, bone_dark
-
-    def would_turn_over(self, bone_dark: bool | None) -> bool:
-        """Whether pinning this polarity would change the one that is told now."""
-        if self._told is None or self._field is None:
-            return False
-        return self._told.bone_dark != (self._field.bone_dark if bone_dark is None else bone_dark)
-
-    def update(self, pixels: Pixels, bits: int) -> XrayField:
-        """The field of this frame. Call it on every sound frame, repeated ones too: a rival may be the live one."""
-        mistakes, told = self._mistakes, self._told
-        self._told = self._as_pinned(self._find(pixels, bits), pixels, bits)
-        if self._told is told:
-            # Whatever was found to be wrong, nobody was told of it.
-            self._mistakes = mistakes
-        return self._told
-
-    def _as_pinned(self, found: XrayField, pixels: Pixels, bits: int) -> XrayField:
-        """The field with the pins in their place: the same object as last time where nothing has changed."""
-        if self._pinned_px is None and self._pinned_bone_dark is None:
-            return found
-        polygon = found.outline.polygon_px if self._pinned_px is None else self._pinned_px
-        bone_dark = found.bone_dark if self._pinned_bone_dark is None else self._pinned_bone_dark
-        told, size = self._told, found.frame_size_px
-        if told is not None and told.outline.polygon_px is polygon and told.frame_size_px == size:
-            return told if told.bone_dark == bone_dark else _with_polarity(told, bone_dark)
-        if self._pinned_px is None:
-            return _with_polarity(found, bone_dark)
-        text = find_text(eight_bit(pixels, bits), polygon_mask(polygon, size))
-        return XrayField(FieldOutline(FieldKind.POLYGON, polygon, bone_dark), size, text)
-
-    def _find(self, pixels: Pixels, bits: int) -> XrayField:
-        self._frames += 1
-        size = (pixels.shape[1], pixels.shape[0])
-        if self._field is None or self._probe is None or self._field.frame_size_px != size:
-            return self._begin(find_fields(pixels, bits), pixels, bits)
-        if self._probe.has_turned_over(pixels, bits):
-            # The operator inverts the whole picture at once: between two frames, the same anatomy.
-            self._field = _with_polarity(self._field, not self._field.bone_dark)
-            self._evidence = -self._evidence
-            self._probe = _Probe(self._field, pixels, bits)
-        live = self._live_rival(pixels, bits)
-        if live is not None:
-            fields = [self._field, *(field for field, _ in self._rivals)]
-            self._mistakes += 1
-            self._is_live = True
-            self._evidence = _one_look(live.polarity_evidence)
-            return self._adopt((live, *(field for field in fields if field is not live)), pixels, bits)
-        suspect = self._probe.suspects(pixels, bits)
-        self._suspect_frames = self._suspect_frames + 1 if suspect else 0
-        settling = self._settled_at - self._frames
-        is_due = self._frames == self._look_again_at or (settling >= 0 and settling % LOOK_EVERY_FRAMES == 0)
-        unsettled = self._proposal is not None or is_due
-        if self._suspect_frames >= SUSPECT_FRAMES or unsettled:
-            self._look_again(pixels, bits)
-        elif abs(self._evidence) < SURE_POLARITY and self._frames % POLARITY_LOOK_FRAMES == 0:
-            self._weigh(polarity_evidence(eight_bit(pixels, bits), self._field), pixels, bits)
-        return self._field
-
-    def _begin(self, fields: tuple[XrayField, ...], pixels: Pixels, bits: int) -> XrayField:
-        """Take up the first frame: of fields of like size the one that has been drawn on, else the largest."""
-        large = [field for field in fields if _area(field) > RIVAL_SHARE * _area(fields[0])]
-        first = max(large, key=lambda field: _share_within(field, self._drawn_px))
-        self._evidence = _one_look(first.polarity_evidence)
-        return self._adopt((first, *(field for field in fields if field is not first)), pixels, bits)
-
-    def _weigh(self, evidence: float, pixels: Pixels, bits: int) -> None:
-        """Add a look's evidence to the polarity's; correct the polarity where it has come to be against it."""
-        assert self._field is not None
-        self._evidence = float(np.clip(self._evidence + _one_look(evidence), -3.0, 3.0))
-        told = 1.0 if self._field.bone_dark else -1.0
-        if told * self._evidence < -WRONG_POLARITY:
-            self._field = _with_polarity(self._field, not self._field.bone_dark)
-            self._probe = _Probe(self._field, pixels, bits)
-            self._mistakes += 1
-
-    def _look_again(self, pixels: Pixels, bits: int) -> None:
-        assert self._field is not None
-        grey = eight_bit(pixels, bits)
-        cut = _without_shutters(grey, self._field)
-        known = (self._field,) if self._proposal is None else (self._field, self._proposal)
-        fields = _fields(grey, known, open_one=self._field) if cut is self._field else (cut,)
-        nearest = max(fields, key=lambda field: _overlap(field, self._field))
-        # The largest picture on a monitor may be the stored one: of several it is the one where it was.
-        found = nearest if _overlap(nearest, self._field) > 0.0 else fields[0]
-        is_suspect, self._suspect_frames = self._suspect_frames >= SUSPECT_FRAMES, 0
-        if not self._may_become(found, pixels, bits):
-            self._proposal = None
-            return
-        self._weigh(found.polarity_evidence, pixels, bits)
-        found = _with_polarity(found, self._field.bone_dark)
-        if _same(found, self._field):
-            # What looked like a change was not one (a shadow at the edge): take it as the new normal.
-            if is_suspect or self._proposal is not None:
-                # Or it was one that the display's filter still hid.
-                self._settled_at = self._frames + SETTLED_FRAMES
-            self._probe, self._proposal = _Probe(self._field, pixels, bits), None
-        elif self._proposal is not None and _same(found, self._proposal):
-            others = tuple(field for field in fields if field is not found)
-            self._adopt((found, *(() if self._is_live and found is nearest else others)), pixels, bits)
-        else:
-            self._proposal = found
-
-    def _may_become(self, found: XrayField, pixels: Pixels, bits: int) -> bool:
-        """False for a shape that nothing has appeared for, and for no shape at all: the edge has only faded."""
-        assert self._field is not None
-        assert self._probe is not None
-        is_less = found.is_fitted and _share_inside(found, self._field) > SAME_OVERLAP
-        return is_less or not self._field.is_fitted or self._probe.shows_beyond(pixels, bits)
-
-    def _adopt(self, fields: tuple[XrayField, ...], pixels: Pixels, bits: int) -> XrayField:
-        self._field = fields[0]
-        self._probe = _Probe(fields[0], pixels, bits)
-        own_area = _area(fields[0])
-        rivals = [field for field in fields[1:] if _area(field) > RIVAL_SHARE * own_area]
-        self._rivals = tuple((field, _Probe(field, pixels, bits)) for field in rivals)
-        self._proposal, self._suspect_frames = None, 0
-        if fields[0].outline.kind in (FieldKind.FULL, FieldKind.POLYGON):
-            # A first picture in the dark may hide the field's shape: ask again, ever more rarely.
-            self._look_again_at = 2 * self._frames + 1
-        return fields[0]
-
-    def _live_rival(self, pixels: Pixels, bits: int) -> XrayField | None:
-        """The other field on the monitor that has changed since adoption while the present one never did."""
-        if not self._rivals:
-            return None
-        assert self._probe is not None
-        if self._probe.has_changed(pixels, bits):
-            self._rivals, self._is_live = (), True
-            return None
-        return next((field for field, probe in self._rivals if probe.has_changed(pixels, bits)), None)
-
-
-class _Probe:
-    """Some hundred pixels of a field and around it, as they were when it was last looked at."""
-
-    def __init__(self, field: XrayField, pixels: Pixels, bits: int) -> None:
-        w, h = field.frame_size_px
-        outline = field.outline.polygon_px
-        corners = np.vstack([outline, outline[:1]])
-        length = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(corners, axis=0).T))])
-        at = np.linspace(0.0, length[-1], 96, endpoint=False)
-        edge = np.column_stack([np.interp(at, length, corners[:, 0]), np.interp(at, length, corners[:, 1])])
-        centre = edge.mean(axis=0)
-        outward = (edge - centre) / np.hypot(*(edge - centre).T)[:, None]
-        self._inner = _flat_index(edge - 10 * outward, (w, h))
-        # Beyond a penumbra, which brightens and darkens with the anatomy that it lies over.
-        self._outer = _flat_index(edge + (10 + 2 * field.edge_width_px) * outward, (w, h))
-        x0, y0, x1, y1 = field.box_px
-        sides = np.meshgrid(np.linspace(x0, x1 - 1, 26), np.linspace(y0, y1 - 1, 26))
-        grid = np.stack(sides, axis=-1).reshape(-1, 2)
-        # Away from the edge, where surround and anatomy would mix.
-        wider = np.clip(np.round(centre + 1.1 * (grid - centre)).astype(int), 0, np.array([w, h]) - 1)
-        grid_index = _flat_index(grid[field.mask[wider[:, 1], wider[:, 0]] > 0], (w, h))
-        self._grid = grid_index[field.mask.ravel()[grid_index] > 0]
-        was_inner, was_outer = _levels(pixels, bits, self._inner), _levels(pixels, bits, self._outer)
-        self._surround = float(np.median(was_outer)) if len(was_outer) else None
-        self._was_beyond = np.abs(was_outer - (self._surround or 0.0))
-        was_rise = np.abs(was_inner - (self._surround or 0.0))
-        self._stood_out = was_rise >= 2 * CONTRAST
-        self._covered_below = np.maximum(CONTRAST, 0.25 * was_rise)
-        self._was_white = _share(was_inner >= WHITE_SHUTTER)
-        self._was_grid = _levels(pixels, bits, self._grid)
-        self._last_grid, self._last_spread = _centred(self._was_grid)
-        self._bone_dark = field.bone_dark
-
-    def suspects(self, pixels: Pixels, bits: int) -> bool:
-        """True where the outline no longer fits this frame."""
-        if self.shows_beyond(pixels, bits):
-            return True
-        inner = _levels(pixels, bits, self._inner)
-        if not len(inner):
-            return False
-        rise = np.abs(inner - (self._surround or 0.0))
-        if _share((rise < self._covered_below) & self._stood_out) > SUSPECT_SHARE:
-            return True
-        return not self._bone_dark and _share(inner >= WHITE_SHUTTER) - self._was_white > SUSPECT_SHARE
-
-    def shows_beyond(self, pixels: Pixels, bits: int) -> bool:
-        """True where much of what lies just outside the outline is farther from the surround's level than it was."""
-        if self._surround is None:
-            return False
-        rise = np.abs(_levels(pixels, bits, self._outer) - self._surround)
-        return _share(rise - self._was_beyond > 3 * CONTRAST) > SUSPECT_SHARE
-
-    def has_turned_over(self, pixels: Pixels, bits: int) -> bool:
-        """True where what was bright on the last frame is dark on this one and the other way round."""
-        grid, spread = _centred(_levels(pixels, bits, self._grid))
-        was, was_spread = self._last_grid, self._last_spread
-        self._last_grid, self._last_spread = grid, spread
-        return spread * was_spread > 0 and float(grid @ was) < -0.4 * spread * was_spread
-
-    def has_changed(self, pixels: Pixels, bits: int) -> bool:
-        """True where the field's content is another picture than it was; compression alone changes little."""
-        return _share(np.abs(_levels(pixels, bits, self._grid) - self._was_grid) > CONTRAST) > 0.05
-
-
-def _flat_index(points: Points, size: tuple[int, int]) -> NDArray[np.intp]:
-    """Indices into the flattened frame of those points that lie in it."""
-    w, h = size
-    x, y = np.round(points).astype(np.intp).T
-    seen = (x >= 0) & (y >= 0) & (x < w) & (y < h)
-    return np.asarray(y[seen] * w + x[seen], dtype=np.intp)
-
-
-def _levels(pixels: Pixels, bits: int, index: NDArray[np.intp]) -> NDArray[np.float32]:
-    """Pixels at flat indices in 8-bit levels, float32."""
-    return np.asarray(pixels.ravel()[index], dtype=np.float32) * np.float32(255.0 / (2**bits - 1))
-
-
-def _share(marks: NDArray[np.bool_]) -> float:
-    """Share of the marks that are set, 0 of none: the mean, at a fifth of what it costs."""
-    return np.count_nonzero(marks) / max(1, len(marks))
-
-
-def _centred(levels: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
-    """Levels less their mean, and the length of that."""
-    if not len(levels):
-        return levels, 0.0
-    centred = levels - levels.mean()
-    return centred, float(np.sqrt(centred @ centred))
-
-
-def _with_polarity(field: XrayField, bone_dark: bool) -> XrayField:
+def with_polarity(field: XrayField, bone_dark: bool) -> XrayField:
+    """The field with this polarity."""
     return _in_the_same_place(field, outline=replace(field.outline, bone_dark=bone_dark))
 
 
@@ -945,7 +522,8 @@ def _in_the_same_place(field: XrayField, **changes: Any) -> XrayField:
     return other
 
 
-def _area(field: XrayField) -> float:
+def area(field: XrayField) -> float:
+    """Of the outline, in square pixels."""
     return _polygon_area(field.outline.polygon_px)
 
 
@@ -953,40 +531,29 @@ def _polygon_area(polygon: Points) -> float:
     return float(cv2.contourArea(polygon.astype(np.float32)))
 
 
-def _share_inside(a: XrayField, b: XrayField) -> float:
+def share_inside(a: XrayField, b: XrayField) -> float:
     """Share of one convex outline's area that lies in another."""
     common, _ = cv2.intersectConvexConvex(
         a.outline.polygon_px.astype(np.float32), b.outline.polygon_px.astype(np.float32)
     )
-    return float(common / max(_area(a), 1e-9))
+    return float(common / max(area(a), 1e-9))
 
 
-def _overlap(a: XrayField, b: XrayField | None) -> float:
+def overlap(a: XrayField, b: XrayField | None) -> float:
     """Intersection over union of two convex outlines."""
     if b is None:
         return 0.0
     common, _ = cv2.intersectConvexConvex(
         a.outline.polygon_px.astype(np.float32), b.outline.polygon_px.astype(np.float32)
     )
-    return float(common / max(_area(a) + _area(b) - common, 1e-9))
+    return float(common / max(area(a) + area(b) - common, 1e-9))
 
 
-def _one_look(evidence: float) -> float:
-    """What one look may add to the evidence: however strong, it is of one picture."""
-    return float(np.clip(evidence, -1.0, 1.0))
-
-
-def _share_within(field: XrayField, points: Points) -> float:
-    """Share of (n, 2) points that lie in a field's box; 0 without points."""
-    if not len(points):
-        return 0.0
-    x0, y0, x1, y1 = field.box_px
-    return float(((points >= (x0, y0)) & (points < (x1, y1))).all(axis=1).mean())
-
-
-def _same(a: XrayField, b: XrayField | None) -> bool:
-    return _overlap(a, b) > SAME_OVERLAP
+def is_same(a: XrayField, b: XrayField | None) -> bool:
+    """Whether two outlines are one and the same, within SAME_OVERLAP."""
+    return overlap(a, b) > SAME_OVERLAP
 
 
 def _is_told_as(a: XrayField, b: XrayField | None) -> bool:
-    return b is not None and a.bone_dark == b.bone_dark and _same(a, b)
+    """Whether two fields are the same in outline and polarity."""
+    return b is not None and a.bone_dark == b.bone_dark and is_same(a, b)

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from drivers.frame import Frame, FrameFlag, Pixels
 from guidance.records import FieldKind, FrameState
-from guidance.vision.field import Box, XrayField
+from guidance.vision.field import XrayField
 from guidance.vision.kernels.liveness import is_even, likeness, noise_between
+from guidance.vision.outline import Box
 
 SAMPLES_PER_SIDE = 64
 FIRST_NOISE = 0.3

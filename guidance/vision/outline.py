@@ -10,6 +10,9 @@ from guidance.records import FieldKind
 from guidance.vision.kernels.outline import best_side, clipped, votes_for_circles
 
 Points = NDArray[np.float64]
+Grey = NDArray[np.uint8]
+Mask = NDArray[np.uint8]
+Box = tuple[int, int, int, int]
 
 TOLERANCE_PX = 1.6
 """An edge point this near a curve belongs to it: the half-level crossing of a noisy edge strays by about 1 px."""

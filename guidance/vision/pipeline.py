@@ -30,7 +30,8 @@ from guidance.vision import memory, needle_point, threads
 from guidance.vision.cement import CementWatch
 from guidance.vision.cement_outline import LEAST_AREA_MM2, TIP_REACH_MM
 from guidance.vision.contrast import RootMapper
-from guidance.vision.field import FieldWatch, XrayField
+from guidance.vision.field import XrayField
+from guidance.vision.field_watch import FieldWatch
 from guidance.vision.geometry import RigidMotion
 from guidance.vision.liveness import LivenessWatch
 from guidance.vision.needle import find_needles, shaft_mask

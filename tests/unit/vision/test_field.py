@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from guidance.phantom.monitor import FieldShape, Layout, Monitor, field_mask, field_outline, jpeg
 from guidance.phantom.procedure import MONITOR_PICTURE_PX
 from guidance.records import FieldKind
-from guidance.vision.field import FieldWatch, XrayField, find_field, find_fields, polygon_mask
+from guidance.vision.field import XrayField, find_field, find_fields, polygon_mask
+from guidance.vision.field_watch import FieldWatch
 from guidance.vision.kernels.field import outermost_falls
 from guidance.vision.outline import fit_outline, rectangle
 from tests.unit.vision.xray_pictures import Grey, anatomy, convex, disc, monitor, noisy, within

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from guidance.vision import field
+from guidance.vision import field_polarity
 from guidance.vision.kernels.field import CELL_PX, area_mean, cell_statistics, glyphs
 from guidance.vision.kernels.outline import best_side, clipped, votes_for_circles
 
@@ -163,10 +163,10 @@ def test_a_clipped_polygon_holds_what_lies_in_it_and_in_all_half_planes(
 
 @pytest.mark.parametrize("side", [9, 15])
 @pytest.mark.parametrize("operation", [cv2.erode, cv2.dilate])
-def test_over_a_disc_is_over_all_rectangles_in_it(side: int, operation: field._Morphology) -> None:
+def test_over_a_disc_is_over_all_rectangles_in_it(side: int, operation: field_polarity._Morphology) -> None:
     image = np.random.default_rng(1).integers(0, 2**16, (50, 71)).astype(np.uint16)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    assert (field._over_disc(operation, image, side) == operation(image, disc)).all()
+    assert (field_polarity._over_disc(operation, image, side) == operation(image, disc)).all()
 
 
 @settings(max_examples=60, deadline=None)
