@@ -398,7 +398,8 @@ class CementWatch:
 
         ``passing``: 255 on metal that does. A deposit that it passes keeps what it had.
         """
-        foreign = self._laid.mask if self._laid.there else None
+        # A copy: what is laid in on this very pulse is told apart only later.
+        foreign = self._laid.mask.copy() if self._laid.there else None
         if passing is not None:
             passing = cv2.bitwise_and(passing, cv2.compare(self._deposits.labels, 0.0, cv2.CMP_EQ))
             foreign = passing if foreign is None else cv2.bitwise_or(passing, foreign)
