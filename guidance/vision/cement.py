@@ -133,10 +133,16 @@ class CementWatch:
         self._regions = Regions(shape)
         self._covered: Mask | None = None
         self._unseen: Mask = np.zeros(shape, np.uint8)
+        self._steel: Mask = np.zeros(shape, np.uint8)
         self._vacated_s: NDArray[np.float32] = np.full(shape, -inf, np.float32)
         self._vacated_box: Box = NOWHERE
+        # Masks that are drawn anew on every pulse, and the boxes outside of which nothing is drawn on them.
         self._known_mask: Mask = np.zeros(shape, np.uint8)
         self._known_box: Box = NOWHERE
+        self._watched_mask: Mask = np.zeros(shape, np.uint8)
+        self._watched_box: Box = NOWHERE
+        self._accepted_mask: Mask = np.zeros(shape, np.uint8)
+        self._accepted_box: Box = NOWHERE
         self._nowhere: Mask = np.zeros(shape, np.uint8)
 
     def update(
@@ -257,9 +263,13 @@ class CementWatch:
             xs, ys = [*xs, cols.start, cols.stop], [*ys, rows.start, rows.stop]
         if not xs:
             return None
-        watched, reach = np.zeros_like(self._deposits.labels), round(WATCHED_MM / work_mm)
-        watched[box_of(min(xs) - reach, min(ys) - reach, max(xs) + reach, max(ys) + reach)] = 255
-        return watched
+        reach = round(WATCHED_MM / work_mm)
+        box = box_of(min(xs) - reach, min(ys) - reach, max(xs) + reach, max(ys) + reach)
+        if box != self._watched_box:
+            self._watched_mask[self._watched_box] = 0
+            self._watched_mask[box] = 255
+            self._watched_box = box
+        return self._watched_mask
 
     def _held(self, change: Change, tips: list[PointPx], work_mm: float) -> Mask:
         """Around the tips the baseline must not take up what may be the first cement."""
@@ -295,7 +305,7 @@ class CementWatch:
             if noise:
                 deposits.take_back(pieces.drop(noise), pieces.box)
             deposits.become(pieces, self._needles, self._fed, work_mm, t_s)
-        self._follow_runs(change, placed, foreign, work_mm, t_s)
+        self._follow_runs(change, foreign, work_mm, t_s)
 
     def _follow_laid(self, change: Change, work_mm: float, t_s: float) -> None:
         """Let what was laid in go where it goes, and take from deposits what they have had of it."""
@@ -316,7 +326,7 @@ class CementWatch:
         if pause_s > PAUSE_S:
             self._passing.forget()
             self._run_watch.forget(t_s)
-        steel = placed.steel | change.base_steel | change.hidden
+        steel = cv2.bitwise_or(cv2.bitwise_or(placed.steel, change.base_steel, dst=self._steel), change.hidden)
         metal = self._passing.seen(change, self._deposits.labels, steel, self._millimetre, work_mm)
         wires = self._wires.seen(change, self._deposits.labels, steel, placed.valid, work_mm)
         if wires is not None:
@@ -355,7 +365,8 @@ class CementWatch:
         The others are followed as candidates.
         """
         most_px = inf if pause_s > PAUSE_S else max(SUDDEN_MM2, SUDDEN_MM2_PER_S * pause_s) / work_mm**2
-        cement, boxes = np.zeros(change.shape, np.uint8), []
+        cement, boxes = self._accepted_mask, []
+        cement[self._accepted_box] = 0
         followed: dict[int, _Candidate] = {}
         regions = self._regions.told(self._deposits.labels, self._unseen)
         # A wire that something crosses is one object in several regions: what is apart counts together.
@@ -379,26 +390,29 @@ class CementWatch:
             cement[region.box][part] = 255
             boxes.append(region.box)
         self._candidates = followed
-        return cement, hull(*boxes)
+        self._accepted_box = bounds(cement, hull(*boxes))
+        return cement, self._accepted_box
 
     def _find_regions(self, change: Change, passing: Mask | None) -> Mask | None:
         """Find the regions of what has been added; not 0 on what is foreign and no part of them; None: nothing is.
 
         ``passing``: 255 on metal that does. A deposit that it passes keeps what it had.
         """
-        foreign = self._laid.mask if self._laid.there else None
+        # A copy: what is laid in on this very pulse is told apart only later.
+        foreign = self._laid.mask.copy() if self._laid.there else None
         if passing is not None:
             passing = cv2.bitwise_and(passing, cv2.compare(self._deposits.labels, 0.0, cv2.CMP_EQ))
             foreign = passing if foreign is None else cv2.bitwise_or(passing, foreign)
         self._regions.find(change, self._nowhere if foreign is None else foreign, self._deposits.labels)
         return foreign
 
-    def _follow_runs(self, change: Change, placed: Placed, foreign: Mask | None, work_mm: float, t_s: float) -> None:
+    def _follow_runs(self, change: Change, foreign: Mask | None, work_mm: float, t_s: float) -> None:
         """The fastest run of each deposit. ``foreign``: not 0 on what is no cement."""
-        steel = cv2.bitwise_or(placed.steel, change.base_steel)
         added = self._nowhere.view(np.bool_) if foreign is None else (foreign > 0) & (change.broad > 0)
         deposits = self._deposits
-        self._run_watch.note(change, deposits.labels, deposits.since_s, added, steel, self._millimetre, work_mm, t_s)
+        self._run_watch.note(
+            change, deposits.labels, deposits.since_s, added, self._steel, self._millimetre, work_mm, t_s
+        )
         runs = {
             name: self._run_watch.fastest(name, begun_s, self._fed) for name, begun_s in self._deposits.begun_s.items()
         }

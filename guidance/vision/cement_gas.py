@@ -96,8 +96,8 @@ def _between_px(work_mm: float) -> int:
 
 def gas_moves(change: Change, placed: Placed, work_mm: float) -> bool:
     """Whether anything larger than noise and slipped edges has become lighter than the baseline."""
-    has_gone = np.empty(change.shape, np.uint8)
-    if kernels.lighter(change.z, placed.valid, change.hidden, SEED_SIGMA, has_gone) * work_mm**2 < GAS_MM2:
+    has_gone, least_px = np.empty(change.shape, np.uint8), ceil(GAS_MM2 / work_mm**2)
+    if kernels.lighter(change.z, placed.valid, change.hidden, SEED_SIGMA, least_px, has_gone) < least_px:
         return False
     return float(opened(has_gone, GAS_RADIUS_MM / work_mm).sum()) * work_mm**2 >= GAS_MM2
 

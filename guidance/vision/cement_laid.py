@@ -54,7 +54,7 @@ class LaidObjects:
     @property
     def there(self) -> bool:
         """Whether there is anything."""
-        return not is_empty(self._box) and bool(cv2.hasNonZero(self.mask))
+        return not is_empty(self._box) and bool(cv2.hasNonZero(self.mask[self._box]))
 
     def add(self, mark: Mask, box: Box) -> None:
         """Something new has been laid in: 255 on it in ``mark``, the shape of ``box``."""

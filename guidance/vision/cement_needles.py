@@ -93,9 +93,13 @@ class NeedlesOnGrid:
         self._work_mm = grid.work_mm(mm_per_px)
         self._steel, self._shafts = steel, None
         needles = _once(needles, TIP_REACH_MM / (mm_per_px or PRIOR_MM_PER_PX))
-        tips = [_point(grid, needle.tip_px, motion) for needle in needles]
+        shafts = [needle.shaft_px for needle in needles if needle.shaft_px is not None]
+        seen_px = [*(needle.tip_px for needle in needles), *(shaft[1] for shaft in shafts)]
+        points = [(x, y) for x, y in grid.to_grid(np.array(seen_px), motion).tolist()] if seen_px else []
+        tips, ends = points[: len(needles)], points[len(needles) :]
         self._recent = [*self._recent, tips][-1 - STILL_PULSES :]
-        self._note_ends(grid, motion, needles, t_s)
+        self._ends = [(seen_s, end) for seen_s, end in self._ends if t_s - seen_s <= HUB_S]
+        self._ends += [(t_s, end) for end in ends]
         self._note_stirred(grid, motion, needles)
 
     def resting_tips(self, work_mm: float) -> list[PointPx]:
@@ -106,11 +110,6 @@ class NeedlesOnGrid:
             for x, y in self.tips
             if all(any(hypot(x - u, y - v) <= within for u, v in earlier) for earlier in self._recent[:-1])
         ]
-
-    def _note_ends(self, grid: ReferenceGrid, motion: RigidMotion, needles: tuple[Needle, ...], t_s: float) -> None:
-        ends = [_point(grid, needle.shaft_px[1], motion) for needle in needles if needle.shaft_px is not None]
-        self._ends = [(seen_s, end) for seen_s, end in self._ends if t_s - seen_s <= HUB_S]
-        self._ends += [(t_s, end) for end in ends]
 
     def _note_stirred(self, grid: ReferenceGrid, motion: RigidMotion, needles: tuple[Needle, ...]) -> None:
         self._stirred = []
@@ -126,11 +125,6 @@ class NeedlesOnGrid:
                 share = min(1.0, 1.2 * HAND_MM / (self._work_mm * max(1.0, float(np.hypot(*along)))))
                 (x, y), (u, v) = np.rint([ends[0] + share * along, ends[1]]).astype(int).tolist()
                 self._stirred.append(((x, y), (u, v)))
-
-
-def _point(grid: ReferenceGrid, xy_px: PointPx, motion: RigidMotion) -> PointPx:
-    on_grid = grid.to_grid(np.array([xy_px]), motion)
-    return float(on_grid[0, 0]), float(on_grid[0, 1])
 
 
 def _once(needles: tuple[Needle, ...], reach_px: float) -> tuple[Needle, ...]:

@@ -33,11 +33,13 @@ def is_empty(box: Box) -> bool:
 
 def hull(*boxes: Box) -> Box:
     """The least box that holds all of these."""
-    held = [(rows.start, cols.start, rows.stop, cols.stop) for rows, cols in boxes if not is_empty((rows, cols))]
+    held = [(rows, cols) for rows, cols in boxes if rows.stop > rows.start and cols.stop > cols.start]
     if not held:
         return NOWHERE
-    top, left, bottom, right = zip(*held, strict=True)
-    return box_of(min(left), min(top), max(right), max(bottom))
+    return (
+        slice(min(rows.start for rows, _ in held), max(rows.stop for rows, _ in held)),
+        slice(min(cols.start for _, cols in held), max(cols.stop for _, cols in held)),
+    )
 
 
 def inner_of(box: Box, wide: Box) -> Box:

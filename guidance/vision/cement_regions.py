@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from guidance.vision.cement_pieces import NOWHERE, Box, hull
+from guidance.vision.cement_pieces import NOWHERE, Box
 from guidance.vision.change import GROW_SIGMA, SEED_SIGMA, STAY_SIGMA, Change, box_of
 from guidance.vision.kernels.regions import holdings, occupied, regions
 from guidance.vision.picture import Mask
@@ -63,7 +63,8 @@ class Regions:
         self._found = regions(
             change.z, change.broad, foreign, deposits, SEED_SIGMA, GROW_SIGMA, STAY_SIGMA, LEAST_DENSITY, self.labels
         )
-        self.box = hull(*(box_of(*found[:4]) for found in self._found.tolist()))
+        lows, highs = self._found[:, :2], self._found[:, 2:4]
+        self.box = box_of(*lows.min(axis=0).tolist(), *highs.max(axis=0).tolist()) if len(lows) else NOWHERE
 
     def told(self, deposits: Mask, unseen: Mask) -> list[Region]:
         """What each region holds. ``unseen``: not 0 where nobody saw the pulse before what was there."""

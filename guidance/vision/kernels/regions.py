@@ -146,17 +146,35 @@ def holdings(labels: Labels, boxes: Labels, before: Labels, standing: Bytes, uns
     return out
 
 
-@kernel(f"int64({_PLANE}, {_BYTES}, {_BYTES}, float32, uint8[:, ::1])")
-def lighter(z: Plane, valid: Bytes, hidden: Bytes, sigmas: float, out: Bytes) -> int:
-    """255 in ``out`` on valid pixels that are not hidden where ``z`` is below -``sigmas``, else 0; how many."""
+@kernel(f"int64({_PLANE}, {_BYTES}, {_BYTES}, float32, int64, uint8[:, ::1])")
+def lighter(z: Plane, valid: Bytes, hidden: Bytes, sigmas: float, least: int, out: Bytes) -> int:
+    """On how many valid pixels that are not hidden ``z`` is below -``sigmas``.
+
+    Where they are ``least`` or more, ``out`` is filled: 255 on them, 0 elsewhere.
+    """
+    h, w = z.shape
+    rows = np.zeros(h, dtype=np.int32)
     total = 0
-    for r in range(z.shape[0]):
+    for r in range(h):
         row = np.int32(0)
-        for c in range(z.shape[1]):
+        for c in range(w):
+            row += np.int32(z[r, c] < -sigmas)
+        if row == 0:
+            continue
+        row = np.int32(0)
+        for c in range(w):
+            row += np.int32((z[r, c] < -sigmas) & (valid[r, c] != 0) & (hidden[r, c] == 0))
+        rows[r] = row
+        total += int(row)
+    if total < least:
+        return total
+    for r in range(h):
+        if rows[r] == 0:
+            out[r] = 0
+            continue
+        for c in range(w):
             has_gone = (z[r, c] < -sigmas) & (valid[r, c] != 0) & (hidden[r, c] == 0)
             out[r, c] = np.uint8(255) if has_gone else np.uint8(0)
-            row += np.int32(has_gone)
-        total += int(row)
     return total
 
 
