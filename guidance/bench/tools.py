@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from guidance.bench.analysis import Quantiles
 from guidance.bench.pulses import Pulses
-from guidance.vision.field import FieldWatch
+from guidance.vision.field_watch import FieldWatch
 from guidance.vision.picture import Density, make_picture
 
 LOOKS: Final = 20

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.vision.kernels import cells, change, field, paths, regions, shaft
+from guidance.vision.kernels import grey as grey_levels
 
 Plane = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -58,12 +59,12 @@ def _quartiles(grey: Bytes, value: Plane, marks: Bytes, bits: int, step: int, bi
 
 def _take_slip(delta: Plane, grad_x: Plane, grad_y: Plane, marks: Bytes, slip_x: float, slip_y: float) -> Plane:
     slipped = delta + (grad_x * np.float32(slip_x) + grad_y * np.float32(slip_y))
-    return np.where(marks & change.SEEN, slipped, delta)
+    return np.where(marks & grey_levels.SEEN, slipped, delta)
 
 
 def _take_slip_cv(delta: Plane, grad_x: Plane, grad_y: Plane, marks: Bytes, slip_x: float, slip_y: float) -> Plane:
     slipped = cv2.scaleAdd(grad_y, slip_y, cv2.scaleAdd(grad_x, slip_x, delta))
-    cv2.copyTo(slipped, cv2.bitwise_and(marks, change.SEEN), delta)
+    cv2.copyTo(slipped, cv2.bitwise_and(marks, grey_levels.SEEN), delta)
     return delta
 
 
@@ -113,11 +114,19 @@ def _lighter_cv(z: Plane, valid: Bytes, hidden: Bytes, sigmas: float, out: Bytes
 
 
 def _regions(
-    z: Plane, added: Plane, standing: Bytes, seed: float, grow: float, stay: float, least: float, labels: Any
+    z: Plane,
+    added: Plane,
+    foreign: Bytes,
+    standing: Bytes,
+    seed: float,
+    grow: float,
+    stay: float,
+    least: float,
+    labels: Any,
 ) -> NDArray[np.int32]:
     """Boxes and areas, by labelling what may belong and keeping what holds a seed."""
     stays = (standing > 0) & (z > stay)
-    joins, sown = ((z > grow) | stays) & (added > least), (z > seed) | stays
+    joins, sown = ((z > grow) | stays) & (added > least) & (foreign == 0), (z > seed) | stays
     _, parts, stats, _ = cv2.connectedComponentsWithStats(joins.view(np.uint8), connectivity=4)
     names = np.unique(parts[joins & sown])
     left, top, width, height, area = stats[names].T
@@ -174,8 +183,8 @@ def _strip_xy(x: float, y: float, along_x: float, along_y: float, n_along: int, 
 
 
 TWINS: Final = (
-    Twin(change.classify, _classify, written=3),
-    Twin(change.quartiles_by_grey, _quartiles, within=1 / 128),
+    Twin(grey_levels.classify, _classify, written=3),
+    Twin(grey_levels.quartiles_by_grey, _quartiles, within=1 / 128),
     Twin(change.take_slip, _take_slip, written=0, within=1e-6, library_name="OpenCV scaleAdd", library=_take_slip_cv),
     Twin(change.departed, _departed, written=5),
     Twin(change.learn, _learn, written=5, within=1e-6),
