@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from guidance.vision.kernels import cells, change, field, paths, regions, shaft
+from guidance.vision.kernels import cells, change, field, paths, regions
 from guidance.vision.kernels import grey as grey_levels
 
 Plane = NDArray[np.float32]
@@ -104,11 +104,11 @@ def _area_mean_cv(grey: Bytes, small: Plane) -> Any:
     return cv2.resize(grey, small.shape[::-1], interpolation=cv2.INTER_AREA)
 
 
-def _lighter(z: Plane, valid: Bytes, hidden: Bytes, sigmas: float, out: Bytes) -> int:
+def _lighter(z: Plane, valid: Bytes, hidden: Bytes, sigmas: float, least: int, out: Bytes) -> int:
     return int(((z < -sigmas) & (valid != 0) & (hidden == 0)).sum())
 
 
-def _lighter_cv(z: Plane, valid: Bytes, hidden: Bytes, sigmas: float, out: Bytes) -> int:
+def _lighter_cv(z: Plane, valid: Bytes, hidden: Bytes, sigmas: float, least: int, out: Bytes) -> int:
     lighter = cv2.bitwise_and(cv2.compare(z, -sigmas, cv2.CMP_LT), valid)
     return cv2.countNonZero(cv2.bitwise_and(lighter, cv2.compare(hidden, 0, cv2.CMP_EQ), dst=out))
 
@@ -157,31 +157,6 @@ def _paths_skimage(cost: Plane, row: int, column: int, previous: Any) -> Any:
     return graph.MCP_Geometric(cost).find_costs([(row, column)])[0]
 
 
-def _straighten(
-    image: Plane, x: float, y: float, along_x: float, along_y: float, n_along: int, half_across: int
-) -> Plane:
-    xs, ys = _strip_xy(x, y, along_x, along_y, n_along, half_across)
-    h, w = image.shape
-    inside = (xs >= 0) & (ys >= 0) & (xs < w - 1) & (ys < h - 1)
-    left, top = np.where(inside, xs, 0).astype(np.intp), np.where(inside, ys, 0).astype(np.intp)
-    share_x, share_y = xs - left, ys - top
-    upper = image[top, left] * (1 - share_x) + image[top, left + 1] * share_x
-    lower = image[top + 1, left] * (1 - share_x) + image[top + 1, left + 1] * share_x
-    return np.where(inside, upper * (1 - share_y) + lower * share_y, np.nan).astype(np.float32)
-
-
-def _straighten_cv(
-    image: Plane, x: float, y: float, along_x: float, along_y: float, n_along: int, half_across: int
-) -> Any:
-    xs, ys = _strip_xy(x, y, along_x, along_y, n_along, half_across)
-    return cv2.remap(image, xs.astype(np.float32), ys.astype(np.float32), cv2.INTER_LINEAR, borderValue=np.nan)
-
-
-def _strip_xy(x: float, y: float, along_x: float, along_y: float, n_along: int, half_across: int) -> Any:
-    i, across = np.arange(n_along)[:, None], np.arange(-half_across, half_across + 1)
-    return x + i * along_x - across * along_y, y + i * along_y + across * along_x
-
-
 TWINS: Final = (
     Twin(grey_levels.classify, _classify, written=3),
     Twin(grey_levels.quartiles_by_grey, _quartiles, within=1 / 128),
@@ -193,6 +168,5 @@ TWINS: Final = (
     Twin(regions.lighter, _lighter, library_name="OpenCV compare", library=_lighter_cv),
     Twin(regions.regions, _regions, library_name="OpenCV connectedComponentsWithStats", library=_regions),
     Twin(paths.paths_from, _paths, within=1e-3, library_name="scikit-image MCP_Geometric", library=_paths_skimage),
-    Twin(shaft.straighten, _straighten, within=1e-4, library_name="OpenCV remap", library=_straighten_cv),
 )
 """Those that do by themselves what a library does too, or what NumPy says in a few lines."""
