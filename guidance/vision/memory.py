@@ -18,7 +18,7 @@ def keep() -> bool:
     """Let the C library keep freed pictures, from now on; False where it is none that can be told so.
 
     Otherwise each array of image size is given back to the kernel and asked for again, a fault for every 4 KB of it:
-    0.1 to 0.5 ms for each MB, a tenth of what a pulse costs and half of what its slowest ones do.
+    0.1 to 0.5 ms for each MB, a tenth of what a pulse cost and a sixth of what the slowest of a hundred did.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
