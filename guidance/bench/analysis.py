@@ -49,8 +49,8 @@ class AnalysisFigures:
 
     ``stages_ms``: by stage, and the ``whole``; the first frame of each procedure, for which the field is looked for and
     everything is laid out, is in ``first_ms`` alone. ``cpu_ms``: of all threads, a frame. ``allocated_mib``: the most
-    that a frame has had of memory at once beyond what it began with. ``resident_mib``: of the process after the first
-    tenth of the frames, and at their end.
+    that a frame has had of memory at once beyond what it began with; ``faults``: pages a frame that the system had to
+    give anew. ``resident_mib``: of the process after the first tenth of the frames, and at their end.
     """
 
     name: str
@@ -60,6 +60,7 @@ class AnalysisFigures:
     cpu_ms: float
     frames_per_s: float
     allocated_mib: Quantiles
+    faults: float
     resident_mib: tuple[float, float]
     peak_mib: float
 
@@ -79,7 +80,7 @@ def time_analysis(pulses: Pulses, frames: int) -> AnalysisFigures:
         last_ns = now_ns
 
     with tqdm(total=frames, unit=" frames", disable=None, desc=pulses.name) as progress:
-        wall_ns, cpu_ns = perf_counter_ns(), process_time_ns()
+        wall_ns, cpu_ns, faults = perf_counter_ns(), process_time_ns(), _page_faults()
         done = 0
         while done < frames:
             analysis = _Analysis(pulses, lap)
@@ -98,6 +99,7 @@ def time_analysis(pulses: Pulses, frames: int) -> AnalysisFigures:
                     resident_mib.append(_resident_mib())
             progress.update(done - progress.n)
         wall_ns, cpu_ns = perf_counter_ns() - wall_ns, process_time_ns() - cpu_ns
+        faults = _page_faults() - faults
     return AnalysisFigures(
         pulses.name,
         frames,
@@ -106,6 +108,7 @@ def time_analysis(pulses: Pulses, frames: int) -> AnalysisFigures:
         round(cpu_ns / frames / 1e6, 2),
         round(frames / wall_ns * 1e9, 1),
         allocated_mib,
+        round(faults / frames, 1),
         (resident_mib[0], resident_mib[-1]),
         _peak_mib(),
     )
@@ -156,6 +159,10 @@ def _resident_mib() -> float:
     except FileNotFoundError:
         return _peak_mib()
     return round(pages * resource.getpagesize() / _MIB, 1)
+
+
+def _page_faults() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 def _peak_mib() -> float:
