@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.vision.kernels import lookalikes as kernels
-from guidance.vision.kernels.median import median
+from guidance.vision.kernels.lookalikes import BROADEST_BOSS_WIDTHS, LEAST_JAWS_TURN, MOST_JAWS_TURN
 from guidance.vision.needle_shaft import OUTSIDE, Shaft
 from guidance.vision.needle_track import NeedleSighting
 from guidance.vision.picture import Density, Picture
@@ -22,17 +22,8 @@ LEAST_TURNS = 7
 """An instrument that crosses a needle makes up to six waves on half of it."""
 LEAST_THREAD_DEPTH = 0.06
 """Root mean square of the thread in the density beside the core, as a share of the shaft's contrast."""
-BOSS_WIDTHS = 0.8
-"""A joint reaches at least this far to either side of an arm's axis; the arm itself reaches half a width."""
-BROADEST_BOSS_WIDTHS = 2.6
-BOSS_PALER = 0.35
-"""Of the shaft's contrast: a joint is steel through and through, crossing wires are not."""
-TWIN_WIDTHS = 2.5
-"""For at least this far the other arm shows beside this one."""
 JOINT_BEYOND_WIDTHS = 8.0
 """A clamp's arms merge before its joint, and with them what looks like the end of one."""
-JAWS_TURN = (0.04, 0.45)
-"""Sine of the angle between two jaws."""
 JAWS_LEVEL_WIDTHS = 0.8
 JAWS_LENGTH_WIDTHS = 30.0
 BOSS_REACH_WIDTHS, BESIDE_WIDTHS = 1.0, 3.5
@@ -83,52 +74,7 @@ def has_joint(search: Density, shaft: Shaft) -> bool:
     width = shaft.width
     half = ceil((BROADEST_BOSS_WIDTHS + 0.5) * width)
     view = _straight_view(search, shaft, half, degree=1, beyond=ceil(JOINT_BEYOND_WIDTHS * width))
-    core, darkest = max(1, round(0.25 * width)), float(OUTSIDE) - 1.0
-    steel, dark, first_bar = kernels.steel_beside(view, core, BOSS_PALER * shaft.contrast, darkest)
-    inside = steel < darkest
-    sides = dark[:, half:], dark[:, half::-1]
-    narrow, broad = np.minimum(*first_bar) / width, np.maximum(*first_bar) / width
-    boss = inside & (narrow >= BOSS_WIDTHS) & (broad <= BROADEST_BOSS_WIDTHS)
-    # Single rows in which noise breaks it belong to it.
-    boss = np.convolve(boss, np.ones(5), mode="same") >= 3
-    bare = inside & (broad <= 0.75 + 1.0 / width)
-    arm = ceil(1.5 * width)
-    for first, last in _runs(boss):
-        if not 0.7 * width <= last - first <= 2 * BROADEST_BOSS_WIDTHS * width:
-            continue
-        metal = inside & (steel > median(steel[first:last]) - 0.6 * shaft.contrast)
-        if min(metal[max(0, first - arm) : first].sum(), metal[last : last + arm].sum()) < 0.8 * arm:
-            continue
-        away = np.arange(len(steel), dtype=np.float64) - 0.5 * (first + last)
-        for side, bar in zip(sides, first_bar, strict=True):
-            if any(_spreads(side, bar, bare, away_here, width) for away_here in (away, -away)):
-                return True
-    return False
-
-
-def _spreads(
-    dark: NDArray[np.bool_], bar: NDArray[np.intp], bare: NDArray[np.bool_], away: Floats, width: float
-) -> bool:
-    """A second bar beside the shaft springs from the same boss: its distance grows with that from the boss, from none.
-
-    ``dark``: rows along the shaft, columns from its axis to one side. ``bar``: how far the shaft itself reaches.
-    ``away``: how far each row lies from the boss, negative behind it.
-    """
-    past_bar = np.arange(dark.shape[1])[None, :] > bar[:, None]
-    other = dark & past_bar
-    thick = other.sum(axis=1)
-    seen = bare & (away > 0) & (thick >= 0.6 * width) & (thick <= 1.4 * width)
-    rows = np.flatnonzero(seen)
-    if len(rows) < max(TWIN_WIDTHS * width, 0.5 * (np.ptp(rows) if len(rows) else 0.0)):
-        return False
-    slope, offset = np.polyfit(away[seen], np.argmax(other[seen], axis=1) + 0.5 * width, 1)
-    return bool(abs(offset) < 0.7 * width and JAWS_TURN[0] < slope < JAWS_TURN[1])
-
-
-def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """First and one past the last of each run of true values."""
-    steps = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    return [(int(a), int(b)) for a, b in zip(steps[::2], steps[1::2], strict=True)]
+    return kernels.runs_into_joint(view, width, shaft.contrast, float(OUTSIDE) - 1.0)
 
 
 def _straight_view(search: Density, shaft: Shaft, half: int, degree: int, beyond: int = 0) -> Density:
@@ -164,7 +110,7 @@ def _are_jaws(picture: Picture, a: NeedleSighting, b: NeedleSighting) -> bool:
     (tip_a, back_a), (tip_b, back_b) = np.array(a.shaft_px), np.array(b.shaft_px)
     along_a, along_b = _unit(back_a - tip_a), _unit(back_b - tip_b)
     turn = float(along_a[0] * along_b[1] - along_a[1] * along_b[0])
-    if abs(turn) < JAWS_TURN[0] or along_a @ along_b < 0:
+    if abs(turn) < LEAST_JAWS_TURN or along_a @ along_b < 0:
         return False
     width_a, width_b = a.diameter_px or 0.0, b.diameter_px or 0.0
     width = max(width_a, width_b)
@@ -181,7 +127,7 @@ def _are_jaws(picture: Picture, a: NeedleSighting, b: NeedleSighting) -> bool:
         if max(np.hypot(*(joint - back_a)), np.hypot(*(joint - back_b))) < CROSSED_WIDTHS * width:
             return True
     return (
-        abs(turn) <= JAWS_TURN[1]
+        abs(turn) <= MOST_JAWS_TURN
         and min(width_a, width_b) > 0.85 * width
         and 2.0 * width < min(reach_a, reach_b)
         and max(reach_a, reach_b) < JAWS_LENGTH_WIDTHS * width

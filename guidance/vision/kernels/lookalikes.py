@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.vision.kernels._jit import kernel
+from guidance.vision.kernels.median import median_in_place
 from guidance.vision.kernels.shaft import CENTRE, sample_across
 
 Image = NDArray[np.float32]
@@ -13,6 +14,16 @@ Flags = NDArray[np.bool_]
 _IMAGE = 'Array(float32, 2, "C", readonly=True)'
 _LINE = 'Array(float64, 1, "C", readonly=True)'
 _TABLE = 'Array(float64, 2, "C", readonly=True)'
+
+BOSS_WIDTHS = 0.8
+"""A joint reaches at least this far to either side of an arm's axis; the arm itself reaches half a width."""
+BROADEST_BOSS_WIDTHS = 2.6
+BOSS_PALER = 0.35
+"""Of the shaft's contrast: a joint is steel through and through, crossing wires are not."""
+TWIN_WIDTHS = 2.5
+"""For at least this far the other arm shows beside this one."""
+LEAST_JAWS_TURN, MOST_JAWS_TURN = 0.04, 0.45
+"""Sine of the angle between two jaws."""
 
 
 @kernel(f"float64[::1]({_IMAGE}, int64, int64, int64, int64)")
@@ -96,6 +107,85 @@ def steel_beside(view: Image, core: int, paler: float, darkest: float) -> tuple[
             while reach[side, i] <= middle and dark[i, middle + step * reach[side, i]]:
                 reach[side, i] += 1
     return steel, dark, reach
+
+
+@kernel("boolean(boolean[:, ::1], int64[::1], boolean[::1], int64, float64, int64, float64)")
+def _spreads(
+    dark: Flags, bar: NDArray[np.int64], bare: Flags, side: int, joint: float, ahead: int, width: float
+) -> bool:
+    """A second bar beside the shaft springs from the same boss: its distance grows with that from the boss, from none.
+
+    ``dark``: of a straight view, of which one ``side`` (1 or -1) is looked at. ``bar``: how far the shaft itself
+    reaches there. ``bare``: rows where it is a bar and no more. ``joint``: the row where the boss is; ``ahead``: 1 to
+    look beyond it, -1 before it.
+    """
+    middle = dark.shape[1] // 2
+    n, first, last = 0, 0, 0
+    sum_x, sum_y, sum_xx, sum_xy = 0.0, 0.0, 0.0, 0.0
+    for i in range(dark.shape[0]):
+        away = ahead * (i - joint)
+        if not bare[i] or away <= 0.0:
+            continue
+        thick, nearest = 0, 0
+        for off in range(bar[i] + 1, middle + 1):
+            if dark[i, middle + side * off]:
+                nearest = off if thick == 0 else nearest
+                thick += 1
+        if not 0.6 * width <= thick <= 1.4 * width:
+            continue
+        first, last = i if n == 0 else first, i
+        n += 1
+        beside = nearest + 0.5 * width
+        sum_x += away
+        sum_y += beside
+        sum_xx += away * away
+        sum_xy += away * beside
+    if n < max(TWIN_WIDTHS * width, 0.5 * (last - first)) or n < 2:
+        return False
+    slope = (sum_xy - sum_x * sum_y / n) / (sum_xx - sum_x * sum_x / n)
+    offset = (sum_y - slope * sum_x) / n
+    return abs(offset) < 0.7 * width and LEAST_JAWS_TURN < slope < MOST_JAWS_TURN
+
+
+@kernel(f"boolean({_IMAGE}, float64, float64, float64)")
+def runs_into_joint(view: Image, width: float, contrast: float, darkest: float) -> bool:
+    """The bar in the middle of a straight view and one beside it run into a boss as dark as themselves, and dark metal
+    out of it.
+
+    ``width``, ``contrast``: of the bar. ``darkest``: from there on it is no density.
+    """
+    n, core, arm = view.shape[0], max(1, int(np.rint(0.25 * width))), int(np.ceil(1.5 * width))
+    steel, dark, reach = steel_beside(view, core, BOSS_PALER * contrast, darkest)
+    is_boss, bare = np.zeros(n + 4, np.bool_), np.empty(n, np.bool_)
+    for i in range(n):
+        narrow, broad = min(reach[0, i], reach[1, i]) / width, max(reach[0, i], reach[1, i]) / width
+        is_boss[i + 2] = steel[i] < darkest and narrow >= BOSS_WIDTHS and broad <= BROADEST_BOSS_WIDTHS
+        bare[i] = steel[i] < darkest and broad <= 0.75 + 1.0 / width
+    first = -1
+    for i in range(n + 1):
+        # Single rows in which noise breaks it belong to it.
+        if i < n and is_boss[i : i + 5].sum() >= 3:
+            first = i if first < 0 else first
+            continue
+        if first < 0:
+            continue
+        begin, end, first = first, i, -1
+        if not 0.7 * width <= end - begin <= 2 * BROADEST_BOSS_WIDTHS * width:
+            continue
+        level = median_in_place(steel[begin:end].copy()) - 0.6 * contrast
+        before, after = 0, 0
+        for k in range(arm):
+            if begin - 1 - k >= 0:
+                before += steel[begin - 1 - k] < darkest and steel[begin - 1 - k] > level
+            if end + k < n:
+                after += steel[end + k] < darkest and steel[end + k] > level
+        if min(before, after) < 0.8 * arm:
+            continue
+        for side in range(2):
+            for ahead in (1, -1):
+                if _spreads(dark, reach[side], bare, 1 - 2 * side, 0.5 * (begin + end), ahead, width):
+                    return True
+    return False
 
 
 @kernel(f"float64[:, ::1]({_IMAGE}, int64, int64)")

@@ -68,3 +68,73 @@ def test_unevenness_is_what_a_running_mean_leaves_in_a_hann_window(seed: int, n:
     for told, edge in zip(uneven, edges[:, begin : begin + n], strict=True):
         even: NDArray[np.float64] = np.convolve(np.pad(edge, half, mode="edge"), np.ones(smooth) / smooth, mode="valid")
         assert np.allclose(told, (edge - even) * np.hanning(n), atol=1e-12)
+
+
+def runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First and one past the last of each run of true values."""
+    steps = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return [(int(a), int(b)) for a, b in zip(steps[::2], steps[1::2], strict=True)]
+
+
+def spreads_twin(
+    dark: NDArray[np.bool_], bar: NDArray[np.int64], bare: NDArray[np.bool_], away: NDArray[np.float64], width: float
+) -> bool:
+    other = dark & (np.arange(dark.shape[1])[None, :] > bar[:, None])
+    thick = other.sum(axis=1)
+    seen = bare & (away > 0) & (thick >= 0.6 * width) & (thick <= 1.4 * width)
+    rows = np.flatnonzero(seen)
+    if len(rows) < max(kernels.TWIN_WIDTHS * width, 0.5 * (np.ptp(rows) if len(rows) else 0.0)):
+        return False
+    slope, offset = np.polyfit(away[seen], np.argmax(other[seen], axis=1) + 0.5 * width, 1)
+    return bool(abs(offset) < 0.7 * width and kernels.LEAST_JAWS_TURN < slope < kernels.MOST_JAWS_TURN)
+
+
+def joint_twin(view: NDArray[np.float32], width: float, contrast: float) -> bool:
+    half = view.shape[1] // 2
+    steel, dark, first_bar = kernels.steel_beside(view, max(1, round(0.25 * width)), kernels.BOSS_PALER * contrast, 8.0)
+    inside = steel < 8.0
+    narrow, broad = np.minimum(*first_bar) / width, np.maximum(*first_bar) / width
+    boss = inside & (narrow >= kernels.BOSS_WIDTHS) & (broad <= kernels.BROADEST_BOSS_WIDTHS)
+    boss = np.convolve(boss, np.ones(5), mode="same") >= 3
+    bare = inside & (broad <= 0.75 + 1.0 / width)
+    arm = int(np.ceil(1.5 * width))
+    for first, last in runs(boss):
+        if not 0.7 * width <= last - first <= 2 * kernels.BROADEST_BOSS_WIDTHS * width:
+            continue
+        metal = inside & (steel > np.median(steel[first:last]) - 0.6 * contrast)
+        if min(metal[max(0, first - arm) : first].sum(), metal[last : last + arm].sum()) < 0.8 * arm:
+            continue
+        away = np.arange(len(steel)) - 0.5 * (first + last)
+        for side, bar in zip((dark[:, half:], dark[:, half::-1]), first_bar, strict=True):
+            if any(spreads_twin(side, bar, bare, there, width) for there in (away, -away)):
+                return True
+    return False
+
+
+def clamp_view(
+    rng: np.random.Generator, joint: int, turn: float, boss_px: float, twin_px: float
+) -> NDArray[np.float32]:
+    """A bar of 6 pixels, one beside it that leaves it at ``turn`` from a boss on, and dark specks."""
+    rows, columns = np.ogrid[:110, -20:21]
+    on_bar = np.abs(columns) < 3.2
+    on_twin = np.abs(columns - turn * np.maximum(0, joint - rows)) < twin_px
+    view = 0.3 + 0.7 * (on_bar | on_twin | (np.hypot(columns, rows - joint) < boss_px))
+    view = view + rng.normal(0, 0.03, view.shape) + 0.5 * (rng.random(view.shape) < 0.004)
+    view[rng.integers(105, 112) :] = 9.0
+    return view.astype(np.float32)
+
+
+@settings(deadline=None)
+@given(SEEDS, st.integers(2, 108), st.floats(-0.5, 0.5), st.floats(0, 16), st.floats(1, 4))
+def test_a_joint_is_seen_where_the_plain_twin_sees_one(
+    seed: int, joint: int, turn: float, boss_px: float, twin_px: float
+) -> None:
+    view = clamp_view(np.random.default_rng(seed), joint, turn, boss_px, twin_px)
+    assert kernels.runs_into_joint(view, 6.4, 0.7, 8.0) == joint_twin(view, 6.4, 0.7)
+
+
+def test_a_boss_from_which_a_second_bar_springs_is_a_joint_and_one_alone_is_none() -> None:
+    rng = np.random.default_rng(1)
+    assert kernels.runs_into_joint(clamp_view(rng, 70, 0.2, 9.0, 3.0), 6.4, 0.7, 8.0)
+    assert not kernels.runs_into_joint(clamp_view(rng, 70, 0.0, 9.0, 3.0), 6.4, 0.7, 8.0)
+    assert not kernels.runs_into_joint(clamp_view(rng, 70, 0.2, 0.0, 3.0), 6.4, 0.7, 8.0)
