@@ -24,7 +24,7 @@ from guidance.records import (
     ZoneKind,
 )
 from guidance.safety.limits import AlarmTiming, Limits
-from guidance.safety.shapes import deepest_corner, depth_in_px, gap_px, gap_to_line_px, overlap_px2
+from guidance.safety.shapes import DRAWN_BESIDE_PX, deepest_corner, depth_in_px, gap_px, gap_to_line_px, overlap_px2
 
 APPROACH_MM = 0.2
 """A tip is going towards a zone when it has come this much nearer than it has been: above a still tip's jitter."""
@@ -222,7 +222,9 @@ def _cement_and_zones(findings: Findings, limits: Limits, history: History) -> I
             history.followed_since_s[name] = findings.t_s
     mm = _mm_per_px(findings)
     for zone in _watched_zones(findings, ZoneKind.FORBIDDEN, ZoneKind.CAUTION):
-        inside_mm2 = sum(overlap_px2(deposit.polygons_px, zone.polygon_px) for deposit in findings.cement) * mm**2
+        gaps_px = [gap_px(deposit.polygons_px, zone.polygon_px) for deposit in findings.cement]
+        touching = (deposit for deposit, gap in zip(findings.cement, gaps_px, strict=True) if gap <= DRAWN_BESIDE_PX)
+        inside_mm2 = sum(overlap_px2(deposit.polygons_px, zone.polygon_px) for deposit in touching) * mm**2
         inside_mm2 = max(inside_mm2, RUN_WIDTH_MM * _deepest_run_mm(findings, zone, history))
         is_told = (AlertKind.CEMENT_IN_ZONE, zone.id, None, None, None) in history.told
         breach_mm2 = limits.cement_in_zone_mm2 * (limits.release_share if is_told else 1.0)
@@ -236,17 +238,21 @@ def _cement_and_zones(findings: Findings, limits: Limits, history: History) -> I
                 zone=zone.id,
             )
             continue
-        near_mm = _nearest_cement_mm(findings, zone, limits, history)
+        near_mm = _nearest_cement_mm([gap * mm for gap in gaps_px], findings, zone, limits, history)
         if near_mm is not None:
             where = f"Cement at {_name(zone)}" if near_mm == 0 else f"Cement {near_mm:.1f} mm from {_name(zone)}"
             yield Condition(AlertKind.CEMENT_NEAR_ZONE, Priority.MEDIUM, near_mm, "mm", where, zone=zone.id)
 
 
-def _nearest_cement_mm(findings: Findings, zone: Zone, limits: Limits, history: History) -> float | None:
-    """How far the nearest cement is from the zone, where that is near or soon will be; None where it is not."""
+def _nearest_cement_mm(
+    gaps_mm: list[float], findings: Findings, zone: Zone, limits: Limits, history: History
+) -> float | None:
+    """How far the nearest cement is from the zone, where that is near or soon will be; None where it is not.
+
+    ``gaps_mm``: how far each deposit is from it.
+    """
     nearest_mm, arrives = inf, False
-    for deposit in findings.cement:
-        gap_mm = gap_px(deposit.polygons_px, zone.polygon_px) * _mm_per_px(findings)
+    for deposit, gap_mm in zip(findings.cement, gaps_mm, strict=True):
         nearest_mm = min(nearest_mm, gap_mm)
         arrives = _arrives(deposit, zone, gap_mm, findings, limits, history) or arrives
     if zone.kind is ZoneKind.CAUTION:

@@ -91,7 +91,6 @@ OPENED_BEYOND_PX: Final = 3
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 _Box = tuple[slice, slice]
-_Lines = tuple[NDArray[np.int32], float]
 _Pixels = tuple[NDArray[np.intp], NDArray[np.intp]]
 _APART_MM: Final = (4 * pi) ** 0.5 * COARSE_MM
 """Noise that is smoothed so speaks once in this much of a line."""
@@ -167,8 +166,8 @@ class _Scene:
     """What surrounds the deposits on the pulse at hand; all planes are of one box of the grid.
 
     ``places``: of each deposit its box, see ``kernels.extents``. ``sigmas``: what the pulse shows, and ``shown`` as
-    short lines are taken over it, which ``lines`` tells. ``evidence``: of the best line through each pixel, 1 as much
-    as renews it, where paths from a deposit have been.
+    short lines are taken over it. ``evidence``: of the best line through each pixel, 1 as much as renews it, where
+    paths from a deposit have been.
     """
 
     box: _Box
@@ -179,7 +178,6 @@ class _Scene:
     z: Density
     sigmas: Density
     shown: Density
-    lines: _Lines
     evidence: Density
     steel: Mask
     foreign: Mask
@@ -272,7 +270,6 @@ class RunWatch:
             change.z[box],
             sigmas,
             shown,
-            _lines(work_mm, shown.shape[1]),
             self._planes.evidence(sigmas.shape),
             steel[box],
             others[box],
@@ -300,8 +297,8 @@ class RunWatch:
 
 
 @lru_cache(maxsize=4)
-def _lines(work_mm: float, width: int) -> _Lines:
-    """Short lines through a pixel of a plane of that ``width``: how far on in it their taps lie, (lines, taps).
+def _lines(work_mm: float) -> tuple[NDArray[np.int32], NDArray[np.int32], float]:
+    """Short lines through a pixel: rows and columns of their taps beside it, each (lines, taps).
 
     Returned too is the standard deviation of what their taps add up to.
     """
@@ -311,7 +308,7 @@ def _lines(work_mm: float, width: int) -> _Lines:
     spread = float(np.exp(-((apart_mm / (2 * COARSE_MM)) ** 2)).mean()) ** 0.5
     angles = np.arange(LINES)[:, None] * (pi / LINES)
     rows, cols = (np.rint(at_mm * along(angles) / work_mm).astype(np.int32) for along in (np.sin, np.cos))
-    return rows * np.int32(width) + cols, kernels.TAPS * spread
+    return rows, cols, kernels.TAPS * spread
 
 
 def _core(name: int, scene: _Scene) -> tuple[_Box, NDArray[np.bool_]]:
@@ -328,10 +325,10 @@ def _core(name: int, scene: _Scene) -> tuple[_Box, NDArray[np.bool_]]:
 def _arms(name: int, box: _Box, core: NDArray[np.bool_], scene: _Scene, planes: _Planes) -> Iterator[_Arm]:
     """The arms of a deposit whose ``core`` lies in a ``box`` of the scene."""
     work_mm = scene.work_mm
-    offsets, deviation = scene.lines
+    rows, cols, deviation = _lines(work_mm)
     corners, worth = kernels.carried(
         scene.shown,
-        offsets,
+        rows * np.int32(scene.shown.shape[1]) + cols,
         LINE_SIGMA * deviation,
         scene.bridge,
         core.view(np.uint8),

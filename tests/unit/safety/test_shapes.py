@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from guidance.records import PolygonPx
-from guidance.safety.shapes import SUBPIXELS, deepest_corner, depth_in_px, gap_px, gap_to_line_px, overlap_px2
+from guidance.safety.shapes import (
+    DRAWN_BESIDE_PX,
+    SUBPIXELS,
+    deepest_corner,
+    depth_in_px,
+    gap_px,
+    gap_to_line_px,
+    overlap_px2,
+)
 from guidance.vision.kernels import polygons as kernels
 from tests.unit.safety.scenes import box
 
@@ -74,6 +82,7 @@ def whole_overlap_px2(rings: list[PolygonPx], zone: PolygonPx) -> float:
 def test_the_overlap_is_what_both_cover_when_drawn(rings: list[PolygonPx], zone: PolygonPx, aside_px: float) -> None:
     rings = [ring + np.array([aside_px, 0.0]) for ring in rings]
     assert overlap_px2(rings, zone) == whole_overlap_px2(rings, zone)
+    assert gap_px(rings, zone) <= DRAWN_BESIDE_PX or overlap_px2(rings, zone) == 0
 
 
 def to_edges(points: PolygonPx, start: PolygonPx, end: PolygonPx) -> float:

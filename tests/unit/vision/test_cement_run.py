@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -171,6 +172,36 @@ def test_a_fast_run_is_told_beside_one_that_has_come_farther() -> None:
     assert run is not None
     assert run.mm_per_s > 10
     assert run.xy[0] < 80
+
+
+def test_each_of_two_deposits_has_its_own_run_whichever_is_asked_for_first() -> None:
+    shape, work_mm, pulse_s = (150, 160), 0.25, 2 / 15
+    row, column = np.indices(shape)
+    names = np.zeros(shape, np.uint8)
+    for name, r in ((1, 35), (2, 115)):
+        names[np.hypot(row - r, column - 50) <= 20] = name
+    change, watch, rng = Change(shape), RunWatch(shape), np.random.default_rng(5)
+    nothing, away_mm = np.zeros(shape, np.uint8), (column - 70) * work_mm
+    for k in range(-8, 16):
+        thick_mm = np.where((names > 0) & (k >= 0), 5.0, 0.0)
+        for r, come in ((35, steady(2.0, 2.0)), (115, steady(1.0, 2.0))):
+            arm = (np.abs(row - r) <= 3) & (away_mm > 0) & (away_mm <= 12)
+            thick_mm[arm & (come(away_mm) <= k * pulse_s + 1e-6)] = 1.5
+        density = (1.0 + 0.1 * thick_mm + rng.normal(0, 0.05, shape)).astype(np.float32)
+        placed = Placed(density, cv2.bitwise_not(nothing), nothing, RigidMotion((0.0, 0.0), 0.0, (0.0, 0.0)))
+        if k < 0:
+            change.learn(placed, work_mm)
+            continue
+        change.compare(placed, work_mm, np.where(thick_mm > 0, 255, 0).astype(np.uint8))
+        since_s = np.where(names > 0, np.float32(0), np.float32(np.inf))
+        watch.note(change, names, since_s, nothing > 0, nothing, 0.1, work_mm, k * pulse_s)
+    first, second = watch.fastest(1, 0.0), watch.fastest(2, 0.0)
+    assert first is not None
+    assert second is not None
+    assert abs(first.xy[1] - 35) <= 5
+    assert abs(second.xy[1] - 115) <= 5
+    assert first.mm_per_s > second.mm_per_s
+    assert (watch.fastest(2, 0.0), watch.fastest(1, 0.0)) == (second, first)
 
 
 def test_noise_is_no_run() -> None:
