@@ -25,6 +25,7 @@ from guidance.vision.geometry import RigidMotion
 from guidance.vision.kernels import change as kernels
 from guidance.vision.kernels import grey as grey_levels
 from guidance.vision.kernels import shafts
+from guidance.vision.kernels.median import median
 from guidance.vision.picture import Density, Mask, Picture
 
 PRIOR_MM_PER_PX: Final = 0.25
@@ -464,7 +465,7 @@ class Change:
         self._mark(placed, exclude, watched)
         table = self._tone_table(placed, watched is not None)
         self._tone = grey_levels.smoothed_by_grey(table[:, 1].copy(), table[:, 3].copy(), _LEAST_SAMPLES)
-        noise = grey_levels.median(grey_levels.spread_by_grey(table, _LEAST_SAMPLES))
+        noise = median(grey_levels.spread_by_grey(table, _LEAST_SAMPLES))
         self._subtract_baseline(placed, noise)
         self._remove_shaft_slips(placed, noise)
         self._remove_veil(work_mm)

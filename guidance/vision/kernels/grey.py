@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.vision.kernels._jit import kernel
+from guidance.vision.kernels.median import median_in_place, part_in_place
 
 Plane = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -120,7 +121,7 @@ def _median_difference(present: Plane, base: Plane, marks: Bytes, bits: int, ste
             if marks[r, c] & bits == bits:
                 some[n] = present[r, c] - base[r, c]
                 n += 1
-    return float(np.median(some[:n])) if n else 0.0
+    return median_in_place(some[:n]) if n else 0.0
 
 
 @kernel(f"UniTuple(float32[:, ::1], 2)({_BYTES}, {_PLANE}, {_PLANE}, {_BYTES}, int64, int64, int64, int64, float32)")
@@ -149,12 +150,6 @@ def tone_by_grey(
                     j = min(max(int((differs - centre_of_fewer + reach) * per_cell), 0), cells - 1)
                     histogram_of_fewer[grey[r, c], j] += 1
     return _quartiles(histogram, centre, reach), _quartiles(histogram_of_fewer, centre_of_fewer, reach)
-
-
-@kernel(f"float64({_LINE})")
-def median(line: Line) -> float:
-    """The median of a few numbers; ``np.median`` takes twenty times as long to look after all that could be given."""
-    return float(np.median(line))
 
 
 @kernel(f"float32[::1]({_LINE}, {_LINE}, float32)")
@@ -256,6 +251,6 @@ def excess_at_edges(
     rank = (edges - 1) * share
     below = int(rank)
     above = min(below + 1, edges - 1)
-    ordered = np.partition(excess[:edges], above)
-    lower = ordered[:above].max() if above > below else ordered[above]
-    return float((lower + np.float32(rank - below) * (ordered[above] - lower)) / usual)
+    part_in_place(excess[:edges], above)
+    lower = excess[:above].max() if above > below else excess[above]
+    return float((lower + np.float32(rank - below) * (excess[above] - lower)) / usual)

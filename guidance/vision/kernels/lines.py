@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.vision.kernels._jit import kernel
+from guidance.vision.kernels.median import part_in_place
 
 Plane = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -110,8 +111,10 @@ def median_size(values: Plane) -> float:
             if own >= kind and own <= last:
                 middle[n] = abs(values[r, c])
                 n += 1
-    middle.sort()
-    return float((middle[lower - before] + middle[upper - before]) / np.float32(2.0))
+    part_in_place(middle, upper - before)
+    above = middle[upper - before]
+    below = above if lower == upper else middle[: upper - before].max()
+    return float((below + above) / np.float32(2.0))
 
 
 @kernel(f"void({_OUT}, float32, float32, float32, {_OUT})")

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.vision.kernels._jit import kernel
+from guidance.vision.kernels.median import median_in_place
 
 _PAIRS = 'Array(float32, 2, "C", readonly=True)'
 
@@ -50,7 +51,7 @@ def is_even(pairs: Pairs) -> bool:
     # No other window as wide as this one holds what lies on both sides of it: the median, which is dear, is not needed.
     if min(below, above) > (1.0 - EVEN_SHARE) * levels.size:
         return False
-    median = np.float32(np.median(levels))
+    median = np.float32(median_in_place(levels.copy()))
     near = 0
     for level in levels:
         near += 1 if abs(level - median) <= EVEN_LEVELS else 0

@@ -1,4 +1,5 @@
-"""The median, for other kernels and for short arrays, where ``np.median`` is all overhead."""
+"""Order statistics for other kernels and short arrays: NumPy's look after all that could be given, and each use of one
+in a kernel would take a second to compile."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,15 +7,13 @@ from numpy.typing import NDArray
 from guidance.vision.kernels._jit import kernel
 
 
-@kernel("float64(float32[::1])", "float64(float64[::1])")
-def median_in_place(values: NDArray[np.floating]) -> float:
-    """The median of one or more values without NaN, which are left in another order.
+@kernel("void(float32[::1], int64)", "void(float64[::1], int64)")
+def part_in_place(values: NDArray[np.floating], rank: int) -> None:
+    """Order values without NaN so far that the one of this rank is in its place, and none before it is greater.
 
-    Hoare, "Algorithm 65: find", 1961. Of an even number of values the mean of the two in the middle.
+    Hoare, "Algorithm 65: find", 1961.
     """
-    n = values.size
-    half = n // 2
-    low, high = 0, n - 1
+    low, high = 0, values.size - 1
     while low < high:
         pivot = values[(low + high) // 2]
         i, j = low, high
@@ -27,12 +26,23 @@ def median_in_place(values: NDArray[np.floating]) -> float:
                 values[i], values[j] = values[j], values[i]
                 i += 1
                 j -= 1
-        if half <= j:
+        if rank <= j:
             high = j
-        elif half >= i:
+        elif rank >= i:
             low = i
         else:
             break
+
+
+@kernel("float64(float32[::1])", "float64(float64[::1])")
+def median_in_place(values: NDArray[np.floating]) -> float:
+    """The median of one or more values without NaN, which are left in another order.
+
+    Of an even number of values the mean of the two in the middle.
+    """
+    n = values.size
+    half = n // 2
+    part_in_place(values, half)
     upper = np.float64(values[half])
     if n % 2:
         return upper

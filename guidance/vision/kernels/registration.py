@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.vision.kernels._jit import kernel
+from guidance.vision.kernels.median import median, median_in_place
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.uint8]
@@ -248,9 +249,9 @@ def common_step(sums: Numbers, step: Numbers, ncc: Numbers, stray: Numbers) -> t
     alike = ncc > AGREE_NCC
     # The present pulse's noise is not gain: where blocks lie well, what they have in common tells.
     gains = (cov / var_t)[alike] if alike.sum() >= LEAST_BLOCKS else np.sqrt(var_c / var_t)
-    gain = min(max(np.median(gains), 0.2), 5.0)
+    gain = min(max(median_in_place(gains), 0.2), 5.0)
     # The reference is a mean, the present pulse is not: of its variance, so much is what both show.
-    reachable_ncc = min(1.0, gain * np.median(np.sqrt(var_t / var_c)))
+    reachable_ncc = min(1.0, gain * median_in_place(np.sqrt(var_t / var_c)))
 
     normal, right = np.empty((blocks, 6)), np.empty((blocks, 3))
     noise, own_noise, gained = np.empty(blocks), np.empty(blocks), np.empty(blocks)
@@ -276,7 +277,7 @@ def common_step(sums: Numbers, step: Numbers, ncc: Numbers, stray: Numbers) -> t
         # By noise alone a step of two parts gains 2 ln 2 times the noise, in the median.
         stray[b] = (gained[b] - 2.0 * log(2.0) * own_noise[b]) / (0.5 * strength[b] + 1e-12)
 
-    usual_noise, usual_strength = np.median(noise), np.median(strength)
+    usual_noise, usual_strength = median(noise), median(strength)
     for b in range(blocks):
         # Blocks that something covers fit much worse than most.
         covered = noise[b] / (3.0 * usual_noise + 1e-12)
@@ -292,7 +293,7 @@ def common_step(sums: Numbers, step: Numbers, ncc: Numbers, stray: Numbers) -> t
         bend += 2.0 * (normal[b, 1] * x * y + normal[b, 2] * x * a + normal[b, 4] * y * a)
         common = right[b, 0] * x + right[b, 1] * y + right[b, 2] * a - 0.5 * bend
         worse[b] = max(gained[b] - 2.0 * common, 0.0) / (own_noise[b] + 1e-12)
-    usual_worse = np.median(worse)
+    usual_worse = median(worse)
     total = weighted_noise = heaviest = 0.0
     for b in range(blocks):
         stubborn = worse[b] / (STUBBORN * (2.0 + usual_worse))
