@@ -12,7 +12,7 @@ from drivers.frame import Pixels
 from guidance.records import FieldKind, FieldOutline
 from guidance.vision.field_polarity import polarity_evidence
 from guidance.vision.field_text import find_text
-from guidance.vision.kernels.field import CELL_PX, cell_statistics, outermost_falls
+from guidance.vision.kernels.field import CELL_PX, along_rays, cell_statistics, hull_radii, outermost_falls
 from guidance.vision.outline import TOLERANCE_PX, Box, Grey, Mask, Outline, Points, fit_outline, full_outline, rectangle
 
 Levels = NDArray[np.float64]
@@ -107,7 +107,7 @@ class XrayField:
         left, top = max(0, x0 - 1), max(0, y0 - 1)
         inside = polygon_mask(self.outline.polygon_px, self.frame_size_px)[top : y1 + 1, left : x1 + 1]
         inner = cv2.erode(inside, np.ones((2 * CELL_PX + 1, 2 * CELL_PX + 1), np.uint8))
-        y, x = np.nonzero(cv2.subtract(inside, inner))
+        y, x = np.divmod(np.flatnonzero(cv2.compare(inside, inner, cv2.CMP_NE).view(np.bool_)), inside.shape[1])
         return np.asarray((y + top) * w + x + left, dtype=np.intp)
 
 
@@ -521,26 +521,21 @@ def _edge_points(grey: Grey, region: Mask, surround: Levels, steep: float = 0.0)
     centre = np.array([moments["m10"], moments["m01"]]) / moments["m00"]
     turn = np.linspace(0.0, 2 * np.pi, RAYS, endpoint=False)
     heading = np.column_stack([np.cos(turn), np.sin(turn)])
-    reach = _hull_radius(hull, centre, heading)
+    reach = np.empty(RAYS)
+    hull_radii(hull - centre, heading, reach)
     depth = max(12, round(0.08 * float(np.median(reach))))
     inward, outward = 3 * depth, 3 * CELL_PX
-    steps = np.arange(-inward, outward + 1, dtype=np.float64)
-    along = reach[:, None] + steps[None, :]
-    x = centre[0] + heading[:, :1] * along
-    y = centre[1] + heading[:, 1:] * along
-    outside = (x < -0.5) | (y < -0.5) | (x > w - 0.5) | (y > h - 0.5)
+    shape = RAYS, inward + 1 + outward
+    x, y, ends = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32), np.empty(RAYS, dtype=np.int64)
+    along_rays(*centre, heading, reach - inward, w, h, x, y, ends)
     smooth = cv2.blur(grey, (3, 3))
-    profile = cv2.remap(
-        smooth, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    profile = cv2.remap(smooth, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     if steep > 0:
         # In a noisy surround neighbouring rays help each other: over so few a circle strays from its chord by no pixel.
         k = MEAN_REACH_RAYS
         profile = cv2.blur(np.concatenate([profile[-k:], profile, profile[:k]]), (1, 2 * k + 1))[k:-k]
-    rise = np.full(profile.shape, 255, dtype=np.float32)
-    for level in surround:
-        np.minimum(rise, np.abs(profile.astype(np.float32) - np.float32(level)), out=rise)
-    ends = np.where(outside.any(axis=1), outside.argmax(axis=1), len(steps)).astype(np.int64)
+    rise_of_level = np.abs(np.arange(256.0)[:, None] - surround).min(axis=1, initial=255.0).astype(np.float32)
+    rise = cv2.LUT(profile, rise_of_level)
     at, widths = np.empty(RAYS), np.empty(RAYS)
     outermost_falls(rise, ends, depth, 2.0 * CONTRAST, steep, at, widths)
     # Where the surround is plain, all that carries noise is field: an edge that it lies beyond is anatomy's.
@@ -554,19 +549,6 @@ def _edge_points(grey: Grey, region: Mask, surround: Levels, steep: float = 0.0)
     # One collimator's edge is about as sharp all around; where it is lost in the dark, anatomy's own falls are wider.
     width_px = float(np.median(widths))
     return np.asarray(found[widths <= 2 * width_px + 4]), width_px
-
-
-def _hull_radius(hull: Points, centre: Points, heading: Points) -> Points:
-    """Distance from the centre to a convex hull along each heading, shape (rays,)."""
-    a, b = hull - centre, np.roll(hull, -1, axis=0) - centre
-    edge = b - a
-    cross = heading[:, :1] * edge[:, 1] - heading[:, 1:] * edge[:, 0]
-    far = a[:, 0] * edge[:, 1] - a[:, 1] * edge[:, 0]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        along = far / cross
-        share = (a[:, 0] * heading[:, 1:] - a[:, 1] * heading[:, :1]) / cross
-    hits = np.isfinite(along) & (along > 0) & (share > -1e-6) & (share < 1 + 1e-6)
-    return np.asarray(np.where(hits, along, 0.0).max(axis=1))
 
 
 def with_polarity(field: XrayField, bone_dark: bool) -> XrayField:
