@@ -337,9 +337,9 @@ def _outline_in_shade(grey: Grey, box: Box) -> Outline | None:
     cells = _measure_cells(picture)
     rows, columns = cells.level.shape
     k = max(1, round(0.04 * min(rows, columns)))
-    corners = np.array(
-        [np.median(cells.level[y, x]) for y in (slice(k), slice(-k, None)) for x in (slice(k), slice(-k, None))]
-    )
+    ends = np.r_[:k, -k:0]
+    in_corners = cells.level[np.ix_(ends, ends)].reshape(2, k, 2, k)
+    corners = np.median(in_corners, axis=(1, 3)).ravel()
     surround = float(np.median(corners))
     middle = cells.level[rows // 4 : -(rows // 4) or None, columns // 4 : -(columns // 4) or None]
     height = abs(float(np.median(middle)) - surround)
@@ -527,7 +527,7 @@ def _edge_points(grey: Grey, region: Mask, surround: Levels, steep: float = 0.0)
     inward, outward = 3 * depth, 3 * CELL_PX
     shape = RAYS, inward + 1 + outward
     x, y, ends = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32), np.empty(RAYS, dtype=np.int64)
-    along_rays(*centre, heading, reach - inward, w, h, x, y, ends)
+    along_rays(float(centre[0]), float(centre[1]), heading, reach - inward, w, h, x, y, ends)
     smooth = cv2.blur(grey, (3, 3))
     profile = cv2.remap(smooth, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     if steep > 0:

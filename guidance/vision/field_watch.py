@@ -203,7 +203,9 @@ class FieldWatch:
                 self._settled_at = self._frames + SETTLED_FRAMES
             self._probe, self._proposal = _Probe(self._field, pixels, bits), None
         elif self._proposal is not None and is_same(found, self._proposal):
-            others = () if self._is_live and place is nearest else tuple(other for other in places if other is not place)
+            others = (
+                () if self._is_live and place is nearest else tuple(other for other in places if other is not place)
+            )
             self._adopt((found, *(described(grey, other, known) for other in others)), pixels, bits)
         else:
             self._proposal = found
