@@ -12,7 +12,7 @@ from drivers.frame import Pixels
 from guidance.records import FieldKind, FieldOutline
 from guidance.vision.field_polarity import polarity_evidence
 from guidance.vision.field_text import find_text
-from guidance.vision.kernels.field import CELL_PX, cell_statistics, outermost_falls
+from guidance.vision.kernels.field import CELL_PX, along_rays, cell_statistics, hull_radii, outermost_falls
 from guidance.vision.outline import TOLERANCE_PX, Box, Grey, Mask, Outline, Points, fit_outline, full_outline, rectangle
 
 Levels = NDArray[np.float64]
@@ -60,7 +60,8 @@ class XrayField:
     polygon's box inside the frame, x1 and y1 excluded. ``mask``: (height, width) uint8, 255 inside the outline and
     away from burned-in text. ``text_boxes_px``: (x0, y0, x1, y1) of the text that was masked out.
     ``polarity_evidence``: as ``polarity_evidence`` returned it. ``is_fitted``: a simple shape explains the edge; else
-    the outline is the hull of what carries noise, or the whole frame.
+    the outline is the hull of what carries noise, or the whole frame. ``is_described``: not so where only the place of
+    a field is known, for its text and its polarity cost as much.
 
     The outline, and the mask with it, lies where the edge has half its height in grey levels. A machine's mask ends
     within a pixel or three; the shadow of an iris (a penumbra) falls from three quarters of that height to one
@@ -76,6 +77,7 @@ class XrayField:
     polarity_evidence: float = 0.0
     edge_width_px: float = 0.0
     is_fitted: bool = True
+    is_described: bool = True
 
     @property
     def bone_dark(self) -> bool:
@@ -96,6 +98,17 @@ class XrayField:
             mask[y0:y1, x0:x1] = 0
         mask.flags.writeable = False
         return mask
+
+    @cached_property
+    def rim_index(self) -> NDArray[np.intp]:
+        """Indices into the flattened frame of the pixels within a cell of the outline, text among them."""
+        (w, _), (x0, y0, x1, y1) = self.frame_size_px, self.box_px
+        # Of the frame's border the rim is no part.
+        left, top = max(0, x0 - 1), max(0, y0 - 1)
+        inside = polygon_mask(self.outline.polygon_px, self.frame_size_px)[top : y1 + 1, left : x1 + 1]
+        inner = cv2.erode(inside, np.ones((2 * CELL_PX + 1, 2 * CELL_PX + 1), np.uint8))
+        y, x = np.divmod(np.flatnonzero(cv2.compare(inside, inner, cv2.CMP_NE).view(np.bool_)), inside.shape[1])
+        return np.asarray((y + top) * w + x + left, dtype=np.intp)
 
 
 def polygon_mask(polygon: Points, size: tuple[int, int]) -> Mask:
@@ -123,21 +136,36 @@ def find_fields(pixels: Pixels, bits: int) -> tuple[XrayField, ...]:
     Misses: a field much smaller than 3 % of the frame; the part of a field that is as dark as its surround
     is only recovered where the rest of the outline shows the shape.
     """
-    return fields_in(eight_bit(pixels, bits))
+    grey = eight_bit(pixels, bits)
+    return tuple(described(grey, place) for place in places_in(grey))
 
 
-def fields_in(
+def places_in(
     grey: Grey, known: tuple[XrayField, ...] = (), open_one: XrayField | None = None
 ) -> tuple[XrayField, ...]:
-    """The fields of a frame.
+    """Where the fields of a frame lie; what is in them only ``described`` tells, where it was not needed for that.
 
     ``known``: some that have been seen before, and the text in them. ``open_one``: one that has no shutters within it
     on this very frame.
     """
     size = (grey.shape[1], grey.shape[0])
     outlines = _outlines(grey) or [_outline_in_shade(grey, (0, 0, *size)) or full_outline(size)]
-    fields = [_describe(grey, outline, known) for outline in outlines]
-    return tuple(field if _is_told_as(field, open_one) else without_shutters(grey, field) for field in fields)
+    places = [_place(outline, size) for outline in outlines]
+    return tuple(_place_within_shutters(grey, place, known, open_one) for place in places)
+
+
+def described(grey: Grey, place: XrayField, known: tuple[XrayField, ...] = ()) -> XrayField:
+    """The field at a place with its text and its polarity; the same object where they have been told already.
+
+    Text is looked for unless it has been in a known field of this outline.
+    """
+    if place.is_described:
+        return place
+    same = next((other for other in known if is_same(place, other)), None)
+    text = find_text(grey, place.mask) if same is None else same.text_boxes_px
+    field = replace(place, text_boxes_px=text) if text else place
+    evidence = evidence_of(grey, field)
+    return _in_the_same_place(with_polarity(field, evidence >= 0), polarity_evidence=evidence, is_described=True)
 
 
 def eight_bit(pixels: Pixels, bits: int) -> Grey:
@@ -147,17 +175,11 @@ def eight_bit(pixels: Pixels, bits: int) -> Grey:
     return np.asarray(np.right_shift(pixels, bits - 8), dtype=np.uint8)
 
 
-def _describe(grey: Grey, outline: Outline, known: tuple[XrayField, ...] = ()) -> XrayField:
-    """The field within an outline. Text is looked for unless it has been in a known field of this outline."""
-    size = (grey.shape[1], grey.shape[0])
+def _place(outline: Outline, size: tuple[int, int]) -> XrayField:
+    """The field within an outline, not described yet."""
     seen = FieldOutline(outline.kind, outline.polygon, True)
-    field = XrayField(seen, size, edge_width_px=outline.edge_width_px, is_fitted=outline.explained > 0)
-    same = next((other for other in known if is_same(field, other)), None)
-    text = find_text(grey, field.mask) if same is None else same.text_boxes_px
-    if text:
-        field = replace(field, text_boxes_px=text)
-    evidence = evidence_of(grey, field)
-    return _in_the_same_place(with_polarity(field, evidence >= 0), polarity_evidence=evidence)
+    is_fitted = outline.explained > 0
+    return XrayField(seen, size, edge_width_px=outline.edge_width_px, is_fitted=is_fitted, is_described=False)
 
 
 def evidence_of(grey: Grey, field: XrayField) -> float:
@@ -170,27 +192,64 @@ def without_shutters(grey: Grey, field: XrayField) -> XrayField:
 
     The same object where there are none.
     """
-    size = (grey.shape[1], grey.shape[0])
-    inside = field.mask if not field.text_boxes_px else polygon_mask(field.outline.polygon_px, size)
-    rim = cv2.subtract(inside, cv2.erode(inside, np.ones((2 * CELL_PX + 1, 2 * CELL_PX + 1), np.uint8)))
-    levels = np.bincount(grey[rim > 0], minlength=256)
+    lit = _lit_between_shutters(grey, field, field.bone_dark)
+    return field if lit is None else described(grey, _place(lit, field.frame_size_px))
+
+
+def _place_within_shutters(
+    grey: Grey, place: XrayField, known: tuple[XrayField, ...], open_one: XrayField | None
+) -> XrayField:
+    """``without_shutters`` for a field of which the polarity is only asked for where it would make a difference."""
+    if is_same(place, open_one):
+        field = described(grey, place, known)
+        return field if _is_told_as(field, open_one) else without_shutters(grey, field)
+    lit = {bone_dark: _lit_between_shutters(grey, place, bone_dark) for bone_dark in (True, False)}
+    if lit[True] is None and lit[False] is None:
+        return place
+    field = described(grey, place, known)
+    lit_in_field = lit[field.bone_dark]
+    return field if lit_in_field is None else _place(lit_in_field, field.frame_size_px)
+
+
+def _lit_between_shutters(grey: Grey, field: XrayField, bone_dark: bool) -> Outline | None:
+    """What shutters within a field of this polarity leave open; None where there are none."""
+    levels = np.bincount(grey.ravel()[field.rim_index], minlength=256)
     alike = np.convolve(levels, np.ones(2 * round(CONTRAST) + 1), "same")
-    if field.bone_dark:
+    if bone_dark:
         alike[DARK_SHUTTER:] = 0
     else:
         alike[:WHITE_SHUTTER] = 0
     if alike.max() < SUSPECT_SHARE * levels.sum():
-        return field
+        return None
     shadow = int(np.argmax(alike))
-    lit = _outline_in_shade(np.where(inside > 0, grey, np.uint8(shadow)), field.box_px)
+    x0, y0, x1, y1 = field.box_px
+    inside = polygon_mask(field.outline.polygon_px, field.frame_size_px)[y0:y1, x0:x1]
+    picture = grey[y0:y1, x0:x1]
+    masked = np.full_like(picture, shadow)
+    cv2.copyTo(picture, inside, masked)
+    lit = _outline_in_shade(masked, (0, 0, x1 - x0, y1 - y0))
     if lit is None or _polygon_area(lit.polygon) > SAME_OVERLAP * area(field):
-        return field
-    hidden = grey[(inside > 0) & (polygon_mask(lit.polygon, size) == 0)].astype(np.float32)
-    if (np.abs(hidden - np.median(hidden)) < 3 * CONTRAST).mean() < EVEN_SHADOW_SHARE:
-        return field
+        return None
+    opened = polygon_mask(lit.polygon, (x1 - x0, y1 - y0))
+    hidden = cv2.calcHist([picture], [0], cv2.subtract(inside, opened), [256], (0, 256)).ravel()
+    if _share_near_median(hidden, 3 * CONTRAST) < EVEN_SHADOW_SHARE:
+        return None
     # Where a shutter's shadow is as deep as what is hidden beside it, the fit reaches beyond the mask.
-    _, common = cv2.intersectConvexConvex(lit.polygon.astype(np.float32), field.outline.polygon_px.astype(np.float32))
-    return _describe(grey, replace(lit, kind=FieldKind.POLYGON, polygon=common.reshape(-1, 2).astype(np.float64)))
+    polygon = lit.polygon + np.array([x0, y0])
+    _, common = cv2.intersectConvexConvex(polygon.astype(np.float32), field.outline.polygon_px.astype(np.float32))
+    return replace(lit, kind=FieldKind.POLYGON, polygon=common.reshape(-1, 2).astype(np.float64))
+
+
+def _share_near_median(count: NDArray[np.float32], within: float) -> float:
+    """Share of pixels less than ``within`` levels from their median, of how many there are of each level; 0 of none."""
+    total = float(count.sum())
+    if not total:
+        return 0.0
+    below = np.cumsum(count, dtype=np.float64)
+    # Of an even number the median lies between the two in the middle.
+    lower, upper = np.searchsorted(below, [total / 2, total / 2 + 0.5])
+    near = np.abs(np.arange(len(count)) - (lower + upper) / 2) < within
+    return float(count[near].sum() / total)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -278,9 +337,9 @@ def _outline_in_shade(grey: Grey, box: Box) -> Outline | None:
     cells = _measure_cells(picture)
     rows, columns = cells.level.shape
     k = max(1, round(0.04 * min(rows, columns)))
-    corners = np.array(
-        [np.median(cells.level[y, x]) for y in (slice(k), slice(-k, None)) for x in (slice(k), slice(-k, None))]
-    )
+    ends = np.r_[:k, -k:0]
+    in_corners = cells.level[np.ix_(ends, ends)].reshape(2, k, 2, k)
+    corners = np.median(in_corners, axis=(1, 3)).ravel()
     surround = float(np.median(corners))
     middle = cells.level[rows // 4 : -(rows // 4) or None, columns // 4 : -(columns // 4) or None]
     height = abs(float(np.median(middle)) - surround)
@@ -462,26 +521,21 @@ def _edge_points(grey: Grey, region: Mask, surround: Levels, steep: float = 0.0)
     centre = np.array([moments["m10"], moments["m01"]]) / moments["m00"]
     turn = np.linspace(0.0, 2 * np.pi, RAYS, endpoint=False)
     heading = np.column_stack([np.cos(turn), np.sin(turn)])
-    reach = _hull_radius(hull, centre, heading)
+    reach = np.empty(RAYS)
+    hull_radii(hull - centre, heading, reach)
     depth = max(12, round(0.08 * float(np.median(reach))))
     inward, outward = 3 * depth, 3 * CELL_PX
-    steps = np.arange(-inward, outward + 1, dtype=np.float64)
-    along = reach[:, None] + steps[None, :]
-    x = centre[0] + heading[:, :1] * along
-    y = centre[1] + heading[:, 1:] * along
-    outside = (x < -0.5) | (y < -0.5) | (x > w - 0.5) | (y > h - 0.5)
+    shape = RAYS, inward + 1 + outward
+    x, y, ends = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32), np.empty(RAYS, dtype=np.int64)
+    along_rays(float(centre[0]), float(centre[1]), heading, reach - inward, w, h, x, y, ends)
     smooth = cv2.blur(grey, (3, 3))
-    profile = cv2.remap(
-        smooth, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    profile = cv2.remap(smooth, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     if steep > 0:
         # In a noisy surround neighbouring rays help each other: over so few a circle strays from its chord by no pixel.
         k = MEAN_REACH_RAYS
         profile = cv2.blur(np.concatenate([profile[-k:], profile, profile[:k]]), (1, 2 * k + 1))[k:-k]
-    rise = np.full(profile.shape, 255, dtype=np.float32)
-    for level in surround:
-        np.minimum(rise, np.abs(profile.astype(np.float32) - np.float32(level)), out=rise)
-    ends = np.where(outside.any(axis=1), outside.argmax(axis=1), len(steps)).astype(np.int64)
+    rise_of_level = np.abs(np.arange(256.0)[:, None] - surround).min(axis=1, initial=255.0).astype(np.float32)
+    rise = cv2.LUT(profile, rise_of_level)
     at, widths = np.empty(RAYS), np.empty(RAYS)
     outermost_falls(rise, ends, depth, 2.0 * CONTRAST, steep, at, widths)
     # Where the surround is plain, all that carries noise is field: an edge that it lies beyond is anatomy's.
@@ -497,28 +551,18 @@ def _edge_points(grey: Grey, region: Mask, surround: Levels, steep: float = 0.0)
     return np.asarray(found[widths <= 2 * width_px + 4]), width_px
 
 
-def _hull_radius(hull: Points, centre: Points, heading: Points) -> Points:
-    """Distance from the centre to a convex hull along each heading, shape (rays,)."""
-    a, b = hull - centre, np.roll(hull, -1, axis=0) - centre
-    edge = b - a
-    cross = heading[:, :1] * edge[:, 1] - heading[:, 1:] * edge[:, 0]
-    far = a[:, 0] * edge[:, 1] - a[:, 1] * edge[:, 0]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        along = far / cross
-        share = (a[:, 0] * heading[:, 1:] - a[:, 1] * heading[:, :1]) / cross
-    hits = np.isfinite(along) & (along > 0) & (share > -1e-6) & (share < 1 + 1e-6)
-    return np.asarray(np.where(hits, along, 0.0).max(axis=1))
-
-
 def with_polarity(field: XrayField, bone_dark: bool) -> XrayField:
     """The field with this polarity."""
     return _in_the_same_place(field, outline=replace(field.outline, bone_dark=bone_dark))
 
 
+_OF_THE_PLACE = "box_px", "mask", "rim_index"
+
+
 def _in_the_same_place(field: XrayField, **changes: Any) -> XrayField:
-    """A field of which something else is told: its box and mask need not be drawn again."""
+    """A field of which something else is told: its box, mask and rim need not be drawn again."""
     other = replace(field, **changes)
-    other.__dict__.update({name: field.__dict__[name] for name in ("box_px", "mask") if name in field.__dict__})
+    other.__dict__.update({name: field.__dict__[name] for name in _OF_THE_PLACE if name in field.__dict__})
     return other
 
 

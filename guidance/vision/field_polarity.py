@@ -66,9 +66,17 @@ def _thin_absorbers(smooth: Fine, inner: NDArray[np.bool_], side: int, percentil
     """Dark against bright structures thinner than ``side`` px, from -1 to 1, at each percentile of their strength."""
     closed = _over_disc(cv2.erode, _over_disc(cv2.dilate, smooth, side), side)
     opened = _over_disc(cv2.dilate, _over_disc(cv2.erode, smooth, side), side)
-    dark = np.percentile((closed - smooth)[inner], percentiles) / FINE_LEVELS
-    bright = np.percentile((smooth - opened)[inner], percentiles) / FINE_LEVELS
+    dark = _percentiles((closed - smooth)[inner], percentiles) / FINE_LEVELS
+    bright = _percentiles((smooth - opened)[inner], percentiles) / FINE_LEVELS
     return [float((d - b) / (d + b + 1.0)) for d, b in zip(dark, bright, strict=True)]
+
+
+def _percentiles(values: Fine, percentiles: tuple[float, ...]) -> NDArray[np.float64]:
+    """What numpy's ``percentile`` gives, in a fifth of the time: by counting, for the values are small and whole."""
+    below = np.cumsum(np.bincount(values))
+    at = np.array(percentiles) / 100.0 * (len(values) - 1)
+    lower, upper = (np.searchsorted(below, rank, side="right") for rank in (np.floor(at), np.ceil(at)))
+    return np.asarray(lower + (upper - lower) * (at % 1.0))
 
 
 def _over_disc(operation: _Morphology, image: Fine, side: int) -> Fine:

@@ -12,12 +12,13 @@ from guidance.vision.field import (
     WHITE_SHUTTER,
     XrayField,
     area,
+    described,
     eight_bit,
     evidence_of,
-    fields_in,
     find_fields,
     is_same,
     overlap,
+    places_in,
     polygon_mask,
     share_inside,
     with_polarity,
@@ -184,14 +185,15 @@ class FieldWatch:
         grey = eight_bit(pixels, bits)
         cut = without_shutters(grey, self._field)
         known = (self._field,) if self._proposal is None else (self._field, self._proposal)
-        fields = fields_in(grey, known, open_one=self._field) if cut is self._field else (cut,)
-        nearest = max(fields, key=lambda field: overlap(field, self._field))
+        places = places_in(grey, known, open_one=self._field) if cut is self._field else (cut,)
+        nearest = max(places, key=lambda place: overlap(place, self._field))
         # The largest picture on a monitor may be the stored one: of several it is the one where it was.
-        found = nearest if overlap(nearest, self._field) > 0.0 else fields[0]
+        place = nearest if overlap(nearest, self._field) > 0.0 else places[0]
         is_suspect, self._suspect_frames = self._suspect_frames >= SUSPECT_FRAMES, 0
-        if not self._may_become(found, pixels, bits):
+        if not self._may_become(place, pixels, bits):
             self._proposal = None
             return
+        found = described(grey, place, known)
         self._weigh(found.polarity_evidence, pixels, bits)
         found = with_polarity(found, self._field.bone_dark)
         if is_same(found, self._field):
@@ -201,8 +203,10 @@ class FieldWatch:
                 self._settled_at = self._frames + SETTLED_FRAMES
             self._probe, self._proposal = _Probe(self._field, pixels, bits), None
         elif self._proposal is not None and is_same(found, self._proposal):
-            others = tuple(field for field in fields if field is not found)
-            self._adopt((found, *(() if self._is_live and found is nearest else others)), pixels, bits)
+            others = (
+                () if self._is_live and place is nearest else tuple(other for other in places if other is not place)
+            )
+            self._adopt((found, *(described(grey, other, known) for other in others)), pixels, bits)
         else:
             self._proposal = found
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.records import FieldKind
-from guidance.vision.kernels.outline import best_side, clipped, votes_for_circles
+from guidance.vision.kernels.outline import best_side, circles_through, clipped, votes_for_circles
 
 Points = NDArray[np.float64]
 Grey = NDArray[np.uint8]
@@ -25,6 +25,9 @@ instruments and of thick bone at a circle's edge are shorter or ragged, and over
 EXPLAINED_SHARE = 0.6
 BEYOND_SHARE = 0.03
 """No more than this share of the edge may lie behind a shutter: text and panels beside the field make a few."""
+CIRCLES_TRIED = 400
+TOUCHING_PX = 0.01
+"""What the frame cuts ends this near to its border."""
 EIGHTH = pi / 4
 OCTAGON_SLANT = radians(2.0)
 """A side of an octagon is turned from its place by less than this: half a pixel of noise on a short one."""
@@ -117,17 +120,12 @@ def fit_circle(points: Points, tolerance_px: float) -> Circle | None:
     rng = np.random.default_rng(0)
     n = len(points)
     spread = np.ptp(points, axis=0).max()
-    a, b, c = (points[rng.integers(0, n, 400)] for _ in range(3))
-    ab, ac = b - a, c - a
-    twice_area = 2.0 * (ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0])
-    usable = np.abs(twice_area) > 0.05 * spread**2
-    a, ab, ac, twice_area = a[usable], ab[usable], ac[usable], twice_area[usable]
-    if not len(a):
+    triples = np.column_stack([rng.integers(0, n, CIRCLES_TRIED) for _ in range(3)])
+    centres, radii = np.empty((CIRCLES_TRIED, 2)), np.empty(CIRCLES_TRIED)
+    count = circles_through(np.ascontiguousarray(points), triples, 0.05 * spread**2, centres, radii)
+    if not count:
         return None
-    bb, cc = (ab**2).sum(axis=1), (ac**2).sum(axis=1)
-    x = (ac[:, 1] * bb - ab[:, 1] * cc) / twice_area
-    y = (ab[:, 0] * cc - ac[:, 0] * bb) / twice_area
-    centres, radii = a + np.column_stack([x, y]), np.hypot(x, y)
+    centres, radii = centres[:count], radii[:count]
     x, y = np.ascontiguousarray(points[::2].T)
     votes = votes_for_circles(x, y, centres, radii, 2.5 * tolerance_px, 4.0 * tolerance_px)
     winner = int(np.argmax(votes))
@@ -162,7 +160,7 @@ def fit_sides(points: Points, left: NDArray[np.bool_], share: float, tolerance_p
     x, y = np.ascontiguousarray(points.T)
     sides: list[Side] = []
     needed = max(8, int(share * len(points)))
-    while left.sum() >= needed and len(sides) < 8:
+    while np.count_nonzero(left) >= needed and len(sides) < 8:
         index = np.flatnonzero(left)
         first = rng.integers(0, len(index), 300)
         # The second point is a near neighbour around the field, so that both often lie on one side of it.
@@ -237,7 +235,7 @@ def _sides_of(frame: Points) -> tuple[Side, ...]:
 
 
 def _touches(polygon: Points, frame: Points) -> bool:
-    return bool(np.isclose(polygon, frame[0]).any() or np.isclose(polygon, frame[2]).any())
+    return bool((np.abs(polygon - frame[0]) < TOUCHING_PX).any() or (np.abs(polygon - frame[2]) < TOUCHING_PX).any())
 
 
 def _kind(circle: Circle | None, sides: tuple[Side, ...], polygon: Points) -> FieldKind:

@@ -9,6 +9,8 @@ _PROFILES = 'Array(float32, 2, "C", readonly=True)'
 _ENDS = 'Array(int64, 1, "C", readonly=True)'
 _GREY = 'Array(uint8, 2, "C", readonly=True)'
 _INDICES = 'Array(int64, 1, "C", readonly=True)'
+_POINTS = 'Array(float64, 2, "C", readonly=True)'
+_LENGTHS = 'Array(float64, 1, "C", readonly=True)'
 
 CELL_PX = 8
 GLYPH_HEIGHT_PX = 6, 48
@@ -49,6 +51,56 @@ def cell_statistics(grey: NDArray[np.uint8], level: NDArray[np.float32], busy: N
                 busy_pixels += differs[x]
             level[row, column] = np.rint(np.float32(sum_of_levels) / np.float32(CELL_PX * CELL_PX))
             busy[row, column] = busy_pixels
+
+
+@kernel(f"void({_POINTS}, {_POINTS}, float64[::1])")
+def hull_radii(hull: NDArray[np.float64], heading: NDArray[np.float64], reach: NDArray[np.float64]) -> None:
+    """Fill ``reach`` with the distances from the origin to a convex hull, (n, 2), along each heading, (rays, 2)."""
+    n = len(hull)
+    for i in range(len(heading)):
+        turn_x, turn_y = heading[i]
+        farthest = 0.0
+        for a in range(n):
+            x, y = hull[a]
+            next_x, next_y = hull[(a + 1) % n]
+            edge_x, edge_y = next_x - x, next_y - y
+            cross = turn_x * edge_y - turn_y * edge_x
+            if cross == 0.0:
+                continue
+            along = (x * edge_y - y * edge_x) / cross
+            share = (x * turn_y - y * turn_x) / cross
+            if -1e-6 < share < 1.0 + 1e-6:
+                farthest = max(farthest, along)
+        reach[i] = farthest
+
+
+@kernel(f"void(float64, float64, {_POINTS}, {_LENGTHS}, int64, int64, float32[:, ::1], float32[:, ::1], int64[::1])")
+def along_rays(
+    centre_x: float,
+    centre_y: float,
+    heading: NDArray[np.float64],
+    first: NDArray[np.float64],
+    w: int,
+    h: int,
+    x: NDArray[np.float32],
+    y: NDArray[np.float32],
+    ends: NDArray[np.int64],
+) -> None:
+    """Fill ``x`` and ``y``, (rays, steps), with places 1 px apart along each heading, from ``first`` px off the centre.
+
+    ``ends``: how many of a ray's places come before the first that lies outside the frame, ``w`` by ``h``.
+    """
+    steps = x.shape[1]
+    for i in range(len(heading)):
+        turn_x, turn_y = heading[i]
+        end = steps
+        for s in range(steps):
+            along = first[i] + s
+            at_x, at_y = centre_x + turn_x * along, centre_y + turn_y * along
+            x[i, s], y[i, s] = at_x, at_y
+            if end == steps and ((at_x < -0.5) | (at_y < -0.5) | (at_x > w - 0.5) | (at_y > h - 0.5)):
+                end = s
+        ends[i] = end
 
 
 @kernel(f"void({_PROFILES}, {_ENDS}, int64, float64, float64, float64[::1], float64[::1])")

@@ -9,10 +9,35 @@ from guidance.vision.kernels._jit import kernel
 
 _COORDINATES = 'Array(float64, 1, "C", readonly=True)'
 _POINTS = 'Array(float64, 2, "C", readonly=True)'
+_TRIPLES = 'Array(int64, 2, "C", readonly=True)'
 _INDICES = 'Array(int64, 1, "C", readonly=True)'
 
 Coordinates = NDArray[np.float64]
 Points = NDArray[np.float64]
+
+
+@kernel(f"int64({_POINTS}, {_TRIPLES}, float64, float64[:, ::1], float64[::1])")
+def circles_through(
+    points: Points, triples: NDArray[np.int64], least_area: float, centres: Points, radii: Coordinates
+) -> int:
+    """How many circles were written to the beginning of ``centres``, (n, 2), and ``radii``, (n,).
+
+    Each runs through three points, (n, 2), by a row of ``triples``; where those span no more than a
+    quarter of ``least_area`` there is none.
+    """
+    count = 0
+    for i in range(len(triples)):
+        a, b, c = triples[i]
+        ab_x, ab_y = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1]
+        ac_x, ac_y = points[c, 0] - points[a, 0], points[c, 1] - points[a, 1]
+        twice_area = 2.0 * (ab_x * ac_y - ab_y * ac_x)
+        if abs(twice_area) <= least_area:
+            continue
+        bb, cc = ab_x * ab_x + ab_y * ab_y, ac_x * ac_x + ac_y * ac_y
+        x, y = (ac_y * bb - ab_y * cc) / twice_area, (ab_x * cc - ac_x * bb) / twice_area
+        centres[count, 0], centres[count, 1], radii[count] = points[a, 0] + x, points[a, 1] + y, np.hypot(x, y)
+        count += 1
+    return count
 
 
 @kernel(f"int64[::1]({_COORDINATES}, {_COORDINATES}, {_POINTS}, {_COORDINATES}, float64, float64)")

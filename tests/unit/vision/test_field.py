@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from guidance.phantom.monitor import FieldShape, Layout, Monitor, field_mask, field_outline, jpeg
 from guidance.phantom.procedure import MONITOR_PICTURE_PX
 from guidance.records import FieldKind
-from guidance.vision.field import XrayField, find_field, find_fields, polygon_mask
+from guidance.vision.field import XrayField, described, find_field, find_fields, places_in, polygon_mask
 from guidance.vision.field_watch import FieldWatch
 from guidance.vision.kernels.field import outermost_falls
 from guidance.vision.outline import fit_outline, rectangle
@@ -307,6 +307,27 @@ def test_burned_in_text_is_masked_and_instruments_are_not() -> None:
     cv2.putText(drawn, "12:34:56", (150, 120), cv2.FONT_HERSHEY_SIMPLEX, 0.7, 255, 2)
     assert not field.mask[drawn > 0].any()
     assert (field.mask == 0).sum() - (plain.mask == 0).sum() < 3 * 130 * 30
+
+
+def test_a_place_tells_polarity_and_text_once_it_is_described() -> None:
+    picture = within(255 - noisy(anatomy(400), 0), disc((400, 400), (199.5, 199.5), 180.0))
+    (place,) = places_in(picture)
+    field = described(picture, place)
+    assert not place.is_described
+    assert field.is_described
+    assert not field.bone_dark
+    assert described(picture, field) is field
+    np.testing.assert_array_equal(field.mask, place.mask)
+
+
+def test_the_rim_holds_the_pixels_within_a_cell_of_the_outline() -> None:
+    # The frame cuts this one: along its border there is no rim.
+    field = find_field(within(noisy(anatomy(400), 0), disc((400, 400), (199.5, 199.5), 196.0))[:, :330], 8)
+    inside = polygon_mask(field.outline.polygon_px, field.frame_size_px)
+    rim = np.zeros(inside.size, dtype=bool)
+    rim[field.rim_index] = True
+    deep = cv2.erode(inside, np.ones((17, 17), np.uint8)) > 0
+    np.testing.assert_array_equal(rim.reshape(inside.shape), (inside > 0) & ~deep)
 
 
 def test_the_watch_keeps_one_field_while_only_the_anatomy_changes() -> None:

@@ -9,8 +9,8 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from guidance.vision import field_polarity
-from guidance.vision.kernels.field import CELL_PX, area_mean, cell_statistics, glyphs
-from guidance.vision.kernels.outline import best_side, clipped, votes_for_circles
+from guidance.vision.kernels.field import CELL_PX, along_rays, area_mean, cell_statistics, glyphs, hull_radii
+from guidance.vision.kernels.outline import best_side, circles_through, clipped, votes_for_circles
 
 Grey = NDArray[np.uint8]
 Points = NDArray[np.float64]
@@ -180,3 +180,72 @@ def test_each_pixel_of_an_area_mean_is_the_mean_of_what_it_covers(picture: Grey,
     blown_up = np.repeat(np.repeat(picture.astype(np.float64), rows, axis=0), columns, axis=1)
     expected = blown_up.reshape(rows, h, columns, w).mean(axis=(1, 3))
     assert np.abs(small - expected).max() < 0.51
+
+
+@settings(max_examples=60, deadline=None)
+@given(POINTS, st.integers(1, 40))
+def test_a_hull_s_radius_is_where_a_heading_leaves_it(points: Points, rays: int) -> None:
+    hull = cv2.convexHull(np.round(points).astype(np.float32)).reshape(-1, 2).astype(np.float64)
+    hull = np.ascontiguousarray(hull - hull.mean(axis=0))
+    turn = np.linspace(0.1, 6.3, rays)
+    heading = np.column_stack([np.cos(turn), np.sin(turn)])
+    reach = np.empty(rays)
+    hull_radii(hull, heading, reach)
+    if cv2.contourArea(hull.astype(np.float32)) < 1.0:
+        return
+    for (turn_x, turn_y), radius in zip(heading, reach, strict=True):
+        just = [
+            cv2.pointPolygonTest(hull.astype(np.float32), (turn_x * r, turn_y * r), True)
+            for r in (radius - 0.01, radius + 0.01)
+        ]
+        assert just[0] > -1e-3
+        assert just[1] < 1e-3
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.tuples(st.floats(0, 60), st.floats(0, 40)),
+    st.lists(st.floats(-20, 60), min_size=1, max_size=12),
+    st.integers(1, 50),
+)
+def test_places_along_rays_are_a_pixel_apart_and_end_before_they_leave_the_frame(
+    centre: tuple[float, float], first: list[float], steps: int
+) -> None:
+    w, h = 61, 43
+    start = np.array(first)
+    turn = np.linspace(0.0, 6.0, len(start))
+    heading = np.column_stack([np.cos(turn), np.sin(turn)])
+    x, y = (np.empty((len(start), steps), dtype=np.float32) for _ in range(2))
+    ends = np.empty(len(start), dtype=np.int64)
+    along_rays(*centre, heading, start, w, h, x, y, ends)
+    along = start[:, None] + np.arange(steps)
+    at_x, at_y = centre[0] + heading[:, :1] * along, centre[1] + heading[:, 1:] * along
+    outside = (at_x < -0.5) | (at_y < -0.5) | (at_x > w - 0.5) | (at_y > h - 0.5)
+    np.testing.assert_array_equal(ends, np.where(outside.any(axis=1), outside.argmax(axis=1), steps))
+    np.testing.assert_allclose(x, at_x, rtol=1e-6, atol=1e-5)
+    np.testing.assert_allclose(y, at_y, rtol=1e-6, atol=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(POINTS, st.integers(0, 2**32 - 1))
+def test_a_circle_through_three_points_is_as_far_from_each_and_none_goes_through_a_line(
+    points: Points, seed: int
+) -> None:
+    points = np.round(points)
+    triples = np.random.default_rng(seed).integers(0, len(points), (50, 3))
+    a, b, c = (points[triples[:, i]] for i in range(3))
+    twice_area = 2.0 * np.abs((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0])
+    spans = twice_area > 20.5
+    centres, radii = np.empty((50, 2)), np.empty(50)
+    count = circles_through(points, triples, 20.5, centres, radii)
+    assert count == spans.sum()
+    for corner in (a, b, c):
+        off = np.hypot(*(corner[spans] - centres[:count]).T)
+        np.testing.assert_allclose(off, radii[:count], rtol=1e-9, atol=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(hnp.arrays(np.uint16, st.integers(1, 300), elements=st.sampled_from([0, 1, 2, 3, 40, 65535])))
+def test_percentiles_by_counting_are_numpy_s(values: NDArray[np.uint16]) -> None:
+    counted = field_polarity._percentiles(values, (90.0, 99.8))
+    np.testing.assert_allclose(counted, np.percentile(values, (90.0, 99.8)), atol=1e-9)
