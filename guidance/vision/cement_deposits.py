@@ -140,12 +140,10 @@ class Deposits:
         self, grid: ReferenceGrid, motion: RigidMotion, mm_per_px: float | None, runs: dict[int, Front]
     ) -> tuple[CementDeposit, ...]:
         """What is told of them: as they lie on the pulse that ``motion`` leads to. ``runs``: of some, by id."""
-        x, y = self.box[1].start, self.box[0].start
-        part = np.ascontiguousarray(self.labels[self.box])
         known = mm_per_px is not None
         out = []
         for name in self.ids:
-            mask = cv2.compare(part, float(name), cv2.CMP_EQ)
+            mask, (x, y) = self._alone(name)
             history = self._areas[name]
             front = runs.get(name) or self._edge(mask, (x, y), grid.work_mm(mm_per_px))
             out.append(
@@ -161,6 +159,15 @@ class Deposits:
                 )
             )
         return tuple(out)
+
+    def _alone(self, name: int) -> tuple[Mask, tuple[int, int]]:
+        """255 on one deposit, as far as it reaches and a pixel around it, and where the corner of that is, as x and y.
+
+        The pixel tells where a deposit ends; only where it makes up the rim of ``box`` there is none to spare.
+        """
+        every = cv2.compare(np.ascontiguousarray(self.labels[self.box]), float(name), cv2.CMP_EQ)
+        own = grown(bounds(every), 1)
+        return np.ascontiguousarray(every[own]), (self.box[1].start + own[1].start, self.box[0].start + own[0].start)
 
     def _new_id(self) -> int:
         self._next_id += 1

@@ -1,5 +1,6 @@
 """What needles tell of cement, on the reference grid: where it may come out, what hides it, and what they stir up."""
 
+from collections import deque
 from math import hypot
 from typing import Final
 
@@ -35,7 +36,7 @@ class NeedlesOnGrid:
         self._shafts: NDArray[np.uint16] | None = None
         self._stirred: list[tuple[tuple[int, int], tuple[int, int]]] = []
         self._settled: dict[int, PointPx] = {}
-        self._ends: list[tuple[float, PointPx]] = []
+        self._ends: deque[tuple[float, PointPx]] = deque()
         self._recent: list[list[PointPx]] = []
 
     @property
@@ -98,8 +99,9 @@ class NeedlesOnGrid:
         points = [(x, y) for x, y in grid.to_grid(np.array(seen_px), motion).tolist()] if seen_px else []
         tips, ends = points[: len(needles)], points[len(needles) :]
         self._recent = [*self._recent, tips][-1 - STILL_PULSES :]
-        self._ends = [(seen_s, end) for seen_s, end in self._ends if t_s - seen_s <= HUB_S]
-        self._ends += [(t_s, end) for end in ends]
+        while self._ends and t_s - self._ends[0][0] > HUB_S:
+            self._ends.popleft()
+        self._ends.extend((t_s, end) for end in ends)
         self._note_stirred(grid, motion, needles)
 
     def resting_tips(self, work_mm: float) -> list[PointPx]:

@@ -269,7 +269,8 @@ class Change:
         self.count = np.zeros(self.shape, np.float32)
         self._settled = np.full(_BINS, np.inf, np.float32)
         self._latest: _Latest | None = None
-        self._cells: tuple[Mask, Density] | None = None
+        self._grey_cells: Mask | None = None
+        self._doubt_cells: Density | None = None
 
     def learn(self, placed: Placed, work_mm: float, hold: Mask | None = None) -> None:
         """Take a pulse into the baseline; where ``hold`` is not 0 the baseline keeps what it has."""
@@ -333,12 +334,10 @@ class Change:
             plane[where > 0] = 0
         self._gradient_of, self._doubt_of, self._learnt_of, self._grey_of = 0, -1, -1, -1
 
-    def take_out(self, pixels: tuple[NDArray[np.intp], ...], density: Density) -> None:
+    def take_out(self, pixels: tuple[NDArray[np.intp], NDArray[np.intp]], density: Density) -> None:
         """The baseline loses so much at some pixels, as rows and columns: contrast that has washed out of it."""
-        self.base[pixels] -= density
+        kernels.take_out(*pixels, density, self.base, self.added, self.broad)
         self._grey_of = -1
-        self.added[pixels] += density
-        self.broad[pixels] += density
 
     def compare(
         self,
@@ -404,20 +403,23 @@ class Change:
         if latest is None:
             return np.zeros((height, width), np.float32)
         cells = cells_over(self.shape, (height, width))
-        if self._cells is None or self._cells[0].shape != (height, width) or latest.doubt is not self._doubt:
-            grey = np.empty((height, width), np.uint8)
-            grey_levels.classify(cells.averages(self.base), _BINS, _TOP, grey)
-            self._cells = grey, cells.averages(latest.doubt)
-        grey, doubt = self._cells
+        if self._grey_cells is None or self._grey_cells.shape != (height, width):
+            self._grey_cells = np.empty((height, width), np.uint8)
+            grey_levels.classify(cells.averages(self.base), _BINS, _TOP, self._grey_cells)
+        doubt = self._doubt_cells
+        if latest.doubt is not self._doubt:
+            doubt = cells.averages(latest.doubt)
+        elif doubt is None or doubt.shape != (height, width):
+            doubt = self._doubt_cells = cells.averages(latest.doubt)
         added = cells.averages(self._coarse)
-        added /= np.sqrt(latest.sigma[grey] ** 2 + doubt)
+        added /= np.sqrt(latest.sigma[self._grey_cells] ** 2 + doubt)
         return added
 
     def _mark(self, placed: Placed, exclude: Mask | None, watched: Mask | None) -> None:
         """Note what may be done with each pixel on this pulse, see ``grey_levels.mark``."""
         if self._grey_of != self.pulses_learnt:
             grey_levels.classify(self.base, _BINS, _TOP, self._grey)
-            self._grey_of, self._cells = self.pulses_learnt, None
+            self._grey_of, self._grey_cells = self.pulses_learnt, None
         nothing = self._nothing
         grey_levels.mark(
             placed.valid,
@@ -579,7 +581,7 @@ class Change:
         known = self.base_count[::4, ::4]
         usual = float(np.median(known[known > 0])) if (known > 0).any() else 1.0
         kernels.fill_doubt(self._grey, self.base_count, self._steep, sigma, _CORRELATED_PULSES, usual, self._doubt)
-        self._doubt_of, self._cells = self.pulses_learnt, None
+        self._doubt_of, self._doubt_cells = self.pulses_learnt, None
 
     def _straying(self, sigma: NDArray[np.float32]) -> float:
         """How much more the steepest edges have changed than noise and slip make them, as a multiple of ``_steep``."""

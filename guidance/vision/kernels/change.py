@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from guidance.vision.kernels._jit import kernel
 from guidance.vision.kernels.grey import BARE, OPEN, SEEN, SHOWN, Bytes, Line, Plane
 
+Indices = NDArray[np.int64]
+
 _PLANE = 'Array(float32, 2, "C", readonly=True)'
 _BYTES = 'Array(uint8, 2, "C", readonly=True)'
 _LINE = 'Array(float32, 1, "C", readonly=True)'
+_INDICES = 'Array(int64, 1, "C", readonly=True)'
 _OUT = "float32[:, ::1]"
 _OUT_BYTES = "uint8[:, ::1]"
 
@@ -293,3 +296,13 @@ def learn(delta: Plane, valid: Bytes, hold: Bytes, anew: Bytes, longest: float, 
                 n = min(before + np.float32(1.0), longest)
                 base[r, c] += delta[r, c] / n
                 count[r, c] = n
+
+
+@kernel(f"void({_INDICES}, {_INDICES}, {_LINE}, {_OUT}, {_OUT}, {_OUT})")
+def take_out(rows: Indices, cols: Indices, density: Line, base: Plane, added: Plane, broad: Plane) -> None:
+    """Move so much density from the baseline to the averages of what has been added, in place, at some pixels."""
+    for i in range(rows.shape[0]):
+        r, c = rows[i], cols[i]
+        base[r, c] -= density[i]
+        added[r, c] += density[i]
+        broad[r, c] += density[i]

@@ -513,6 +513,20 @@ def test_deviations_and_doubt_equal_their_definitions(data: st.DataObject) -> No
     np.testing.assert_allclose(out, doubt + 2 * missing * sigma[grey] ** 2, rtol=1e-5, atol=1e-6)
 
 
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_what_washes_out_goes_from_the_baseline_to_what_has_been_added(data: st.DataObject) -> None:
+    shape = data.draw(SHAPES)
+    before = [data.draw(planes(shape)) for _ in range(3)]
+    rows, cols = (np.ascontiguousarray(axis) for axis in np.nonzero(data.draw(flags(shape))))
+    density = data.draw(arrays(np.float32, len(rows), elements=st.floats(-1.0, 1.0, width=32)))
+    planes_now = [plane.copy() for plane in before]
+    kernels.take_out(rows, cols, density, *planes_now)
+    for plane, was, sign in zip(planes_now, before, (-1, 1, 1), strict=True):
+        was[rows, cols] += sign * density
+        np.testing.assert_array_equal(plane, was)
+
+
 def test_the_excess_at_edges_is_a_quantile_of_those_that_are_steep() -> None:
     rng = np.random.default_rng(5)
     steep = rng.exponential(1.0, (90, 110)).astype(np.float32)
