@@ -231,7 +231,8 @@ def _lit_between_shutters(grey: Grey, field: XrayField, bone_dark: bool) -> Outl
     if lit is None or _polygon_area(lit.polygon) > SAME_OVERLAP * area(field):
         return None
     opened = polygon_mask(lit.polygon, (x1 - x0, y1 - y0))
-    hidden = cv2.calcHist([picture], [0], cv2.subtract(inside, opened), [256], (0, 256)).ravel()
+    is_hidden = cv2.compare(inside, opened, cv2.CMP_GT).view(np.bool_)
+    hidden = np.bincount(np.ravel(picture)[np.flatnonzero(is_hidden)], minlength=256)
     if _share_near_median(hidden, 3 * CONTRAST) < EVEN_SHADOW_SHARE:
         return None
     # Where a shutter's shadow is as deep as what is hidden beside it, the fit reaches beyond the mask.
@@ -240,12 +241,12 @@ def _lit_between_shutters(grey: Grey, field: XrayField, bone_dark: bool) -> Outl
     return replace(lit, kind=FieldKind.POLYGON, polygon=common.reshape(-1, 2).astype(np.float64))
 
 
-def _share_near_median(count: NDArray[np.float32], within: float) -> float:
+def _share_near_median(count: NDArray[np.intp], within: float) -> float:
     """Share of pixels less than ``within`` levels from their median, of how many there are of each level; 0 of none."""
-    total = float(count.sum())
+    below = np.cumsum(count)
+    total = below[-1]
     if not total:
         return 0.0
-    below = np.cumsum(count, dtype=np.float64)
     # Of an even number the median lies between the two in the middle.
     lower, upper = np.searchsorted(below, [total / 2, total / 2 + 0.5])
     near = np.abs(np.arange(len(count)) - (lower + upper) / 2) < within

@@ -161,7 +161,7 @@ def fit_sides(points: Points, left: NDArray[np.bool_], share: float, tolerance_p
     sides: list[Side] = []
     needed = max(8, int(share * len(points)))
     while np.count_nonzero(left) >= needed and len(sides) < 8:
-        index = np.flatnonzero(left)
+        (index,) = left.nonzero()
         first = rng.integers(0, len(index), 300)
         # The second point is a near neighbour around the field, so that both often lie on one side of it.
         second = (first + rng.integers(4, max(5, needed), 300)) % len(index)
@@ -191,11 +191,14 @@ def completed_octagon(sides: tuple[Side, ...], points: Points, tolerance_px: flo
     """
     if len(sides) < 4:
         return None
-    headings = [atan2(side.ny, side.nx) for side in sides]
-    eighths = [round((heading - headings[0]) / EIGHTH) for heading in headings]
-    turns = [heading - eighth * EIGHTH for heading, eighth in zip(headings, eighths, strict=True)]
-    if max(abs(turn - headings[0]) for turn in turns) > OCTAGON_SLANT:
-        return None
+    first = atan2(sides[0].ny, sides[0].nx)
+    eighths, turns = [], []
+    for side in sides:
+        heading = atan2(side.ny, side.nx)
+        eighths.append(round((heading - first) / EIGHTH))
+        turns.append(heading - eighths[-1] * EIGHTH)
+        if abs(turns[-1] - first) > OCTAGON_SLANT:
+            return None
     if len({eighth % 8 for eighth in eighths}) < len(sides) or len({eighth % 2 for eighth in eighths}) == 1:
         return None
     turn = sum(turns) / len(turns)

@@ -179,6 +179,14 @@ def area_mean(grey: NDArray[np.uint8], small: NDArray[np.float32]) -> None:
     rows, columns = small.shape
     down, across = h / rows, w / columns
     total = np.empty(w, dtype=np.float32)
+    # What each column of ``small`` takes of which pixels of a row is the same for all rows.
+    first = np.empty(columns, dtype=np.int64)
+    shares = np.zeros((columns, int(across) + 3))
+    for column in range(columns):
+        left, right = column * across, min((column + 1) * across, float(w))
+        first[column] = int(left)
+        for x in range(int(left), int(np.ceil(right))):
+            shares[column, x - int(left)] = min(right, x + 1.0) - max(left, float(x))
     for row in range(rows):
         top, bottom = row * down, min((row + 1) * down, float(h))
         total[:] = np.float32(0.0)
@@ -188,10 +196,9 @@ def area_mean(grey: NDArray[np.uint8], small: NDArray[np.float32]) -> None:
             for x in range(w):
                 total[x] += share * np.float32(line[x])
         for column in range(columns):
-            left, right = column * across, min((column + 1) * across, float(w))
             mean = 0.0
-            for x in range(int(left), int(np.ceil(right))):
-                mean += (min(right, x + 1.0) - max(left, float(x))) * total[x]
+            for i in range(min(shares.shape[1], w - first[column])):
+                mean += shares[column, i] * total[first[column] + i]
             small[row, column] = np.rint(mean / (down * across))
 
 
