@@ -33,6 +33,8 @@ $(STAMP): pyproject.toml requirements/dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@# Compiles the kernels for this processor, and says so.
+	$(BIN)/fluoroguide --version
 	@touch $@
 
 # Renders the fixture cases again: scenario, seed and picture size of each stand in cases.txt.

@@ -2,12 +2,13 @@
 
 import sys
 
-from guidance.first_run import tell_compiling
+from guidance.first_run import load_kernels, tell_compiling
 
 
 def main() -> int:
     """Run one command; its exit status."""
     with tell_compiling():
+        load_kernels()
         from guidance.cli import main as command_line
 
     return command_line()

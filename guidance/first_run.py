@@ -16,7 +16,9 @@ COMPILE: Final = "numba:compile"
 EVERY_S: Final = 5.0
 """Where the line cannot be written over itself."""
 KERNELS: Final = "guidance.vision.kernels"
-FROM_THE_LAST: Final = "from guidance.first_run import compile_from_the_last; compile_from_the_last()"
+FROM_THE_LAST: Final = (
+    "import gc; gc.disable(); from guidance.first_run import load_kernels; load_kernels(from_the_last=True)"
+)
 
 
 class _Progress(event.Listener):  # type: ignore[misc]  # numba has no types
@@ -61,8 +63,8 @@ class _Progress(event.Listener):  # type: ignore[misc]  # numba has no types
 def tell_compiling(to: TextIO = sys.stderr) -> Iterator[None]:
     """Says on ``to`` how many kernels have been compiled within, and nothing where they are all in the cache.
 
-    As soon as one must be, another process begins with the last ones: what it has made is found in the cache when their
-    turn comes, so that two processors take little more than half of the time.
+    As soon as one must be, another process begins with the last ones of ``load_kernels``: what it has made is found in
+    the cache when their turn comes, so that two processors take little more than half of the time.
     """
     progress = _Progress(to)
     try:
@@ -84,9 +86,9 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def compile_from_the_last() -> None:
-    """Have all kernels in the cache, those first that the pipeline comes to last."""
-    gc.disable()
+def load_kernels(from_the_last: bool = False) -> None:
+    """Import every kernel file of the analysis by its name's order, which compiles those that no cache has."""
     package = import_module(KERNELS)
-    for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda module: module.name, reverse=True):
-        import_module(f"{KERNELS}.{module.name}")
+    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    for name in reversed(names) if from_the_last else names:
+        import_module(f"{KERNELS}.{name}")
