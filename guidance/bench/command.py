@@ -33,7 +33,7 @@ CASES: Final = (
 )
 """Beside the main one: what the cost grows with."""
 SERVICE_CASES: Final = (BenchCase(1024, 1024), BenchCase(1920, 1080))
-SERVICE_S: Final = 60.0
+SERVICE_S: Final = 40.0
 GRABBER_FRAMES: Final = 100
 
 
@@ -47,7 +47,7 @@ def add_to(command: Callable[..., argparse.ArgumentParser]) -> None:
     parser.add_argument("--source", metavar="SOURCE", help="a recording to time instead of the phantom")
     parser.add_argument("--plan", type=Path, help="its plan.json")
     parser.add_argument(
-        "--all", action="store_true", help="also other sizes, the whole service, replay, start, kernels (10 minutes)"
+        "--all", action="store_true", help="also other sizes, the whole service, replay, start, kernels (15 minutes)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--report", type=Path, metavar="FILE", help="also write it as Markdown")
