@@ -20,6 +20,7 @@ from websockets.sync.client import connect
 
 from guidance.bench.analysis import Quantiles
 from guidance.bench.pulses import Pulses, PulseSource
+from guidance.bench.recording import NotStartedError
 from guidance.bus.messages import AlertEnvelope, Endpoints, FindingsEnvelope, HealthEnvelope
 from guidance.bus.subscriber import Subscriber
 from guidance.records import AlertState
@@ -30,10 +31,6 @@ PATIENCE_S: Final = 60.0
 SETTLED_S: Final = 2.0
 """From when the dashboard answers until it is measured: processes have begun, files are open."""
 _TICK_S: Final = 0.1
-
-
-class NotStartedError(RuntimeError):
-    """The service has not come up. One line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +51,7 @@ class ServiceFigures:
 
     ``findings_ms``: from a frame's capture until its alerts and findings are published, as the service tells;
     ``alerts_ms`` likewise of each alert that was raised. ``seen_ms``: until the pixels leave the dashboard for the
-    viewer, ``drawn_ms`` until what was seen on them does. ``cpu_share``: of one core, service and dashboard.
+    viewer, ``drawn_ms`` until what was seen on them does.
     """
 
     name: str
