@@ -1,4 +1,4 @@
-"""How long a frame takes from where it is handed in until findings and alerts can be told, stage by stage.
+"""How long a frame takes from where it is handed in until its alerts and its findings can be told, stage by stage.
 
 The interpreter is taken as it is: whoever wants the figures of ``serve`` tunes it alike (``tune_interpreter``).
 """
@@ -9,7 +9,7 @@ import tracemalloc
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter_ns, process_time_ns
+from time import perf_counter_ns, process_time_ns, thread_time_ns
 from typing import Final, Self
 
 import numpy as np
@@ -22,6 +22,8 @@ from guidance.vision.pipeline import Lap, Pipeline
 from guidance.wire import findings_json
 
 PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9)
+RULES: Final = "rules and alarms"
+TOLD: Final = "until alerts can be told"
 WHOLE: Final = "whole"
 SETTLED_FRAMES: Final = 30
 """So many frames into a procedure all that is kept from one frame to the next has its size."""
@@ -47,8 +49,10 @@ class Quantiles:
 class AnalysisFigures:
     """What the analysis of ``frames`` frames took.
 
-    ``stages_ms``: by stage, and the ``whole``; the first frame of each procedure, for which the field is looked for and
-    everything is laid out, is in ``first_ms`` alone. ``cpu_ms``: of all threads, a frame. ``allocated_mib``: the most
+    ``stages_ms``: by stage, those from the frame until its alerts can be told together, and the ``whole``, with what is
+    done after them; the first frame of each procedure, for which the field is looked for and everything is laid out, is
+    in ``first_ms`` alone. ``cpu_ms``: of all threads, a frame; ``slowest_cpu_ms``: the processor time of the frame that
+    took longest, which is less where something else had the processor. ``allocated_mib``: the most
     that a frame has had of memory at once beyond what it began with; ``faults``: pages a frame that the system had to
     give anew. ``resident_mib``: of the process after the first tenth of the frames, and at their end.
     """
@@ -58,6 +62,7 @@ class AnalysisFigures:
     stages_ms: dict[str, Quantiles]
     first_ms: float
     cpu_ms: float
+    slowest_cpu_ms: float
     frames_per_s: float
     allocated_mib: Quantiles
     faults: float
@@ -69,14 +74,19 @@ def time_analysis(pulses: Pulses, frames: int) -> AnalysisFigures:
     """The figures of ``frames`` frames; the procedure begins anew, as another case, as often as that needs."""
     allocated_mib = _allocated_mib(pulses)
     spent: dict[str, list[float]] = defaultdict(list)
+    told_ms: list[float] = []
+    whole_ms: list[float] = []
     first_ms: list[float] = []
     resident_mib: list[float] = []
-    last_ns = 0
+    begin_ns = last_ns = 0
+    slowest_ms = slowest_cpu_ms = 0.0
 
     def lap(stage: str) -> None:
         nonlocal last_ns
         now_ns = perf_counter_ns()
         spent[stage].append((now_ns - last_ns) / 1e6)
+        if stage == RULES:
+            told_ms.append((now_ns - begin_ns) / 1e6)
         last_ns = now_ns
 
     with tqdm(total=frames, unit=" frames", disable=None, desc=pulses.name) as progress:
@@ -85,15 +95,18 @@ def time_analysis(pulses: Pulses, frames: int) -> AnalysisFigures:
         while done < frames:
             analysis = _Analysis(pulses, lap)
             for number, frame in enumerate(pulses.frames[: frames - done]):
+                thread_ns = thread_time_ns()
                 begin_ns = last_ns = perf_counter_ns()
                 analysis.take(number)
-                whole_ms = (perf_counter_ns() - begin_ns) / 1e6
+                took_ms = (perf_counter_ns() - begin_ns) / 1e6
                 if frame is pulses.frames[0]:
-                    first_ms.append(whole_ms)
-                    for times in spent.values():
+                    first_ms.append(took_ms)
+                    for times in (*spent.values(), told_ms):
                         times.pop()
                 else:
-                    spent[WHOLE].append(whole_ms)
+                    whole_ms.append(took_ms)
+                    if took_ms > slowest_ms:
+                        slowest_ms, slowest_cpu_ms = took_ms, (thread_time_ns() - thread_ns) / 1e6
                 done += 1
                 if done in (max(1, frames // 10), frames):
                     resident_mib.append(_resident_mib())
@@ -103,9 +116,10 @@ def time_analysis(pulses: Pulses, frames: int) -> AnalysisFigures:
     return AnalysisFigures(
         pulses.name,
         frames,
-        {stage: Quantiles.of(times) for stage, times in spent.items()},
+        {stage: Quantiles.of(times) for stage, times in (spent | {TOLD: told_ms, WHOLE: whole_ms}).items()},
         round(max(first_ms), 1),
         round(cpu_ns / frames / 1e6, 2),
+        round(slowest_cpu_ms, 1),
         round(frames / wall_ns * 1e9, 1),
         allocated_mib,
         round(faults / frames, 1),
@@ -126,9 +140,10 @@ class _Analysis:
     def take(self, number: int) -> None:
         findings = self._pipeline.step(self._frames[number])
         self._watch.step(findings)
-        self._lap("rules and alarms")
+        self._lap(RULES)
         findings_json(findings)
         self._lap("as JSON")
+        self._pipeline.settle()
 
 
 def _allocated_mib(pulses: Pulses) -> Quantiles:

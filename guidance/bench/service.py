@@ -37,7 +37,7 @@ _TICK_S: Final = 0.1
 class _Heard:
     """Milliseconds since their frame was captured, and what the service counted meanwhile."""
 
-    findings_ms: list[float]
+    told_ms: list[float]
     alerts_ms: list[float]
     came: int
     skipped: int
@@ -49,7 +49,7 @@ class _Heard:
 class ServiceFigures:
     """``frames`` came while it was measured; ``skipped``: those that the analysis has not looked at.
 
-    ``findings_ms``: from a frame's capture until its alerts and findings are published, as the service tells;
+    ``told_ms``: from a frame's capture until its alerts are published, and its findings next, as the service tells;
     ``alerts_ms`` likewise of each alert that was raised. ``seen_ms``: until the pixels leave the dashboard for the
     viewer, ``drawn_ms`` until what was seen on them does.
     """
@@ -59,7 +59,7 @@ class ServiceFigures:
     skipped: int
     not_recorded: int
     lost_by_reader: int
-    findings_ms: Quantiles
+    told_ms: Quantiles
     alerts_ms: Quantiles | None
     seen_ms: Quantiles
     drawn_ms: Quantiles
@@ -79,7 +79,7 @@ def time_service(pulses: Pulses, seconds: float) -> ServiceFigures:
         heard.skipped,
         heard.not_recorded,
         heard.lost,
-        Quantiles.of(heard.findings_ms),
+        Quantiles.of(heard.told_ms),
         Quantiles.of(heard.alerts_ms) if heard.alerts_ms else None,
         Quantiles.of(seen_ms),
         Quantiles.of(drawn_ms),
@@ -111,7 +111,7 @@ def _running(pulses: Pulses, folder: Path) -> Iterator[Service]:
 
 def _listen(endpoints: Endpoints, seconds: float) -> _Heard:
     """A reader of the bus, in a process of its own."""
-    findings_ms: list[float] = []
+    told_ms: list[float] = []
     alerts_ms: list[float] = []
     health: list[HealthEnvelope] = []
     last: tuple[str, int] | None = None
@@ -122,14 +122,14 @@ def _listen(endpoints: Endpoints, seconds: float) -> _Heard:
                 case FindingsEnvelope(case=case, body=body) if (case, body.frame) != last and body.latency_ms:
                     # A heartbeat tells the last ones again.
                     last = case, body.frame
-                    findings_ms.append(body.latency_ms)
+                    told_ms.append(body.latency_ms)
                 case AlertEnvelope(body=body) if body.state is AlertState.RAISED and body.delay_ms is not None:
                     alerts_ms.append(body.delay_ms)
                 case HealthEnvelope() as told:
                     health.append(told)
         first, at_end = health[0].body, health[-1].body
         return _Heard(
-            findings_ms,
+            told_ms,
             alerts_ms,
             at_end.frames - first.frames,
             at_end.dropped - first.dropped,

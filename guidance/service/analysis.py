@@ -70,6 +70,8 @@ class Analyses(Protocol):
 
     def step(self, frame: Frame) -> Findings: ...
 
+    def settle(self) -> None: ...
+
     def no_frame(self, t_s: float) -> Findings: ...
 
     def set_phase(self, phase: Phase) -> None: ...
@@ -286,6 +288,7 @@ class Analysis:
             self._jpeg = jpeg or self._encode(captured.frame)
             self._picture_t_s = findings.t_s
         self._tell(findings, captured.at_s)
+        self._pipeline.settle()
 
     def _is_lost(self) -> bool:
         """Whether a frame is overdue, or a live source has told of a fault since its last one."""

@@ -12,6 +12,7 @@ What it misses: cement that was there before the baseline (a view first seen dur
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf
 from typing import Final
 
@@ -116,6 +117,7 @@ class CementWatch:
         self._wash_out: WashOut | None = None
         self._millimetre = MILLIMETRE_DENSITY
         self._last_t_s = 0.0
+        self._unsettled: Callable[[], None] | None = None
         self._lay_out((0, 0))
 
     def _lay_out(self, shape: tuple[int, int]) -> None:
@@ -167,6 +169,7 @@ class CementWatch:
         and speeds are None, and sizes are judged with a prior scale. ``contrast_on``: what the epidurogram had added
         at most, on the grid that it is asked for; it is asked once, when the epidurogram is over.
         """
+        self.settle()
         if phase in (Phase.BASELINE, Phase.EPIDUROGRAM) and not self._started:
             return ()
         if self._grid is None:
@@ -193,6 +196,12 @@ class CementWatch:
         told = self._deposits.told(grid, motion, mm_per_px, self._runs)
         return tuple(replace(deposit, is_held=True) for deposit in told)
 
+    def settle(self) -> None:
+        """Do with the last pulse what only the next one needs; ``update`` does it otherwise."""
+        settle, self._unsettled = self._unsettled, None
+        if settle is not None:
+            settle()
+
     @property
     def mask(self) -> Mask:
         """255 where cement is seen, on the reference grid; of size 0 before the first pulse."""
@@ -203,18 +212,23 @@ class CementWatch:
         watching = phase is Phase.CEMENT or self._started
         if not watching and change.pulses_learnt < 8:
             self._last_t_s = t_s
-        if (watching and change.pulses_learnt >= LEAST_BASELINE_PULSES) or (
+        has_looked = (watching and change.pulses_learnt >= LEAST_BASELINE_PULSES) or (
             self._phase_inferred and change.pulses_learnt >= 8
-        ):
+        )
+        if has_looked:
             if not self._started:
                 self._millimetre = millimetre_density(change)
             change.compare(placed, work_mm, self._known(work_mm), watched=self._watched(tips, work_mm))
             if self._is_interrupted:
                 self._take_steel_as_it_is(change, placed, work_mm)
             self._find(change, placed, self._needles.resting_tips(work_mm), work_mm, t_s)
-            if self._wash_out is not None:
-                self._wash_out.take(change, self._known(work_mm), self._deposits.labels, work_mm)
             self._started = self._started or watching or self._deposits.there
+        self._unsettled = partial(self._learn, change, placed, tips, work_mm, has_looked)
+
+    def _learn(self, change: Change, placed: Placed, tips: list[PointPx], work_mm: float, has_looked: bool) -> None:
+        """Take a pulse into the baseline as far as it belongs there. ``has_looked``: cement was looked for on it."""
+        if has_looked and self._wash_out is not None:
+            self._wash_out.take(change, self._known(work_mm), self._deposits.labels, work_mm)
         if not self._started or change.pulses_learnt < LEAST_BASELINE_PULSES:
             stirred = self._needles.stirred
             if stirred is not None:

@@ -202,6 +202,15 @@ class Pipeline:
             self._last = self._repeat(liveness.state, t_s)
         return self._last
 
+    def settle(self) -> None:
+        """Do what only the next frame needs. To be called once the last one's findings are told, which it would delay.
+
+        Whoever is in no hurry need not: ``step`` does it otherwise, with the same findings.
+        """
+        for context in self._contexts.values():
+            context.cement.settle()
+        self._on_stage("settling")
+
     def no_frame(self, t_s: float) -> Findings:
         """What to tell at source time ``t_s`` when no frame has come: no signal, the last findings repeated."""
         self._last = self._repeat(FrameState.NO_SIGNAL, self._seconds(t_s))

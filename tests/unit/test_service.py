@@ -184,6 +184,8 @@ class SmallPipeline:
         lost = frame.flags & FrameFlag.NO_SIGNAL
         return self._next(frame.t_s, FrameState.NO_SIGNAL if lost else FrameState.LIVE)
 
+    def settle(self) -> None: ...
+
     def no_frame(self, t_s: float) -> Findings:
         return self._next(t_s, FrameState.NO_SIGNAL)
 

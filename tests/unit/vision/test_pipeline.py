@@ -7,8 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from drivers.frame import Frame, FrameFlag, SourceInfo, freeze
+from guidance.phantom.source import PhantomSource
 from guidance.records import CasePlan, FrameState, Phase, PhaseMark, ScaleSource, View, ViewMark, Zone, ZoneKind
 from guidance.vision.pipeline import NothingSeenError, Pipeline
+from guidance.wire import FindingsMessage, findings_message
 
 SIDE_PX = 320
 PULSE_S = 1 / 7.5
@@ -203,6 +205,22 @@ def test_a_deposit_is_told_with_the_needle_that_feeds_it() -> None:
     (deposit,) = seen.cement
     (feeding,) = [needle for needle in seen.needles if abs(needle.tip_px[1] - 210) < 6]
     assert deposit.needle == feeding.id
+
+
+def test_what_is_found_is_the_same_whether_each_frame_is_settled_at_once_or_with_the_next() -> None:
+    def findings(settle_every: int) -> list[FindingsMessage]:
+        told = []
+        with PhantomSource("leak_foramen", seed=3, size_px=192) as source:
+            pipeline = Pipeline(source.plan, source.info)
+            for number, shown in enumerate(source):
+                told.append(findings_message(pipeline.step(shown)))
+                if settle_every and number % settle_every == 0:
+                    pipeline.settle()
+        return told
+
+    at_once = findings(settle_every=1)
+    assert any(message.cement for message in at_once)
+    assert at_once == findings(settle_every=0) == findings(settle_every=3)
 
 
 def test_from_the_operators_word_on_it_is_that_phase() -> None:
