@@ -15,7 +15,7 @@ from typing import Final, Self
 import numpy as np
 from tqdm import tqdm
 
-from guidance.bench.pulses import Pulses
+from guidance.bench.pulses import Pulses, densities_of
 from guidance.safety.alarms import Watch
 from guidance.settings import Settings
 from guidance.vision.pipeline import Lap, Pipeline
@@ -47,7 +47,7 @@ class Quantiles:
 
 @dataclass(frozen=True, slots=True)
 class AnalysisFigures:
-    """What the analysis of ``frames`` frames took.
+    """What the analysis of ``frames`` frames took. ``work_px``: width and height of what the stages look at.
 
     ``stages_ms``: by stage, those from the frame until its alerts can be told together, and the ``whole``, with what is
     done after them; the first frame of each procedure, for which the field is looked for and everything is laid out, is
@@ -58,6 +58,7 @@ class AnalysisFigures:
     """
 
     name: str
+    work_px: tuple[int, int]
     frames: int
     stages_ms: dict[str, Quantiles]
     first_ms: float
@@ -113,8 +114,11 @@ def time_analysis(pulses: Pulses, frames: int) -> AnalysisFigures:
             progress.update(done - progress.n)
         wall_ns, cpu_ns = perf_counter_ns() - wall_ns, process_time_ns() - cpu_ns
         faults = _page_faults() - faults
+    (density,) = densities_of(pulses, 1)
+    height_px, width_px = density.shape
     return AnalysisFigures(
         pulses.name,
+        (width_px, height_px),
         frames,
         {stage: Quantiles.of(times) for stage, times in (spent | {TOLD: told_ms, WHOLE: whole_ms}).items()},
         round(max(first_ms), 1),

@@ -17,6 +17,8 @@ from guidance.phantom.monitor import Layout
 from guidance.phantom.scenario import Scenario
 from guidance.phantom.source import PhantomSource
 from guidance.records import CasePlan
+from guidance.vision.field_watch import FieldWatch
+from guidance.vision.picture import Density, make_picture
 
 RATE_HZ: Final = 30
 DURATION_S: Final = 10
@@ -112,6 +114,16 @@ def recorded(name: str, source: FrameSource, plan: CasePlan) -> Pulses:
     """All frames of an opened source, repeats of a pulse included."""
     frames = tuple(tqdm(source, total=source.info.frame_count, unit=" frames", disable=None, desc=name))
     return Pulses(name, frames, source.info, plan)
+
+
+def densities_of(pulses: Pulses, most: int) -> list[Density]:
+    """At most so many pulses, evenly over the procedure, as the stages look at them: optical density at work scale.
+
+    All inside the first one's field, and so of one size.
+    """
+    shown = [pulses.frames[int(n)] for n in np.linspace(0, len(pulses.frames) - 1, min(most, len(pulses.frames)))]
+    field = FieldWatch().update(shown[0].pixels, shown[0].bits)
+    return [make_picture(frame.pixels, field, frame.bits).density for frame in shown]
 
 
 class PulseSource:

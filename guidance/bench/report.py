@@ -20,9 +20,9 @@ from guidance.bench.tools import ToolFigures
 QUANTILES: Final = ("p50", "p90", "p99", "p99.9", "max")
 VERSIONS: Final = ("numpy", "numba", "opencv-python-headless", "scikit-image", "scipy")
 CASE_WORDS: Final = (
-    f"p50 to max: {TOLD}; `CPU`: with all that is done after that. `at once`: the most memory that a frame has had "
-    "beyond what stays, median and p99; `faults`: pages of memory a frame that came anew from the system; `peak`: of "
-    "the process, the rendered frames among it.\n"
+    f"`work scale`: what the stages look at, which the cost grows with; p50 to max: {TOLD}; `CPU`: with all that is "
+    "done after that. `at once`: the most memory that a frame has had beyond what stays, median and p99; `faults`: "
+    "pages of memory a frame that came anew from the system; `peak`: of the process, the rendered frames among it.\n"
 )
 Row = Sequence[str]
 
@@ -141,14 +141,27 @@ def _stages(main: AnalysisFigures) -> _Table:
 
 
 def _cases(cases: Sequence[AnalysisFigures]) -> _Table:
-    head = ("case", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "first ms", "CPU ms", "at once MiB", "faults", "peak MiB")
-    rows = []
+    head = (
+        "case",
+        "work scale",
+        "p50 ms",
+        "p99 ms",
+        "p99.9 ms",
+        "max ms",
+        "first ms",
+        "CPU ms",
+        "at once MiB",
+        "faults",
+        "peak MiB",
+    )
+    rows: list[Row] = []
     for case in cases:
         told = case.stages_ms[TOLD]
         times = (told.p50, told.p99, told.p999, told.max, case.first_ms, case.cpu_ms)
         at_once = f"{case.allocated_mib.p50:.1f} / {case.allocated_mib.p99:.1f}"
         sizes = (at_once, f"{case.faults:.0f}", f"{case.peak_mib:.0f}")
-        rows.append((case.name, *(f"{ms:.1f}" for ms in times), *sizes))
+        work = f"{case.work_px[0]} x {case.work_px[1]}"
+        rows.append((case.name, work, *(f"{ms:.1f}" for ms in times), *sizes))
     return _Table(
         "By size, depth and number of needles",
         head,

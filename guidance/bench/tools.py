@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.bench.analysis import Quantiles
-from guidance.bench.pulses import Pulses
-from guidance.vision.field_watch import FieldWatch
-from guidance.vision.picture import Density, make_picture
+from guidance.bench.pulses import Pulses, densities_of
+from guidance.vision.picture import Density
 
 LOOKS: Final = 20
 """So many pulses, evenly over the procedure, are shown to each tool."""
@@ -41,7 +40,7 @@ class ToolFigures:
 
 def time_tools(pulses: Pulses) -> list[ToolFigures]:
     """Each tool on the same pulses."""
-    densities = _densities(pulses)
+    densities = densities_of(pulses, LOOKS)
     grays = [_as_gray(density) for density in densities]
     with _one_thread():
         return [
@@ -107,13 +106,6 @@ def _time(tool: Tool, densities: list[Density], grays: list[Gray]) -> Quantiles:
         tool(density, gray)
         spent_ms.append((perf_counter_ns() - begin_ns) / 1e6)
     return Quantiles.of(spent_ms)
-
-
-def _densities(pulses: Pulses) -> list[Density]:
-    """All inside the first one's field: the tools want pictures of one size."""
-    shown = [pulses.frames[int(n)] for n in np.linspace(0, len(pulses.frames) - 1, min(LOOKS, len(pulses.frames)))]
-    field = FieldWatch().update(shown[0].pixels, shown[0].bits)
-    return [make_picture(frame.pixels, field, frame.bits).density for frame in shown]
 
 
 def _as_gray(density: Density) -> Gray:
