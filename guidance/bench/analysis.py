@@ -7,12 +7,14 @@ import resource
 import sys
 import tracemalloc
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter_ns, process_time_ns, thread_time_ns
 from typing import Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from guidance.bench.pulses import Pulses, densities_of
@@ -41,7 +43,7 @@ class Quantiles:
     max: float
 
     @classmethod
-    def of(cls, values: list[float]) -> Self:
+    def of(cls, values: Sequence[float] | NDArray[np.float64]) -> Self:
         return cls(*(round(float(v), 3) for v in (*np.percentile(values, PERCENTILES), max(values))))
 
 
@@ -74,44 +76,19 @@ class AnalysisFigures:
 def time_analysis(pulses: Pulses, frames: int) -> AnalysisFigures:
     """The figures of ``frames`` frames; the procedure begins anew, as another case, as often as that needs."""
     allocated_mib = _allocated_mib(pulses)
-    spent: dict[str, list[float]] = defaultdict(list)
-    told_ms: list[float] = []
-    whole_ms: list[float] = []
-    first_ms: list[float] = []
+    times = _Times(frames)
     resident_mib: list[float] = []
-    begin_ns = last_ns = 0
-    slowest_ms = slowest_cpu_ms = 0.0
-
-    def lap(stage: str) -> None:
-        nonlocal last_ns
-        now_ns = perf_counter_ns()
-        spent[stage].append((now_ns - last_ns) / 1e6)
-        if stage == RULES:
-            told_ms.append((now_ns - begin_ns) / 1e6)
-        last_ns = now_ns
-
     with tqdm(total=frames, unit=" frames", disable=None, desc=pulses.name) as progress:
         wall_ns, cpu_ns, faults = perf_counter_ns(), process_time_ns(), _page_faults()
-        done = 0
-        while done < frames:
-            analysis = _Analysis(pulses, lap)
-            for number, frame in enumerate(pulses.frames[: frames - done]):
-                thread_ns = thread_time_ns()
-                begin_ns = last_ns = perf_counter_ns()
+        while times.done < frames:
+            analysis = _Analysis(pulses, times.lap)
+            for number in range(min(len(pulses.frames), frames - times.done)):
+                times.begin()
                 analysis.take(number)
-                took_ms = (perf_counter_ns() - begin_ns) / 1e6
-                if frame is pulses.frames[0]:
-                    first_ms.append(took_ms)
-                    for times in (*spent.values(), told_ms):
-                        times.pop()
-                else:
-                    whole_ms.append(took_ms)
-                    if took_ms > slowest_ms:
-                        slowest_ms, slowest_cpu_ms = took_ms, (thread_time_ns() - thread_ns) / 1e6
-                done += 1
-                if done in (max(1, frames // 10), frames):
+                times.end(is_first=number == 0)
+                if times.done in (max(1, frames // 10), frames):
                     resident_mib.append(_resident_mib())
-            progress.update(done - progress.n)
+            progress.update(times.done - progress.n)
         wall_ns, cpu_ns = perf_counter_ns() - wall_ns, process_time_ns() - cpu_ns
         faults = _page_faults() - faults
     (density,) = densities_of(pulses, 1)
@@ -120,16 +97,57 @@ def time_analysis(pulses: Pulses, frames: int) -> AnalysisFigures:
         pulses.name,
         (width_px, height_px),
         frames,
-        {stage: Quantiles.of(times) for stage, times in (spent | {TOLD: told_ms, WHOLE: whole_ms}).items()},
-        round(max(first_ms), 1),
+        times.quantiles(),
+        round(times.first_ms, 1),
         round(cpu_ns / frames / 1e6, 2),
-        round(slowest_cpu_ms, 1),
+        round(times.slowest_cpu_ms, 1),
         round(frames / wall_ns * 1e9, 1),
         allocated_mib,
         round(faults / frames, 1),
         (resident_mib[0], resident_mib[-1]),
         _peak_mib(),
     )
+
+
+class _Times:
+    """What each stage of each frame takes, in memory that is all there from the beginning: what grows is not this."""
+
+    def __init__(self, frames: int) -> None:
+        self.done = 0
+        self.first_ms = self.slowest_cpu_ms = 0.0
+        self._slowest_ms = 0.0
+        # 0 where a frame has not had the stage.
+        self._spent_ms: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.full(frames, 0.0))
+        self._told_ms, self._whole_ms = np.full((2, frames), 0.0)
+
+    def begin(self) -> None:
+        self._thread_ns = thread_time_ns()
+        self._begin_ns = self._last_ns = perf_counter_ns()
+
+    def lap(self, stage: str) -> None:
+        now_ns = perf_counter_ns()
+        self._spent_ms[stage][self.done] += (now_ns - self._last_ns) / 1e6
+        if stage == RULES:
+            self._told_ms[self.done] = (now_ns - self._begin_ns) / 1e6
+        self._last_ns = now_ns
+
+    def end(self, is_first: bool) -> None:
+        """``is_first``: of its procedure; kept apart."""
+        whole_ms = (perf_counter_ns() - self._begin_ns) / 1e6
+        if is_first:
+            self.first_ms = max(self.first_ms, whole_ms)
+            for spent_ms in (*self._spent_ms.values(), self._told_ms):
+                spent_ms[self.done] = 0.0
+        else:
+            self._whole_ms[self.done] = whole_ms
+            if whole_ms > self._slowest_ms:
+                self._slowest_ms, self.slowest_cpu_ms = whole_ms, (thread_time_ns() - self._thread_ns) / 1e6
+        self.done += 1
+
+    def quantiles(self) -> dict[str, Quantiles]:
+        """By stage, of the frames that had it."""
+        by_stage = self._spent_ms | {TOLD: self._told_ms, WHOLE: self._whole_ms}
+        return {stage: Quantiles.of(spent_ms[spent_ms > 0]) for stage, spent_ms in by_stage.items()}
 
 
 class _Analysis:
