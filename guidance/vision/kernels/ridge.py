@@ -48,9 +48,8 @@ def is_rougher(image: Image, mask: Mask, most: np.float32, first_row: int, row_s
         row, seen = image[y], mask[y]
         for x in range(1, row.size - 1):
             bend = abs(min(row[x + 1], most) - np.float32(2.0) * min(row[x], most) + min(row[x - 1], most))
-            is_seen = np.int64(seen[x] != 0)
-            inside += is_seen
-            above += is_seen & np.int64(bend > level)
+            inside += seen[x] != 0
+            above += (seen[x] != 0) & (bend > level)
     if 2 * above != inside or inside == 0:
         return 2 * above > inside
     # As many above as below: the median lies half-way between the two in the middle.
@@ -63,7 +62,7 @@ def is_rougher(image: Image, mask: Mask, most: np.float32, first_row: int, row_s
                 least_above = min(least_above, bend)
             elif seen[x] != 0:
                 most_below = max(most_below, bend)
-    return 0.5 * (np.float64(least_above) + np.float64(most_below)) > level
+    return bool(0.5 * (np.float64(least_above) + np.float64(most_below)) > level)
 
 
 @kernel(f"void({_IMAGE}, {_MASK}, float32[:, ::1], uint8[:, ::1])")
