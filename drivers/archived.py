@@ -1,9 +1,10 @@
 """A recorded case: its pictures lie where an index says, and each frame is held to its checksum.
 
 A folder with ``frames.jsonl``, a line for every frame that came, and the parts that hold the pictures: ``video.mkv``,
-``video-002.mkv`` ... (FFV1 in Matroska, 8 bit) or ``pictures.jxls`` ... (JPEG XL codestreams end to end, 10 to 16 bit).
-A picture that came again unchanged is stored once, so several lines may point at the same bytes. Lines are found by
-their own numbers and pictures by their place, so a case that broke off reads like any other up to its last frame.
+``video-002.mkv`` ... (FFV1 or MagicYUV in Matroska, 8 bit) or ``pictures.jxls`` ... (JPEG XL codestreams end to end, 10
+to 16 bit). A picture that came again unchanged is stored once, so several lines may point at the same bytes. Lines are
+found by their own numbers and pictures by their place, so a case that broke off reads like any other up to its last
+frame.
 """
 
 import json
@@ -30,6 +31,9 @@ CASE, INDEX = "case.json", "frames.jsonl"
 MATROSKA, JPEG_XL = ".mkv", ".jxls"
 CLUSTER = b"\x1f\x43\xb6\x75"
 """Where the pictures of a Matroska file begin (RFC 9559, 5.1.3)."""
+
+CODECS = ("ffv1", "magicyuv")
+"""What the pictures of a Matroska file are in: any one can be decoded without another."""
 
 HEADER_BYTES = 65536
 """A Matroska file's description of its one track is well inside of these."""
@@ -61,9 +65,14 @@ UNREADABLE = IndexRow(-1, 0.0, -1, FrameFlag.CORRUPT.value, 0, "", 0, 0)
 """In the place of a line that cannot be read."""
 
 
-def checksum(pixels: Pixels, t_s: float, sequence: int, flags: FrameFlag) -> int:
-    """The CRC-32 of a frame: of its pixels and of all that is told of them."""
-    return zlib.crc32(struct.pack("<dqi", t_s, sequence, flags.value), zlib.crc32(pixels.data))
+def checksum(of_pixels: int, t_s: float, sequence: int, flags: FrameFlag) -> int:
+    """The CRC-32 of a frame: of its pixels, whose own is known (``checksum_of``), and of all that is told of them."""
+    return zlib.crc32(struct.pack("<dqi", t_s, sequence, flags.value), of_pixels)
+
+
+def checksum_of(pixels: Pixels) -> int:
+    """The CRC-32 of a picture alone: the same for every frame that shows it."""
+    return zlib.crc32(pixels.data)
 
 
 def read_index(path: Path) -> tuple[IndexRow, ...]:
@@ -108,11 +117,19 @@ def _in_place(rows: Iterable[IndexRow | None]) -> tuple[IndexRow, ...]:
     return (*placed, *[UNREADABLE] * unread)
 
 
-def _is_damaged(pixels: Pixels, row: IndexRow, number: int) -> bool:
-    flags = FrameFlag(row.flags & ALL_FLAGS)
-    return (row.frame, row.flags) != (number, flags.value) or checksum(
-        pixels, row.t_s, row.sequence, flags
-    ) != row.crc32
+class _Stored(NamedTuple):
+    """A picture that has been read: where from, and its checksum, which every frame that shows it is held to."""
+
+    part: str
+    at: int
+    pixels: Pixels
+    crc32: int
+
+    def is_damaged(self, row: IndexRow, number: int) -> bool:
+        """Whether the frame of that number is not what was recorded."""
+        flags = FrameFlag(row.flags & ALL_FLAGS)
+        crc32 = checksum(self.crc32, row.t_s, row.sequence, flags)
+        return (row.frame, row.flags, row.crc32) != (number, flags.value, crc32)
 
 
 class _Decoder(Protocol):
@@ -130,7 +147,7 @@ class ArchivedPictures:
         self.folder = folder
         self._closing = ExitStack()
         self._parts: dict[str, tuple[int, _Decoder]] = {}
-        self._last: tuple[tuple[str, int], Pixels] | None = None
+        self._last: _Stored | None = None
         self.header = self._read_header()
         self.rows = read_index(folder / INDEX)
 
@@ -163,23 +180,25 @@ class ArchivedPictures:
         """The frame, compared with its checksum."""
         row = self.rows[number]
         flags = FrameFlag(row.flags & ALL_FLAGS)
-        pixels = self._picture(row)
-        if pixels is None or _is_damaged(pixels, row, number):
+        stored = self._picture(row)
+        if stored is None or stored.is_damaged(row, number):
             flags |= FrameFlag.CORRUPT
-        if pixels is None:
+        if stored is None:
             pixels = freeze(np.zeros(self.shape, np.uint8) if self.bits == 8 else np.zeros(self.shape, np.uint16))
+        else:
+            pixels = stored.pixels
         return Frame(pixels, row.t_s, row.sequence, self.bits, flags)
 
     def is_whole(self, number: int) -> bool:
         """Whether the frame is what was recorded; one that already came damaged may be."""
         row = self.rows[number]
-        pixels = self._picture(row)
-        return pixels is not None and not _is_damaged(pixels, row, number)
+        stored = self._picture(row)
+        return stored is not None and not stored.is_damaged(row, number)
 
-    def _picture(self, row: IndexRow) -> Pixels | None:
+    def _picture(self, row: IndexRow) -> _Stored | None:
         """None where nothing of it can be had."""
-        if self._last is not None and self._last[0] == (row.part, row.at):
-            return self._last[1]
+        if self._last is not None and (self._last.part, self._last.at) == (row.part, row.at):
+            return self._last
         if not 0 < row.size <= 8 * self.shape[0] * self.shape[1] + HEADER_BYTES:
             return None
         try:
@@ -189,8 +208,8 @@ class ArchivedPictures:
             return None
         if pixels.shape != self.shape or pixels.itemsize != (1 if self.bits == 8 else 2):
             return None
-        self._last = (row.part, row.at), pixels
-        return pixels
+        self._last = _Stored(row.part, row.at, pixels, checksum_of(pixels))
+        return self._last
 
     def _part(self, name: str) -> tuple[int, _Decoder]:
         if name not in self._parts:
@@ -198,7 +217,7 @@ class ArchivedPictures:
                 raise ValueError(f"no part of a recording: {name!r}")
             file = os.open(self.folder / name, os.O_RDONLY | os.O_CLOEXEC)
             self._closing.callback(os.close, file)
-            decode = _ffv1(os.pread(file, HEADER_BYTES, 0)) if name.endswith(MATROSKA) else _jpeg_xl
+            decode = _matroska(os.pread(file, HEADER_BYTES, 0)) if name.endswith(MATROSKA) else _jpeg_xl
             self._parts[name] = file, decode
         return self._parts[name]
 
@@ -216,11 +235,13 @@ class ArchivedPictures:
         self.close()
 
 
-def _ffv1(beginning: bytes) -> _Decoder:
+def _matroska(beginning: bytes) -> _Decoder:
     """Decodes single pictures, as the track says that begins a Matroska file."""
-    codec: Any = av.CodecContext.create("ffv1", "r")
     with av.open(BytesIO(beginning), format="matroska") as container:
         track = container.streams.video[0].codec_context
+        if track.name not in CODECS:
+            raise ValueError(f"expected pictures in {' or '.join(CODECS)}, not {track.name}")
+        codec: Any = av.CodecContext.create(track.name, "r")
         codec.width, codec.height, codec.extradata = track.width, track.height, track.extradata
     codec.thread_count = 1
 

@@ -118,12 +118,17 @@ class CementMessage(WireModel):
     run_mm: Rounded | None = None
 
 
-class FindingsMessage(WireModel):
-    """One line of ``findings.jsonl``."""
+class FrameMessage(WireModel):
+    """What begins a line of ``findings.jsonl``, and is all that tells a repeated frame from the one that it repeats."""
 
     frame: int
     t_s: Annotated[float, Field(allow_inf_nan=False), AfterValidator(lambda v: round(v, 6))]
     state: FrameState
+
+
+class FindingsMessage(FrameMessage):
+    """One line of ``findings.jsonl``."""
+
     phase: Phase
     phase_inferred: bool
     view: View | None
@@ -218,6 +223,32 @@ def findings_json(findings: Findings) -> dict[str, Any]:
 def alert_json(alert: Alert) -> dict[str, Any]:
     """One line of ``alerts.jsonl`` as JSON's own types."""
     return alert_message(alert).model_dump(mode="json")
+
+
+class FindingsLines:
+    """Findings after findings as lines of ``findings.jsonl``, each as if it were made by itself.
+
+    Of pulsed fluoroscopy most frames repeat a pulse, and its findings: what is the same is put into words once.
+    """
+
+    _SAME = tuple(name for name in Findings.__dataclass_fields__ if name not in FrameMessage.model_fields)
+
+    def __init__(self) -> None:
+        self._last: Findings | None = None
+        self._rest = b""
+
+    def line(self, findings: Findings) -> bytes:
+        """The line, its break included. Raises ValueError for NaN and Infinity."""
+        frame = FrameMessage(frame=findings.frame, t_s=findings.t_s, state=findings.state)
+        head = frame.model_dump_json().encode()[:-1]
+        if self._last is None or not self._repeats(self._last, findings):
+            self._rest = findings_message(findings).model_dump_json().encode()[len(head) :] + b"\n"
+        self._last = findings
+        return head + self._rest
+
+    def _repeats(self, last: Findings, now: Findings) -> bool:
+        # Records never change: what is the same object tells the same.
+        return all(getattr(now, name) is getattr(last, name) for name in self._SAME)
 
 
 def _polygon(points: PolygonPx) -> Polygon:

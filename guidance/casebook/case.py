@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from guidance.casebook.pictures import FFV1_OPTIONS
+from guidance.casebook.pictures import FFV1
 from guidance.plan import PlanError, load_plan
 from guidance.records import CasePlan, FrameState, Phase, View
 
@@ -256,12 +256,12 @@ class GrayVideo:
         self._container.mux(self._stream.encode(frame))
 
     def _open(self, width: int, height: int) -> Any:
-        stream: Any = self._container.add_stream("ffv1", rate=30)
+        stream: Any = self._container.add_stream(FFV1.name, rate=30)
         stream.width, stream.height, stream.pix_fmt = width, height, "gray"
         stream.codec_context.time_base = Fraction(1, 1000)
         stream.codec_context.thread_count = 1
         stream.codec_context.flags |= av.codec.context.Flags.bitexact
-        stream.options = FFV1_OPTIONS
+        stream.options = FFV1.options
         return stream
 
 

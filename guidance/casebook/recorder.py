@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 import guidance
-from drivers.archived import CASE, INDEX, IndexRow, checksum
+from drivers.archived import CASE, INDEX, IndexRow, checksum, checksum_of
 from drivers.frame import Frame, Pixels, SourceInfo
 from guidance.casebook.lines import LineFile
 from guidance.casebook.pictures import PictureFile, next_part
@@ -50,6 +50,20 @@ class CaseHeader(BaseModel):
     duration_s: float | None = None
     tags: tuple[str, ...] = ()
     keep: bool = False
+
+
+class _Stored(NamedTuple):
+    """The picture that was written last: what it is, and where it lies."""
+
+    pixels: Pixels
+    crc32: int
+    part: str
+    at: int
+    size: int
+
+    def is_same(self, pixels: Pixels, crc32: int) -> bool:
+        # Checksums that differ spare the comparison.
+        return crc32 == self.crc32 and np.array_equal(pixels, self.pixels)
 
 
 class CaseRecorder:
@@ -86,7 +100,8 @@ class CaseRecorder:
         self._parts = 0
         self._closing = threading.Lock()
         self._first_s: float | None = None
-        self._last: tuple[Pixels, str, int, int] | None = None
+        self._in_haste = False
+        self._last: _Stored | None = None
         self._frames = 0
         self._last_t_s = 0.0
         self._bytes_of_parts = 0
@@ -98,25 +113,32 @@ class CaseRecorder:
         if self._first_s is None:
             self._first_s = frame.t_s
         t_s = frame.t_s - self._first_s
-        part, at, size = self._picture(frame.pixels, t_s)
+        stored = self._store(frame.pixels, t_s)
         row = IndexRow(
             frame=self._frames,
             t_s=t_s,
             sequence=frame.sequence,
             flags=frame.flags.value,
-            crc32=checksum(frame.pixels, t_s, frame.sequence, frame.flags),
-            part=part,
-            at=at,
-            size=size,
+            crc32=checksum(stored.crc32, t_s, frame.sequence, frame.flags),
+            part=stored.part,
+            at=stored.at,
+            size=stored.size,
         )
         self._frames += 1
         self._last_t_s = t_s
         self._index.add(row.as_line()[:-1])
 
-    def _picture(self, pixels: Pixels, t_s: float) -> tuple[str, int, int]:
+    def hurry(self) -> None:
+        """Store pictures from now on as costs the least time, in a new part: frames were lost that found no room."""
+        self._in_haste = True
+        if self._part is not None and not self._part.is_fastest:
+            self._end_part()
+
+    def _store(self, pixels: Pixels, t_s: float) -> _Stored:
         """Where it lies. One that came again unchanged, as held images and repeated pulses do, lies there already."""
-        if self._last is not None and np.array_equal(self._last[0], pixels):
-            return self._last[1:]
+        crc32 = checksum_of(pixels)
+        if self._last is not None and self._last.is_same(pixels, crc32):
+            return self._last
         if self._part is None:
             self._begin_part()
         assert self._part is not None
@@ -127,13 +149,13 @@ class CaseRecorder:
             self._end_part()
             raise
         # A copy: a grabber lends its pictures.
-        self._last = pixels.copy(), self._part.name, at, size
-        return self._last[1:]
+        self._last = _Stored(pixels.copy(), crc32, self._part.name, at, size)
+        return self._last
 
     def _begin_part(self) -> None:
         with self._closing:
             self._parts += 1
-            self._part = next_part(self.folder, self._parts, self._info.width_px, self._info.height_px, self._info.bits)
+            self._part = next_part(self.folder, self._parts, self._info, self._in_haste)
         _sync_folder(self.folder)
 
     def _end_part(self) -> None:

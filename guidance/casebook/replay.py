@@ -16,7 +16,7 @@ from guidance.records import Alert, AlertState, CasePlan, Findings
 from guidance.safety.alarms import Watch
 from guidance.settings import Settings
 from guidance.vision.pipeline import Pipeline
-from guidance.wire import alert_json, findings_json
+from guidance.wire import FindingsLines, alert_json
 
 
 class OutputError(Exception):
@@ -109,12 +109,13 @@ def replay(
     try:
         out.mkdir(parents=True, exist_ok=True)
         with ExitStack() as files:
-            findings_file = files.enter_context((out / "findings.jsonl").open("w", encoding="utf-8"))
+            findings_file = files.enter_context((out / "findings.jsonl").open("wb"))
             alerts_file = files.enter_context((out / "alerts.jsonl").open("w", encoding="utf-8"))
             video = files.enter_context(AnnotatedVideo(out / "annotated.mp4")) if annotated else None
             files.callback(lambda: _write_summary(out, result.as_json(info.name, complete)))
+            lines = FindingsLines()
             for frame, findings, changes, active in analyse(frames, info, plan, settings):
-                write_line(findings_file, findings_json(findings))
+                findings_file.write(lines.line(findings))
                 for change in changes:
                     write_line(alerts_file, alert_json(change))
                 if video is not None:

@@ -70,6 +70,7 @@ class Recording:
         self._open: dict[str, CaseRecorder] = {}
         self._turn = threading.Lock()
         self._not_recorded: dict[str, int] = {}
+        self._hurried: set[str] = set()
         self._lost_s = float("-inf")
         self._retry_at_s = 0.0
         self._write_fault: str | None = None
@@ -81,6 +82,9 @@ class Recording:
     def put(self, captured: Captured) -> None:
         """Keep a frame."""
         if not self._room.acquire(blocking=False):
+            if captured.case.id not in self._hurried:
+                self._hurried.add(captured.case.id)
+                self.tell(captured.case, CaseRecorder.hurry)
             self._lose(captured.case)
             return
         frame = captured.frame

@@ -113,9 +113,11 @@ def _is_seen_around(seen: Mask, place: PointPx, reach: float) -> bool:
     ``seen``: of the half-scale picture.
     """
     height, width = seen.shape
-    x, y = np.rint((np.array(place) + reach * _around(DIRECTIONS)) / 2).astype(np.intp).T
-    is_inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    return bool(np.count_nonzero(seen[y[is_inside], x[is_inside]]) >= LEAST_SEEN_AROUND * DIRECTIONS)
+    n = 0
+    for along_x, along_y in _around(DIRECTIONS).tolist():
+        x, y = round((place[0] + reach * along_x) / 2), round((place[1] + reach * along_y) / 2)
+        n += 0 <= x < width and 0 <= y < height and seen[y, x] != 0
+    return bool(n >= LEAST_SEEN_AROUND * DIRECTIONS)
 
 
 @cache
@@ -144,13 +146,15 @@ def _core_in_hub(half: Density, place: PointPx, reach: float) -> _Core | None:
         return None
     edge = 0.5 * (median(hub) + kernels.median_within(share, core))
     core = kernels.piece(share, place_x, place_y, edge)
-    if not CORE_AREA[0] < cv2.countNonZero(core) / reach**2 < CORE_AREA[1]:
+    area = cv2.countNonZero(core)
+    if not CORE_AREA[0] < area / reach**2 < CORE_AREA[1]:
+        return None
+    if _lower_quartile(_hub_about(core, share, reach)) < LEAST_GREY:
         return None
     pixels = np.reshape(cv2.findNonZero(core), (-1, 2)).astype(np.float64)
     hull = cv2.convexHull(pixels.astype(np.float32))
     # A hull through pixel centres lacks half a pixel all round.
-    hull_area = cv2.contourArea(hull) + 0.5 * cv2.arcLength(hull, True) + 1.0
-    if len(pixels) < LEAST_SOLID * hull_area or _lower_quartile(_hub_about(core, share, reach)) < LEAST_GREY:
+    if area < LEAST_SOLID * (cv2.contourArea(hull) + 0.5 * cv2.arcLength(hull, True) + 1.0):
         return None
     thick, thick_xy = _thickest(core)
     x, y = pixels.mean(axis=0).tolist()
@@ -176,9 +180,15 @@ def _thickest(core: Mask) -> tuple[float, tuple[int, int]]:
 
 def _hub_about(core: Mask, share: Density, reach: float) -> Density:
     """The contrast's share at the pixels close about the core, around its thickest place, in rising order."""
-    _, (x, y) = _thickest(core)
-    gap = np.asarray(cv2.distanceTransform(1 - core, cv2.DIST_L2, 3), dtype=np.float32)
-    return kernels.between(share, gap, RING[0] * reach, RING[1] * reach, x, y, HUB_RADIUS * reach)
+    x, y, width, height = cv2.boundingRect(core)
+    beyond = ceil(RING[1] * reach) + 1
+    left, top = max(0, x - beyond), max(0, y - beyond)
+    box = np.s_[top : y + height + beyond, left : x + width + beyond]
+    near = np.ascontiguousarray(core[box])
+    _, (x, y) = _thickest(near)
+    gap = np.asarray(cv2.distanceTransform(1 - near, cv2.DIST_L2, 3), dtype=np.float32)
+    here = np.ascontiguousarray(share[box])
+    return kernels.between(here, gap, RING[0] * reach, RING[1] * reach, x, y, HUB_RADIUS * reach)
 
 
 def _tip_of(search: Density, core: _Core, reach: float) -> PointPx:

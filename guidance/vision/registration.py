@@ -1,9 +1,10 @@
 """How the anatomy has moved since its view's reference frame, and which stored view this is."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import atan2, cos, degrees, sin
+from math import atan2, cos, degrees, sin, sqrt
 from statistics import median
 
 import cv2
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from guidance.records import Registration
 from guidance.vision.geometry import Matrix, RigidMotion
+from guidance.vision.kernels.median import median as median_of
 from guidance.vision.kernels.registration import (
     AGREE_NCC,
     BLOCK_PX,
@@ -78,6 +80,8 @@ STEADY_SHARE = 0.85
 """Two pulses correlate at this part of what they do while the view stands, or the C-arm is still swinging."""
 SEEN_PULSES = 4
 """A view that is lost sooner was none: the picture stood still for a moment while the C-arm swung."""
+LEAST_SEEN = np.float32(1e-3)
+"""Of a mean's weight: with less the mean is taken for smaller than it is, and with nothing it is 0."""
 COARSE_SIDE = 128
 CORNER = np.array([0.0, 0.0])
 SAME_PLACE_PX = 4.0
@@ -105,7 +109,8 @@ class Placement:
 
 @dataclass(frozen=True, eq=False)
 class _Band:
-    """The band-passed density of a picture. ``to_frame``: (3, 3), its pixels to input-frame pixels."""
+    """The band-passed density of a picture. ``to_frame``: (3, 3), its pixels to input-frame pixels: it enlarges and
+    shifts."""
 
     values: NDArray[np.float32]
     mask: Mask
@@ -113,7 +118,8 @@ class _Band:
 
     @cached_property
     def from_frame(self) -> Matrix:
-        return np.asarray(np.linalg.inv(self.to_frame), dtype=np.float64)
+        (across, _, x), (_, down, y), _ = self.to_frame.tolist()
+        return np.array([[1.0 / across, 0.0, -x / across], [0.0, 1.0 / down, -y / down], [0.0, 0.0, 1.0]])
 
     @cached_property
     def clear(self) -> Mask:
@@ -121,6 +127,46 @@ class _Band:
         square = np.ones((CLEAR_PX, CLEAR_PX), np.uint8)
         clear = cv2.erode(self.mask, square, anchor=(0, 0), borderType=cv2.BORDER_CONSTANT, borderValue=0)
         return np.asarray(clear, dtype=np.uint8)
+
+
+class _SeenAround:
+    """How much of a Gaussian mean about each pixel falls on such as may be used; never less than LEAST_SEEN.
+
+    The mask differs little from pulse to pulse: what it tells is worked out anew about what has changed alone.
+    """
+
+    def __init__(self) -> None:
+        self._use: Mask = np.empty((0, 0), np.uint8)
+        self._fine = self._broad = np.empty((0, 0), np.float32)
+
+    def of(self, use: Mask, share: NDArray[np.float32]) -> tuple[Density, Density]:
+        """For means over FINE_PX and over BROAD_PX, shape of ``use``; they hold until the next call.
+
+        ``use``: not 0 where a pixel may be used; ``share``: 1 there, else 0.
+        """
+        if use.shape != self._use.shape:
+            self._fine, self._broad = np.empty((2, *use.shape), np.float32)
+            changed: Sequence[int] = (0, 0, use.shape[1], use.shape[0])
+        else:
+            changed = cv2.boundingRect(cv2.compare(use, self._use, cv2.CMP_NE))
+        self._use = use
+        if changed[2] > 0:
+            _blur_again(share, changed, FINE_PX, self._fine)
+            _blur_again(share, changed, BROAD_PX, self._broad)
+        return self._fine, self._broad
+
+
+def _blur_again(share: NDArray[np.float32], changed: Sequence[int], sigma_px: float, blurred: Density) -> None:
+    """Blur anew what the change in a box, left, top, width and height, reaches; to ``blurred``, at least LEAST_SEEN."""
+    (left, top, width, height), reach = changed, _reach_px(sigma_px)
+    right, bottom = left + width + reach, top + height + reach
+    left, top = max(0, left - reach), max(0, top - reach)
+    # Between multiples of 16, so that each pixel has the same place in the processor's vectors as in a whole picture.
+    from_x, to_x = max(0, left - reach) // 16 * 16, -(-(right + reach) // 16) * 16
+    from_y, to_y = max(0, top - reach), bottom + reach
+    part = _blurred(share[from_y:to_y, from_x:to_x], sigma_px)
+    inner = part[top - from_y : bottom - from_y, left - from_x : right - from_x]
+    np.maximum(inner, LEAST_SEEN, out=blurred[top:bottom, left:right])
 
 
 class _View:
@@ -235,6 +281,7 @@ class Registrar:
         self._views: list[_View] = []
         self._view: _View | None = None
         self._scale_px: int | None = None
+        self._seen_around = _SeenAround()
         self._motion = np.eye(3)
         self._velocity = np.zeros(2)
         self._share = 1.0
@@ -267,7 +314,7 @@ class Registrar:
         """
         # One scale for the case: when shutters close, the crop changes, but what is compared must stay the same band.
         self._scale_px = self._scale_px or _scale_px(picture)
-        band = _band_of(picture, ignore, self._scale_px)
+        band = _band_of(picture, ignore, self._scale_px, self._seen_around)
         if self._view is None:
             self._last_band = band
             return self._open_view(picture, band, frame)
@@ -318,7 +365,7 @@ class Registrar:
         """
         assert self._view is not None
         assert self._scale_px is not None
-        band = _band_of(picture, ignore, self._scale_px)
+        band = _band_of(picture, ignore, self._scale_px, _SeenAround())
         near = replace(_align(self._view, band, self._motion, self._reachable_ncc), needed=KEEP_SHARE)
         fit = near if near.is_found else _search(self._view, band, self._reachable_ncc)
         return _rigid_motion(fit.motion, _centre(picture)) if fit.is_found else None
@@ -461,28 +508,29 @@ def _scale_px(picture: Picture) -> int:
     return int(picture.factor * -(-max(h, w) // SIDE_PX))
 
 
-def _band_of(picture: Picture, ignore: Mask | None, scale_px: int) -> _Band:
+def _band_of(picture: Picture, ignore: Mask | None, scale_px: int, seen_around: _SeenAround) -> _Band:
     """The band of a picture's density in which bone shows, and where it may be compared."""
     h, w = picture.density.shape
     shrink = scale_px / picture.factor
     size = (max(1, int(w / shrink)), max(1, int(h / shrink)))
     columns, rows = round(size[0] * shrink), round(size[1] * shrink)
     crop = (slice(0, rows), slice(0, columns))
-    density = cv2.resize(picture.density[crop], size, interpolation=cv2.INTER_AREA)
+    shown = cv2.resize(picture.density[crop], size, interpolation=cv2.INTER_AREA)
     use = picture.mask if ignore is None else cv2.bitwise_and(picture.mask, cv2.bitwise_not(ignore))
     use = cv2.compare(cv2.resize(use[crop], size, interpolation=cv2.INTER_AREA), 255, cv2.CMP_EQ)
     # The outermost pixels hold some of the frame around the field, which stands still and would hold the fit.
     use = _shrunk(np.asarray(use, dtype=np.uint8), EDGE_PX)
     # Means over what may be seen alone: an edge of the field or of a needle would else be carried into the band.
     share = (use & 1).astype(np.float32)
-    density *= share
-    values = _mean_around(density, share, FINE_PX)
-    values -= _mean_around(density, share, BROAD_PX)
+    shown = cv2.multiply(shown, share, dst=shown)
+    of_fine, of_broad = seen_around.of(use, share)
+    fine, broad = _blurred(shown, FINE_PX), _blurred(shown, BROAD_PX)
+    values = cv2.subtract(cv2.divide(fine, of_fine, dst=fine), cv2.divide(broad, of_broad, dst=broad), dst=fine)
     mask = _shrunk(use, MARGIN_PX - EDGE_PX)
     x0, y0 = picture.origin_px
     across, down = picture.factor * columns / size[0], picture.factor * rows / size[1]
     to_frame = np.array([[across, 0, x0 + (across - 1) / 2], [0, down, y0 + (down - 1) / 2], [0, 0, 1.0]])
-    return _Band(np.ascontiguousarray(values), np.ascontiguousarray(mask), to_frame)
+    return _Band(np.asarray(values, dtype=np.float32), mask, to_frame)
 
 
 def _shrunk(mask: Mask, by_px: int) -> Mask:
@@ -491,15 +539,13 @@ def _shrunk(mask: Mask, by_px: int) -> Mask:
     return np.asarray(shrunk, dtype=np.uint8)
 
 
-def _mean_around(shown: Density, share: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32]:
-    """The Gaussian mean of those pixels that may be used; 0 where none is near.
+def _reach_px(sigma_px: float) -> int:
+    return round(3 * sigma_px)
 
-    ``share``: 1 where a pixel may be used, else 0, as is then ``shown``.
-    """
-    side = 2 * round(3 * sigma_px) + 1
-    total, weight = (cv2.GaussianBlur(image, (side, side), sigma_px) for image in (shown, share))
-    np.maximum(weight, np.float32(1e-3), out=weight)
-    return np.asarray(np.divide(total, weight, out=total), dtype=np.float32)
+
+def _blurred(image: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32]:
+    side = 2 * _reach_px(sigma_px) + 1
+    return np.asarray(cv2.GaussianBlur(image, (side, side), sigma_px), dtype=np.float32)
 
 
 def _in_blocks(image: NDArray[np.float32] | Mask, down: int, across: int) -> NDArray[np.float64]:
@@ -533,18 +579,18 @@ def _align(view: _View, band: _Band, start: Matrix, reachable_ncc: float) -> _Fi
     """The motion near ``start`` (3, 3, input-frame pixels) under which the view's blocks lie on the picture."""
     reference = view.band
     count = len(view.blocks)
-    matrix = (band.from_frame @ start @ reference.to_frame)[:2]
+    matrix = band.from_frame @ start @ reference.to_frame
     ncc, stray = np.empty(count), np.empty(count)
     h, w = reference.values.shape
     seen, error_px, now_reachable_ncc = align(
-        view.terms, view.own_sums, band.values, band.mask, band.clear, view.blocks, w, h, matrix, ncc, stray
+        view.terms, view.own_sums, band.values, band.mask, band.clear, view.blocks, w, h, matrix[:2], ncc, stray
     )
     if seen < LEAST_BLOCKS:
         return _Fit(start, 0.0, seen, np.inf)
     agreeing = ncc[:seen] > max(LEAST_NCC, AGREE_NCC * reachable_ncc)
-    agree = int(agreeing.sum())
-    stray_px = float(np.sqrt(max(0.0, float(np.median(stray[:seen][agreeing]))))) if agree else 0.0
-    found = _nearest_rigid(band.to_frame @ np.vstack([matrix, [0.0, 0.0, 1.0]]) @ reference.from_frame)
+    agree = int(np.count_nonzero(agreeing))
+    stray_px = sqrt(max(0.0, median_of(stray[:seen][agreeing]))) if agree else 0.0
+    found = _nearest_rigid(band.to_frame @ matrix @ reference.from_frame)
     return _Fit(found, agree / seen, agree, error_px, stray_px=stray_px, reachable_ncc=now_reachable_ncc)
 
 

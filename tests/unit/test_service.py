@@ -80,8 +80,8 @@ from guidance.records import (
     ZoneKind,
 )
 from guidance.service import Service, listen, read_ahead, run_until_asked
-from guidance.service.capture import Choice
-from guidance.service.recording import ROOM_FRAMES
+from guidance.service.capture import Captured, Case, Choice
+from guidance.service.recording import ROOM_FRAMES, Recording
 from guidance.settings import Settings
 from guidance.vision.pipeline import NothingSeenError
 from guidance.wire import alert_message
@@ -511,6 +511,29 @@ def test_what_a_recorder_is_too_far_behind_for_is_counted_and_told_and_holds_nob
     assert told.body.frames >= told.body.not_recorded + ROOM_FRAMES
     assert told.body.state is FrameState.LIVE
     assert seen[:ROOM_FRAMES] == list(range(ROOM_FRAMES))
+
+
+def test_once_frames_are_lost_for_want_of_room_the_rest_of_the_case_is_kept_in_the_faster_codec(tmp_path: Path) -> None:
+    stopping = threading.Event()
+    recording = Recording(tmp_path, CasePlan(), stopping)
+    rng = np.random.default_rng(4)
+    shown = [replace(f, pixels=freeze(rng.integers(0, 255, f.pixels.shape, np.uint8))) for f in frames(ROOM_FRAMES + 9)]
+    height_px, width_px = shown[0].pixels.shape
+    case = Case("case", SourceInfo("bench", width_px, height_px, 8, live=True))
+    for frame in shown[:-3]:
+        recording.put(Captured(case, frame, 0.0))
+    recorder = threading.Thread(target=recording.run)
+    recorder.start()
+    wait_until(lambda: frames_kept(tmp_path / "case") == ROOM_FRAMES)
+    for frame in shown[-3:]:
+        recording.put(Captured(case, frame, 0.0))
+    stopping.set()
+    recorder.join()
+    with Archive(tmp_path).open("case") as kept:
+        assert kept.header.not_recorded == 6
+        assert kept.damaged_frames() == ()
+        assert len(kept) == ROOM_FRAMES + 3
+        assert b"M8G0" in (kept.folder / "video-002.mkv").read_bytes()
 
 
 def test_a_disk_that_refuses_is_told_the_analysis_goes_on_and_so_does_the_case_when_it_can(

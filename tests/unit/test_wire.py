@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from guidance.overlay import draw
-from guidance.records import Alert, AlertKind, AlertState, FieldKind, FieldOutline, Priority
+from guidance.records import Alert, AlertKind, AlertState, FieldKind, FieldOutline, FrameState, Priority
 from guidance.wire import (
+    FindingsLines,
     FindingsMessage,
     alert_json,
     findings_json,
@@ -92,6 +93,23 @@ def test_an_alert_is_the_contracts_line() -> None:
         "technical": False, "root": None, "subject": None, "first_seen_t_s": None, "active": True, "by": None,
         "delay_ms": None,
     }  # fmt: skip
+
+
+def test_lines_of_repeats_are_those_that_each_frame_has_by_itself() -> None:
+    seen = findings(cement=(deposit(0, 0, 5, 5),), needles=(needle(1, 2),), roots=(root(0, 0, 9, 4),))
+    told = [
+        seen,
+        replace(seen, frame=10, t_s=1 / 3),
+        replace(seen, frame=11, t_s=2 / 3, state=FrameState.HELD),
+        replace(seen, frame=12, t_s=1.0, pulse=seen.pulse + 1),
+        replace(seen, frame=13, t_s=1.1, needles=(needle(1, 3),)),
+        replace(seen, frame=14, t_s=1.2, needles=()),
+        replace(seen, frame=15, t_s=1.3, cement=()),
+    ]
+    lines = FindingsLines()
+    assert [lines.line(each) for each in told] == [
+        json.dumps(findings_json(each), ensure_ascii=False, separators=(",", ":")).encode() + b"\n" for each in told
+    ]
 
 
 def test_what_was_told_can_be_drawn_as_it_was_drawn_then() -> None:

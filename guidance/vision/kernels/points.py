@@ -29,10 +29,14 @@ def laid_on(
     """
     rows = images.shape[2]
     sums = np.zeros((3, images.shape[0], n_places))
+    # A whole number of vectors; the places that are too many are not told.
+    wide = -(-n_places // 8) * 8
     # Each column of an image with room for places beyond its ends.
-    padded = np.empty((columns.size, rows + 2 * n_places), np.float32)
-    product, total, square = np.empty(n_places, np.float32), np.empty(padded.shape[1]), np.empty(padded.shape[1])
+    padded = np.empty((columns.size, rows + n_places + wide), np.float32)
+    product, total, square = np.empty(wide, np.float32), np.empty(padded.shape[1]), np.empty(padded.shape[1])
+    own = np.empty((3, wide))
     for image in range(images.shape[0]):
+        own[:] = 0.0
         total[:] = 0.0
         square[:] = 0.0
         for j in range(columns.size):
@@ -48,13 +52,15 @@ def laid_on(
             begin = min(max(first_rows[image, k], -n_places), rows) + n_places
             product[:] = np.float32(0.0)
             for j in range(columns.size):
-                along, seen = padded[j, begin : begin + n_places], picture[j, k]
-                for place in range(n_places):
+                along, seen = padded[j, begin : begin + wide], picture[j, k]
+                for place in range(wide):
                     product[place] += seen * along[place]
-            for place in range(n_places):
-                sums[0, image, place] += product[place]
-                sums[1, image, place] += total[begin + place]
-                sums[2, image, place] += square[begin + place]
+            of_rows, of_squares = total[begin : begin + wide], square[begin : begin + wide]
+            for place in range(wide):
+                own[0, place] += product[place]
+                own[1, place] += of_rows[place]
+                own[2, place] += of_squares[place]
+        sums[:, image] = own[:, :n_places]
     return sums
 
 

@@ -41,27 +41,28 @@ def half_way(line: NDArray[np.float32], start: float, step: int, most: int, leve
 @kernel(f"boolean({_IMAGE}, {_MASK}, float32, int64, int64, float64)")
 def is_rougher(image: Image, mask: Mask, most: np.float32, first_row: int, row_step: int, level: float) -> bool:
     """Whether the median size of second differences along every ``row_step``-th row, where the mask is set, is above
-    a level: by counting those that are, in one pass. ``most``: of the image; what is more is cut.
+    a level. ``most``: of the image; what is more is cut.
     """
-    above, below, least_above, most_below = 0, 0, np.float32(np.inf), np.float32(-np.inf)
+    above, inside = 0, 0
     for y in range(first_row, image.shape[0], row_step):
-        row, inside = image[y], mask[y]
-        before, here = min(row[0], most), min(row[1 if row.size > 1 else 0], most)
+        row, seen = image[y], mask[y]
         for x in range(1, row.size - 1):
-            ahead = min(row[x + 1], most)
-            bend = abs(ahead - np.float32(2.0) * here + before)
-            before, here = here, ahead
-            if inside[x] == 0:
-                continue
-            if bend > level:
-                above += 1
-                least_above = min(least_above, bend)
-            else:
-                below += 1
-                most_below = max(most_below, bend)
+            bend = abs(min(row[x + 1], most) - np.float32(2.0) * min(row[x], most) + min(row[x - 1], most))
+            inside += seen[x] != 0
+            above += (seen[x] != 0) & (bend > level)
+    if 2 * above != inside or inside == 0:
+        return 2 * above > inside
     # As many above as below: the median lies half-way between the two in the middle.
-    is_above = 0.5 * (np.float64(least_above) + np.float64(most_below)) > level
-    return bool(above > below or (above == below and above > 0 and is_above))
+    least_above, most_below = np.float32(np.inf), np.float32(-np.inf)
+    for y in range(first_row, image.shape[0], row_step):
+        row, seen = image[y], mask[y]
+        for x in range(1, row.size - 1):
+            bend = abs(min(row[x + 1], most) - np.float32(2.0) * min(row[x], most) + min(row[x - 1], most))
+            if seen[x] != 0 and bend > level:
+                least_above = min(least_above, bend)
+            elif seen[x] != 0:
+                most_below = max(most_below, bend)
+    return bool(0.5 * (np.float64(least_above) + np.float64(most_below)) > level)
 
 
 @kernel(f"void({_IMAGE}, {_MASK}, float32[:, ::1], uint8[:, ::1])")

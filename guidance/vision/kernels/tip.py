@@ -20,6 +20,8 @@ _TABLE = 'Array(float64, 2, "C", readonly=True)'
 
 HALF_CONTRAST_SHARE = 0.97
 """A steel cylinder's shadow is half as dark as in its middle this far out, as a share of its radius."""
+MOST_CENTRES, CENTRES_WIDTHS = 40.0, 8.0
+"""The axis near an end is told by so many centres, or those of so many widths, whichever are more."""
 
 
 @kernel(f"UniTuple(float64, 2)({_IMAGE}, int64, int64, int64, int64)")
@@ -216,6 +218,57 @@ def median_of_known(values: Floats) -> float:
     return median_in_place(known[:n]) if n else np.nan
 
 
+@kernel(
+    f"Tuple((float64[::1], float32[:, ::1], float32[:, ::1]))"
+    f"({_MASK}, {_MASK}, {_IMAGE}, {_LINE}, int64, float64, float64, float64, boolean)",
+    f"Tuple((float64[::1], float32[:, ::1], float32[:, ::1]))"
+    f"({_DEEP}, {_MASK}, {_IMAGE}, {_LINE}, int64, float64, float64, float64, boolean)",
+)
+def strip_at_end(
+    pixels: Pixels,
+    field: Mask,
+    sections: Image,
+    shaft: Floats,
+    end: int,
+    factor: float,
+    offset_x: float,
+    offset_y: float,
+    is_dark: bool,
+) -> tuple[Floats, Image, Image]:
+    """A shaft's end at full resolution: [x and y of row 0 on the axis, unit vector out of the end, row where the end
+    should be, diameter, blur], display values along the axis, shape (n, 2 * half + 1), and the means beside the shaft
+    on either side, (n, 2). Empty where the shaft has no edges.
+
+    ``sections``, ``shaft``: as from ``shaft.follow``. ``factor``, ``offset_x``, ``offset_y``: from its pixels to the
+    frame's. ``is_dark``: steel is low in display values.
+    """
+    first, last, width = int(shaft[4]), int(shaft[5]), shaft[6] * factor
+    # Fitted to the half-contrast centres of the part nearest the end, because long pins bow; other objects beside the
+    # shaft pull single centres aside, so those far off the line lose their weight.
+    slope, offset = axis_near(sections, first, last, end, int(max(MOST_CENTRES, CENTRES_WIDTHS * shaft[6])))
+    row, out = first if end == 0 else last, -1.0 if end == 0 else 1.0
+    across = slope * row + offset
+    ux, uy = out * (shaft[2] - slope * shaft[3]), out * (shaft[3] + slope * shaft[2])
+    length = np.hypot(ux, uy)
+    ux, uy = ux / length, uy / length
+    x = (shaft[0] + row * shaft[2] - across * shaft[3]) * factor + offset_x
+    y = (shaft[1] + row * shaft[3] + across * shaft[2]) * factor + offset_y
+    back = int(min(6.0 * width + 12.0, max((last - first) * factor, 2.5 * width)))
+    ahead, half = int(2.5 * width) + 10, int(1.2 * width) + 5
+    x, y = x - back * ux, y - back * uy
+    # The section is measured well behind the tip, where no taper thins it and no cement widens it.
+    body = back - int((2.0 if back > 4.0 * width else 0.7) * width)
+    mean = mean_section(straighten_field(pixels, field, x, y, ux, uy, body, half)).astype(np.float64)
+    section = section_of(-mean if is_dark else mean)
+    if section.size == 0:
+        return section, np.empty((0, 0), np.float32), np.empty((0, 2), np.float32)
+    centre, diameter, blur = section
+    x, y = x - (centre - half) * uy, y + (centre - half) * ux
+    strip = straighten_field(pixels, field, x, y, ux, uy, back + ahead + 1, half)
+    near, wide = int(np.rint(0.5 * diameter + blur + 0.5)), max(2, int(np.rint(0.4 * diameter)))
+    return np.array([x, y, ux, uy, float(back), diameter, blur]), strip, beside(strip, near, wide)
+
+
 @kernel(f"float64[:, ::1]({_IMAGE}, {_LINE})")
 def fold(strip: Image, flank: Floats) -> Floats:
     """Both sides of the axis in one, above the flank: shape (n, columns from the axis outwards)."""
@@ -249,3 +302,56 @@ def about_end(folded: Floats, half: float, reach: float, columns: int) -> tuple[
         for j in range(columns):
             values[j, k] = np.float32(folded[rows[k], j]) - mean
     return values, behind
+
+
+@kernel(
+    f"Tuple((float64[::1], float64[::1], float64[::1], float64[:, ::1]))({_IMAGE}, {_IMAGE}, float64, float64, int64)"
+)
+def end_in(
+    strip: Image, sides: Image, expected: float, diameter: float, core: int
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """What ``end_of`` tells of a strip's axis; the flank, shape (n,); the density along the axis above the flank, over
+    ``core`` columns from the axis outwards, shape (n,); and the strip folded above it.
+
+    ``strip``, ``sides``: density along the shaft and beside it. The flank is the lighter of both sides, row by row:
+    cement round a tip darkens it as it does the axis. Folded, a slope of the background across the axis cancels.
+    """
+    n = strip.shape[0]
+    flank, along = np.empty(n), np.empty(n)
+    for i in range(n):
+        left, right = sides[i, 0], sides[i, 1]
+        flank[i] = left if left < right or right != right else right
+    folded = fold(strip, flank)
+    for i in range(n):
+        along[i] = folded[i, :core].mean()
+    return end_of(along, expected, diameter), flank, along, folded
+
+
+@kernel(f"UniTuple(float64, 3)({_IMAGE}, {_LINE}, {_LINE}, float64, float64, float64)")
+def about_apex(
+    strip: Image, flank: Floats, along: Floats, apex: float, diameter: float, contrast: float
+) -> tuple[float, float, float]:
+    """How dark what lies before an apex must be to be taken for the shaft; how many rows beyond the apex the axis is as
+    dark as at its end, on the average of five, infinite where all are; and how much the last stretch stands out from
+    what lies beside it, as a share of the whole shaft's ``contrast``.
+
+    ``strip``, ``flank``, ``along``: as for and from ``end_in``.
+    """
+    n, half = strip.shape[0], strip.shape[1] // 2
+    begin, end = max(0, int(apex - 1.3 * diameter)), max(1, int(apex - 0.4 * diameter))
+    aside = max(1, int(0.25 * diameter))
+    core = strip[begin:end, half - aside : half + aside + 1].astype(np.float64)
+    at_end = median_of_known(core.ravel()) - 0.5 * contrast
+    beside = median_of_known(flank[max(0, int(apex - 3.0 * diameter)) : max(1, int(apex))]) + 0.5 * contrast
+    # Half-way to what lies beside it; where that is still soft tissue while the end lies in bone, to bone.
+    half_dark = at_end if at_end > beside else beside
+    reach, is_dark, row = 0.0, True, int(np.ceil(apex))
+    while is_dark and row < n - 2:
+        mean = 0.0
+        for i in range(max(0, row - 2), row + 3):
+            mean += 0.2 * np.float64(strip[i, half])
+        is_dark = mean > at_end
+        reach += is_dark
+        row += 1
+    steel = median_of_known(along[max(0, int(apex - 1.6 * diameter)) : max(1, int(apex - 0.6 * diameter))])
+    return half_dark, np.inf if is_dark else reach, steel / contrast

@@ -11,10 +11,12 @@ from guidance.records import Alert, AlertKind, AlertState, Findings, FrameState,
 from guidance.wire import AlertMessage, FindingsMessage, alert_message, findings_message
 
 WIDTH_PX, HEIGHT_PX = 70, 48
+CODEC_AT_HZ = {"ffv1": 30.0, "magicyuv": 20_000.0}
+"""How fast so small pictures must come to be kept in each codec."""
 
 
-def info(bits: int = 8) -> SourceInfo:
-    return SourceInfo("bench grabber", WIDTH_PX, HEIGHT_PX, bits, live=True, mm_per_px=0.25)
+def info(bits: int = 8, rate_hz: float | None = None) -> SourceInfo:
+    return SourceInfo("bench grabber", WIDTH_PX, HEIGHT_PX, bits, live=True, rate_hz=rate_hz, mm_per_px=0.25)
 
 
 def frames(count: int = 12, bits: int = 8, repeats: int = 2, start_s: float = 1234.5) -> list[Frame]:
@@ -65,10 +67,10 @@ def alert(number: int, t_s: float, state: AlertState = AlertState.RAISED) -> Ale
     )
 
 
-def record(folder: Path, shown: Iterable[Frame] = (), close: bool = True) -> CaseRecorder:
+def record(folder: Path, shown: Iterable[Frame] = (), close: bool = True, codec: str = "ffv1") -> CaseRecorder:
     """A case of these frames, each with its findings, and a leak on the fifth."""
     shown = list(shown) or frames()
-    recorder = CaseRecorder(folder, info(shown[0].bits), {"schema": 1, "mm_per_px": 0.2})
+    recorder = CaseRecorder(folder, info(shown[0].bits, CODEC_AT_HZ[codec]), {"schema": 1, "mm_per_px": 0.2})
     for i, frame in enumerate(shown):
         recorder.frame(frame)
         t_s = frame.t_s - shown[0].t_s

@@ -1,20 +1,29 @@
 import json
 import os
 import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
-from drivers.frame import Frame, FrameFlag
+from drivers.frame import Frame, FrameFlag, freeze
 from drivers.recording import VideoFile
 from drivers.sources import open_source
 from guidance.casebook.archive import Archive, ArchivedCase, ArchiveError, CaseState
 from guidance.casebook.recorder import CaseRecorder, edit_header
 from guidance.records import FrameState, Phase
 from tests.unit.casebook.kills import kill_once
-from tests.unit.casebook.recorded import HEIGHT_PX, frames, info, record
+from tests.unit.casebook.recorded import CODEC_AT_HZ, HEIGHT_PX, frames, info, record
+
+each_codec = pytest.mark.parametrize("codec", CODEC_AT_HZ)
+
+
+def codec_of(video: Path) -> str:
+    with av.open(str(video)) as container:
+        return str(container.streams.video[0].codec_context.name)
 
 
 def same(a: Frame, b: Frame) -> bool:
@@ -34,13 +43,75 @@ def test_every_frame_comes_back_bit_for_bit_with_its_own_time_and_flags(tmp_path
     assert source.info.mm_per_px == 0.25
 
 
-def test_any_player_plays_the_video_and_a_picture_that_came_again_is_in_it_once(tmp_path: Path) -> None:
+@each_codec
+def test_any_player_plays_the_video_and_a_picture_that_came_again_is_in_it_once(tmp_path: Path, codec: str) -> None:
     recorded = frames(12, repeats=3)
-    record(tmp_path / "case", recorded)
+    record(tmp_path / "case", recorded, codec=codec)
+    assert codec_of(tmp_path / "case" / "video.mkv") == codec
     with VideoFile(tmp_path / "case" / "video.mkv") as video:
         played = list(video)
     assert [round(frame.t_s, 3) for frame in played] == [0.0, 0.1, 0.2, 0.3]
     assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(recorded[::3], played, strict=True))
+
+
+@pytest.mark.parametrize(("width_px", "height_px"), [(1, 97), (97, 1), (2, 3), (33, 71), (640, 5), (333, 251)])
+@each_codec
+def test_pictures_of_any_size_and_contents_come_back(tmp_path: Path, codec: str, width_px: int, height_px: int) -> None:
+    rng = np.random.default_rng(width_px)
+    shape = height_px, width_px
+    noise = rng.integers(0, 256, shape).astype(np.uint8)
+    ramp = np.arange(height_px * width_px).reshape(shape).astype(np.uint8)
+    shown = [noise, np.zeros_like(noise), ramp, np.full_like(noise, 255), np.where(noise > 250, noise, 0)]
+    recorded = [Frame(freeze(pixels.astype(np.uint8)), n / 30, n) for n, pixels in enumerate(shown)]
+    rate_hz = {"ffv1": 1.0, "magicyuv": 1e9}[codec]
+    recorder = CaseRecorder(
+        tmp_path / "case", replace(info(), width_px=width_px, height_px=height_px, rate_hz=rate_hz), {}
+    )
+    for frame in recorded:
+        recorder.frame(frame)
+    recorder.close()
+    assert codec_of(tmp_path / "case" / "video.mkv") == (codec if min(shape) > 1 else "magicyuv")
+    with open_source(str(tmp_path / "case")) as source, VideoFile(tmp_path / "case" / "video.mkv") as video:
+        assert all(same(a, b) for a, b in zip(recorded, source, strict=True))
+        assert all(np.array_equal(a, b.pixels) for a, b in zip(shown, video, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("width_px", "height_px", "rate_hz", "codec"),
+    [
+        (1024, 1024, 30.0, "ffv1"),
+        (1280, 1024, 30.0, "ffv1"),
+        (1280, 1024, None, "ffv1"),
+        (1920, 1080, 15.0, "ffv1"),
+        (1920, 1080, None, "magicyuv"),
+        (1920, 1080, 30.0, "magicyuv"),
+        (1024, 1024, 60.0, "magicyuv"),
+    ],
+)
+def test_what_ffv1_would_take_too_long_for_is_kept_in_magicyuv(
+    tmp_path: Path, width_px: int, height_px: int, rate_hz: float | None, codec: str
+) -> None:
+    source = replace(info(), width_px=width_px, height_px=height_px, rate_hz=rate_hz)
+    recorder = CaseRecorder(tmp_path / "case", source, {})
+    recorder.frame(Frame(freeze(np.full((height_px, width_px), 7, np.uint8)), 0.0, 0))
+    recorder.close()
+    assert codec_of(tmp_path / "case" / "video.mkv") == codec
+
+
+@pytest.mark.parametrize("bits", [8, 12])
+def test_a_recorder_in_haste_goes_on_in_a_faster_codec_where_there_is_one(tmp_path: Path, bits: int) -> None:
+    recorded = frames(12, bits, repeats=3)
+    recorder = CaseRecorder(tmp_path / "case", info(bits), {"schema": 1})
+    for frame in recorded:
+        recorder.frame(frame)
+        if frame.sequence >= 104:
+            recorder.hurry()
+    recorder.close()
+    with ArchivedCase(tmp_path / "case") as case:
+        assert (case.damaged_frames(), case.missing) == ((), ())
+        assert all(same(case.frame(n), frame) for n, frame in enumerate(recorded))
+    kept_in = {video.name: codec_of(video) for video in (tmp_path / "case").glob("video*")}
+    assert kept_in == ({"video.mkv": "ffv1", "video-002.mkv": "magicyuv"} if bits == 8 else {})
 
 
 def test_an_opened_case_tells_all_that_was_kept(tmp_path: Path) -> None:
@@ -59,8 +130,9 @@ def test_an_opened_case_tells_all_that_was_kept(tmp_path: Path) -> None:
         assert (case.state, case.missing) == (CaseState.COMPLETE, ())
 
 
-def test_a_flipped_byte_anywhere_in_the_pictures_is_named_by_frame(tmp_path: Path) -> None:
-    record(tmp_path / "case", frames(12, repeats=1))
+@each_codec
+def test_a_flipped_byte_anywhere_in_the_pictures_is_named_by_frame(tmp_path: Path, codec: str) -> None:
+    record(tmp_path / "case", frames(12, repeats=1), codec=codec)
     index = [json.loads(line) for line in (tmp_path / "case" / "frames.jsonl").read_text().splitlines()]
     rng = np.random.default_rng(5)
     video = tmp_path / "case" / "video.mkv"
@@ -89,6 +161,17 @@ def test_a_flipped_digit_in_the_index_is_named_by_frame_as_well(tmp_path: Path, 
         assert case.times_s[7] == pytest.approx(7 / 30)
 
 
+def test_a_flipped_byte_is_named_on_every_frame_that_shows_the_picture(tmp_path: Path) -> None:
+    record(tmp_path / "case", frames(12, repeats=3))
+    index = [json.loads(line) for line in (tmp_path / "case" / "frames.jsonl").read_text().splitlines()]
+    video = tmp_path / "case" / "video.mkv"
+    damaged = bytearray(video.read_bytes())
+    damaged[index[4]["at"] + index[4]["size"] // 2] ^= 4
+    video.write_bytes(damaged)
+    with ArchivedCase(tmp_path / "case") as case:
+        assert case.damaged_frames() == (3, 4, 5)
+
+
 def test_an_index_line_that_is_lost_leaves_every_other_frame_at_its_number(tmp_path: Path) -> None:
     recorded = frames(12, repeats=1)
     record(tmp_path / "case", recorded)
@@ -106,9 +189,10 @@ def test_an_index_line_that_is_lost_leaves_every_other_frame_at_its_number(tmp_p
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.6, 0.999])
-def test_files_cut_off_as_power_loss_leaves_them_open_up_to_the_cut(tmp_path: Path, share: float) -> None:
+@each_codec
+def test_files_cut_off_as_power_loss_leaves_them_open_up_to_the_cut(tmp_path: Path, codec: str, share: float) -> None:
     recorded = frames(12, repeats=1)
-    record(tmp_path / "case", recorded, close=False).break_off()
+    record(tmp_path / "case", recorded, close=False, codec=codec).break_off()
     for name in ("video.mkv", "frames.jsonl", "findings.jsonl", "timeline.jsonl", "alerts.jsonl"):
         path = tmp_path / "case" / name
         os.truncate(path, int(path.stat().st_size * share))

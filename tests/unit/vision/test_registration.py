@@ -17,6 +17,7 @@ from guidance.vision.kernels.registration import (
     ALIKE_PX,
     BLOCK_PX,
     CLEAR_PX,
+    FINE_PX,
     LEAST_BLOCKS,
     LOUDEST,
     STUBBORN,
@@ -29,7 +30,7 @@ from guidance.vision.kernels.registration import (
     correlation,
 )
 from guidance.vision.picture import Mask, Picture, make_picture
-from guidance.vision.registration import Registrar
+from guidance.vision.registration import BROAD_PX, Registrar, _SeenAround
 from tests.unit.vision.xray_pictures import anatomy, disc, noisy, within
 
 W, H = 560, 512
@@ -607,3 +608,19 @@ def test_the_correlation_is_pearsons_over_every_other_pixel_that_both_masks_allo
     assert seen == both.sum()
     if seen > 2:
         assert alike == pytest.approx(np.corrcoef(now[::2, ::2][both], before[::2, ::2][both])[0, 1], abs=1e-4)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 1000), height=st.integers(2, 90), width=st.integers(2, 130))
+def test_what_of_a_mean_is_seen_is_told_from_changes_as_from_whole_masks(seed: int, height: int, width: int) -> None:
+    rng = np.random.default_rng(seed)
+    seen_around, use = _SeenAround(), np.full((height, width), 255, np.uint8)
+    for pulse in range(6):
+        use = use.copy()
+        x, y = (np.sort(rng.integers(0, side + 1, 2)) for side in (width, height))
+        use[y[0] : y[1], x[0] : x[1]] = rng.choice([0, 255]) if pulse % 3 else 255
+        share = (use > 0).astype(np.float32)
+        for told, sigma_px in zip(seen_around.of(use, share), (FINE_PX, BROAD_PX), strict=True):
+            side = 2 * round(3 * sigma_px) + 1
+            expected = np.maximum(cv2.GaussianBlur(share, (side, side), sigma_px), np.float32(1e-3))
+            assert np.allclose(told, expected, rtol=0.0, atol=1e-6)

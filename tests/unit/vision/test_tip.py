@@ -158,3 +158,81 @@ def test_about_an_end_are_the_known_rows_less_their_mean(
     if len(rows):
         known = folded[rows, :columns]
         assert np.allclose(values.T, known - known.mean(), atol=1e-6)
+
+
+@settings(deadline=None)
+@given(SEEDS, st.sampled_from([np.uint8, np.uint16]), st.sampled_from([0, 1]), st.sampled_from([1.0, 2.0]))
+def test_the_strip_at_an_end_runs_along_its_axis_and_has_the_shafts_section(
+    seed: int, dtype: type, end: int, factor: float
+) -> None:
+    # A dark bar of 8 work pixels along x, from column 12 to 52 of a picture of 80, at row 29.5.
+    rng = np.random.default_rng(seed)
+    side = int(80 * factor)
+    full = np.iinfo(dtype).max
+    rows, columns = (np.arange(side)[:, None] + 0.5) / factor - 0.5, (np.arange(side) + 0.5) / factor - 0.5
+    is_bar = (np.abs(rows - 29.5) < 4.0) & (np.abs(columns - 32.0) < 20.0)
+    pixels = np.where(is_bar, 0.2 * full, 0.8 * full).astype(dtype)
+    pixels += rng.integers(0, max(1, full // 100), pixels.shape).astype(dtype)
+    sections = np.full((80, 5), np.nan, np.float32)
+    sections[12:53, 0] = 0.0
+    shaft = np.array([0.0, 29.5, 1.0, 0.0, 12.0, 52.0, 8.0, 1.4, 2.0, 2.0])
+    offset = (factor - 1) / 2
+    field = np.full(pixels.shape, 255, np.uint8)
+    told, strip, sides = kernels.strip_at_end(pixels, field, sections, shaft, end, factor, offset, offset, True)
+    x, y, ux, uy, back, diameter, blur = told
+    assert (ux, uy) == ((-1.0, 0.0) if end == 0 else (1.0, 0.0))
+    assert diameter * kernels.HALF_CONTRAST_SHARE == pytest.approx(8 * factor, abs=0.3)
+    assert y == pytest.approx(29.5 * factor + offset, abs=0.2)
+    assert x + back * ux == pytest.approx((12.0 if end == 0 else 52.0) * factor + offset)
+    half = strip.shape[1] // 2
+    assert np.array_equal(
+        strip, kernels.straighten_field(pixels, field, x, y, ux, uy, len(strip), half), equal_nan=True
+    )
+    near, wide = round(0.5 * diameter + blur + 0.5), max(2, round(0.4 * diameter))
+    assert np.array_equal(sides, kernels.beside(strip, near, wide), equal_nan=True)
+    light = kernels.strip_at_end(full - pixels, field, sections, shaft, end, factor, offset, offset, False)
+    assert np.allclose(light[0], told)
+
+
+def test_a_shaft_on_an_even_picture_has_no_strip() -> None:
+    sections = np.full((80, 5), np.nan, np.float32)
+    sections[12:53, 0] = 0.0
+    shaft = np.array([0.0, 29.5, 1.0, 0.0, 12.0, 52.0, 8.0, 1.4, 2.0, 2.0])
+    even = np.full((80, 80), 90, np.uint8)
+    told, _, sides = kernels.strip_at_end(even, np.full_like(even, 255), sections, shaft, 1, 1.0, 0.0, 0.0, True)
+    assert told.shape == (0,)
+    assert sides.shape == (0, 2)
+
+
+@given(SEEDS, st.integers(1, 60), st.floats(0, 60), st.floats(3, 12), st.integers(1, 4))
+def test_an_ends_axis_is_above_the_lighter_of_its_sides(
+    seed: int, n: int, at: float, diameter: float, core: int
+) -> None:
+    strip, sides = strip_with_holes(seed, n, 4), strip_with_holes(seed + 1, n, 1)[:, :2].copy()
+    strip[: int(at)] += 1.0
+    end, flank, along, folded = kernels.end_in(strip, sides, at, diameter, core)
+    assert np.array_equal(flank, np.fmin(*sides.T).astype(np.float64), equal_nan=True)
+    assert np.array_equal(folded, kernels.fold(strip, flank), equal_nan=True)
+    assert np.allclose(along, folded[:, :core].mean(axis=1), equal_nan=True)
+    assert np.array_equal(end, kernels.end_of(along, at, diameter))
+
+
+@given(SEEDS, st.integers(6, 60), st.floats(3, 50), st.floats(3, 12), st.floats(0.3, 1.5))
+def test_what_is_about_an_apex(seed: int, n: int, apex: float, diameter: float, contrast: float) -> None:
+    apex = min(apex, n - 3.0)
+    strip, rng = strip_with_holes(seed, n, 6), np.random.default_rng(seed)
+    strip[:, 6] = np.where(np.arange(n) < apex + 4, 1.0, 0.2) + rng.normal(0, 0.3, n)
+    flank, along = rng.random(n), rng.random(n)
+    half_dark, reach, steel = kernels.about_apex(strip, flank, along, apex, diameter, contrast)
+
+    def median_between(values: NDArray[np.floating], first: float, last: float) -> float:
+        part = values[max(0, int(apex - first * diameter)) : max(1, int(apex - last * diameter))].astype(np.float64)
+        return float(np.nanmedian(part))
+
+    aside = max(1, int(0.25 * diameter))
+    at_end = median_between(strip[:, 6 - aside : 7 + aside], 1.3, 0.4) - 0.5 * contrast
+    beside = median_between(flank, 3.0, 0.0) + 0.5 * contrast
+    assert half_dark == pytest.approx(max(at_end, beside))
+    dark = np.convolve(strip[:, 6].astype(np.float64), np.ones(5) / 5, "same")[int(np.ceil(apex)) : -2] > at_end
+    assert reach == (np.inf if dark.all() else np.argmin(dark))
+    assert steel == pytest.approx(median_between(along, 1.6, 0.6) / contrast)
