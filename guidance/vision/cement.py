@@ -503,27 +503,39 @@ class CementWatch:
         work_mm: float,
     ) -> bool:
         """Whether a candidate is called cement on this pulse."""
+        peak = float(change.broad[box][part].max())
         # Cement thickens within a second; a faint haze that has long stood at the field's edge does not.
-        least = self._millimetre * (APART_MM if seen.pulses < LONE_PULSES else 1.0)
-        if float(change.broad[box][part].max()) < least:
+        if peak < self._millimetre * (APART_MM if seen.pulses < LONE_PULSES else 1.0):
             return False
         to_tip_mm = _to_nearest_mm(box, part, tips, work_mm)
         if to_tip_mm <= TIP_REACH_MM:
             return seen.pulses >= 2
         if not self._started:
             return False
-        if fills_a_gap(change, box, part, work_mm):
+        may_be_fed = peak >= NEAR_MM * self._millimetre
+        counts_if_fed = may_be_fed and _counts_if_fed(seen, float(change.z[box][part].max()), work_mm)
+        has_grown = seen.pulses >= LONE_PULSES and seen.area_px >= LONE_GROWTH * seen.early_area_px
+        # Nearly all candidates are noise, which needs no closer look.
+        if not counts_if_fed and not has_grown:
             return False
-        # A hand or a hub may touch what flows to them, but then most of it lies elsewhere.
-        by_a_hub = 2 * int((self._needles.hubs[box][part] > 0).sum()) > int(part.sum())
         inner = part & _well_inside(placed.valid, box, round(LONE_BORDER_MM / work_mm))
+        is_cement = has_grown and _stands_alone(change.broad[box] / self._millimetre, part, inner, work_mm)
+        if may_be_fed and counts_if_fed != is_cement and self._is_fed(box, part, inner, to_tip_mm, work_mm):
+            is_cement = counts_if_fed
+        return is_cement and not fills_a_gap(change, box, part, work_mm)
+
+    def _is_fed(
+        self, box: Box, part: NDArray[np.bool_], inner: NDArray[np.bool_], to_tip_mm: float, work_mm: float
+    ) -> bool:
+        """Whether a needle or a deposit is so near to a candidate that it may come from there.
+
+        ``inner``: what of the ``part`` lies away from the field's border.
+        """
+        # A hand or a hub may touch what flows to them, but then most of it lies elsewhere.
+        if 2 * int((self._needles.hubs[box][part] > 0).sum()) > int(part.sum()):
+            return False
         needles = self._needles if inner[part].all() else None
-        is_fed = to_tip_mm <= DEPOSIT_REACH_MM or self._deposits.near(box, part, needles, self._fed, work_mm)
-        if is_fed and not by_a_hub and float(change.broad[box][part].max()) >= NEAR_MM * self._millimetre:
-            if float(change.z[box][part].max()) < APART_SIGMA:
-                return seen.pulses > EMERGING_PULSES and seen.area_px >= LONE_GROWTH * seen.early_area_px
-            return seen.pulses >= (1 if seen.area_px * work_mm**2 >= PLAIN_AREA_MM2 else 3)
-        return _stands_alone(change.broad[box] / self._millimetre, part, inner, seen, work_mm)
+        return to_tip_mm <= DEPOSIT_REACH_MM or bool(self._deposits.near(box, part, needles, self._fed, work_mm))
 
 
 def _without_cement_at_tips(wires: Mask, broad: Density, tips: list[PointPx], work_mm: float) -> Mask:
@@ -573,19 +585,22 @@ def _to_nearest_mm(box: Box, part: NDArray[np.bool_], points: list[PointPx], wor
     return min(float(np.hypot(cols - x, rows - y).min()) for x, y in points) * work_mm
 
 
-def _stands_alone(
-    thick_mm: Density, part: NDArray[np.bool_], inner: NDArray[np.bool_], seen: _Candidate, work_mm: float
-) -> bool:
-    """Whether a candidate that no needle and no deposit feeds can be nothing but cement.
+def _counts_if_fed(seen: _Candidate, most_sigma: float, work_mm: float) -> bool:
+    """Whether a candidate near to what may feed it is called cement; ``most_sigma``: the greatest significance."""
+    if most_sigma < APART_SIGMA:
+        return seen.pulses > EMERGING_PULSES and seen.area_px >= LONE_GROWTH * seen.early_area_px
+    return seen.pulses >= (1 if seen.area_px * work_mm**2 >= PLAIN_AREA_MM2 else 3)
+
+
+def _stands_alone(thick_mm: Density, part: NDArray[np.bool_], inner: NDArray[np.bool_], work_mm: float) -> bool:
+    """Whether a candidate that has grown, and that no needle and no deposit feeds, can be nothing but cement.
 
     ``inner``: what of the ``part`` lies away from the field's border. It must be large and thick there, but may be
     compact at the border: cement that comes from a needle of which only the tip shows has its middle there.
     """
     peak_mm = float(thick_mm[inner].max(initial=0.0))
     return (
-        seen.pulses >= LONE_PULSES
-        and int(inner.sum()) * work_mm**2 >= LONE_AREA_MM2
-        and seen.area_px >= LONE_GROWTH * seen.early_area_px
+        int(inner.sum()) * work_mm**2 >= LONE_AREA_MM2
         and peak_mm >= LONE_MM
         and _is_compact(part & (thick_mm > min(0.5 * peak_mm, LONE_MM)), LONE_RADIUS_MM / work_mm)
     )

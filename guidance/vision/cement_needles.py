@@ -34,6 +34,7 @@ class NeedlesOnGrid:
         self._work_mm = 1.0
         self._steel: Mask | None = None
         self._shafts: NDArray[np.uint16] | None = None
+        self._hubs: Mask | None = None
         self._stirred: list[tuple[tuple[int, int], tuple[int, int]]] = []
         self._settled: dict[int, PointPx] = {}
         self._ends: deque[tuple[float, PointPx]] = deque()
@@ -52,10 +53,11 @@ class NeedlesOnGrid:
     @property
     def hubs(self) -> Mask:
         """255 where outer ends of shafts lately were, (h, w)."""
-        hubs = np.zeros(self._shape, np.uint8)
-        for x, y in {(round(x), round(y)) for _, (x, y) in self._ends}:
-            cv2.circle(hubs, (x, y), round(HUB_MM / self._work_mm), 255, -1)
-        return hubs
+        if self._hubs is None:
+            self._hubs = np.zeros(self._shape, np.uint8)
+            for x, y in {(round(x), round(y)) for _, (x, y) in self._ends}:
+                cv2.circle(self._hubs, (x, y), round(HUB_MM / self._work_mm), 255, -1)
+        return self._hubs
 
     @property
     def shafts(self) -> NDArray[np.uint16]:
@@ -92,7 +94,7 @@ class NeedlesOnGrid:
         """Take in a pulse. ``motion``: reference to present. ``steel``: instruments on the grid, as they stay until the
         next pulse."""
         self._work_mm = grid.work_mm(mm_per_px)
-        self._steel, self._shafts = steel, None
+        self._steel, self._shafts, self._hubs = steel, None, None
         needles = _once(needles, TIP_REACH_MM / (mm_per_px or PRIOR_MM_PER_PX))
         shafts = [needle.shaft_px for needle in needles if needle.shaft_px is not None]
         seen_px = [*(needle.tip_px for needle in needles), *(shaft[1] for shaft in shafts)]

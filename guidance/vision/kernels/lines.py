@@ -8,6 +8,8 @@ from guidance.vision.kernels.median import part_in_place
 
 Plane = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
+Flat = NDArray[np.float32]
+Ways = NDArray[np.int32]
 
 _PLANE = 'Array(float32, 2, "C", readonly=True)'
 _BYTES = 'Array(uint8, 2, "C", readonly=True)'
@@ -16,27 +18,33 @@ _DIRECTIONS = 24
 _GAP = 3
 """So many cells in a row that show nothing end a line."""
 
-_MISS, _HIT, _BLIND, _BEYOND = np.uint8(0), np.uint8(1), np.uint8(2), np.uint8(3)
-"""What a cell says for a line."""
+_MISS, _HIT, _BLIND, _BEYOND, _KNOWN = np.uint8(1), np.uint8(2), np.uint8(4), np.uint8(8), np.uint8(16)
+"""What a cell says for a line, a bit each: counting adds bits, so that there is no branch to be guessed wrong."""
+_ONE = np.int32(1)
 _KIND_BITS = np.uint32(19)
 _FINITE_KINDS = 0x7F800000 >> 19
 """Sizes of one kind differ by a sixteenth: they have all bits but so many lower ones in common. Infinity is none."""
 
 
-@kernel(f"uint8[::1]({_PLANE}, float32)")
-def _shown(z: Plane, hit: float) -> NDArray[np.uint8]:
-    """What each cell says, row by row, with a frame of one cell that is beyond: ((h + 2) * (w + 2),)."""
+@kernel(f"Tuple((uint8[::1], float32[::1]))({_PLANE}, {_PLANE}, {_BYTES}, float32)")
+def _shown(z: Plane, age: Plane, known: Bytes, hit: float) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """What each cell says, and how old it is, row by row, with a frame of one cell that is beyond: ((h + 2) * (w + 2),)
+
+    A hit is marked where it is ``known``.
+    """
     h, w = z.shape
-    out = np.full((h + 2, w + 2), _BEYOND, dtype=np.uint8)
+    out, years = np.full((h + 2, w + 2), _BEYOND, dtype=np.uint8), np.zeros((h + 2, w + 2), dtype=np.float32)
     for r in range(h):
         for c in range(w):
             value = z[r, c]
-            out[r + 1, c + 1] = _HIT if value > hit else (_MISS if abs(value) < np.inf else _BLIND)
-    return out.ravel()
+            of_hit = _HIT | _KNOWN if known[r, c] != 0 else _HIT
+            out[r + 1, c + 1] = of_hit if value > hit else (_MISS if abs(value) < np.inf else _BLIND)
+        years[r + 1, 1 : w + 1] = age[r]
+    return out.ravel(), years.ravel()
 
 
 @kernel("int32[:, :, ::1](float32[:, ::1], int64, int64)")
-def _ways(steps: Plane, h: int, w: int) -> NDArray[np.int32]:
+def _ways(steps: Plane, h: int, w: int) -> Ways:
     """How far on in ``_shown`` each step lies, both ways in each direction: (directions, 2, steps)."""
     most = int(1.5 * max(h, w)) + 2
     out = np.empty((steps.shape[0], 2, most), dtype=np.int32)
@@ -130,6 +138,28 @@ def grow_older(z: Plane, most: float, hit: float, oldest: float, age: Plane) -> 
             age[r, c] = min(max(age[r, c] + gain, np.float32(0.0)), oldest)
 
 
+@kernel("Tuple((int64, float64))(uint8[::1], float32[::1], int32[:, ::1], int64, int64)")
+def _familiarity(shown: NDArray[np.uint8], years_of: Flat, ways: Ways, start: int, least: int) -> tuple[int, float]:
+    """How many hits along a line are known, and the sum of their ages. See ``_shown``, ``_ways`` and ``lines``."""
+    familiar, years = int(shown[start] >> 4), float(years_of[start])
+    for way in range(2):
+        missed, blind, n, cell = 0, 0, 0, np.uint8(0)
+        while missed < _GAP and blind < least and cell != _BEYOND:
+            at = start + ways[way, n]
+            cell = shown[at]
+            n += 1
+            if cell & _HIT:
+                missed, blind = 0, 0
+                familiar += cell >> 4
+                years += years_of[at]
+            elif cell == _MISS:
+                missed += 1
+                blind = 0
+            else:
+                blind += 1
+    return familiar, years
+
+
 @kernel(f"uint8[:, ::1]({_PLANE}, {_PLANE}, {_BYTES}, float32, float32, int64, float32, int64, float32, float32)")
 def lines(
     z: Plane,
@@ -160,7 +190,7 @@ def lines(
         steps[k, 0] = np.sin(np.pi * k / _DIRECTIONS)
         steps[k, 1] = np.cos(np.pi * k / _DIRECTIONS)
     half = np.float32(0.5)
-    shown = _shown(z, hit)
+    shown, years_of = _shown(z, age, known, hit)
     ways = _ways(steps, h, w)
     ends = np.zeros(2, dtype=np.int64)
     at_deposit = np.zeros(2, dtype=np.bool_)
@@ -173,26 +203,24 @@ def lines(
                 # Almost every seed is noise, so it is counted first, and only that.
                 hits, told = 1, 1
                 for way in range(2):
-                    missed, blind, n = 0, 0, 0
-                    while missed < _GAP and blind < least:
-                        cell = shown[start + ways[k, way, n]]
+                    missed, blind, cell, n = np.int32(0), np.int32(0), np.int32(0), 0
+                    steps_on = ways[k, way]
+                    while (missed < _GAP) & (blind < least) & (cell != _BEYOND):
+                        cell = np.int32(shown[np.uint32(start + steps_on[n])])
                         n += 1
-                        if cell == _MISS:
-                            missed += 1
-                            told += 1
-                            blind = 0
-                        elif cell == _HIT:
-                            missed, blind = 0, 0
-                            told += 1
-                            hits += 1
-                        elif cell == _BLIND:
-                            blind += 1
-                        else:
-                            break
+                        is_miss, is_hit, is_blind = cell & _ONE, cell >> 1 & _ONE, cell >> 2 & _ONE
+                        hits += is_hit
+                        told += is_hit | is_miss
+                        missed = (missed + is_miss) & (is_hit - _ONE)
+                        blind = (blind + _ONE) & -is_blind
                 if hits < least or hits < share * told:
                     continue
+                familiar, years = _familiarity(shown, years_of, ways[k], start, least)
+                is_new = 2 * familiar < hits
+                if is_new and years > young * hits:
+                    continue
                 down, right = steps[k, 0], steps[k, 1]
-                familiar, on = int(known[r0, c0] > 0), z[r0, c0]
+                on = z[r0, c0]
                 for way in range(2):
                     sign = 1 - 2 * way
                     n, missed, blind = 0, 0, 0
@@ -208,7 +236,6 @@ def lines(
                             missed, blind = 0, 0
                             on += value
                             ends[way], at_deposit[way] = n, False
-                            familiar += int(known[r, c] > 0)
                         elif not np.isfinite(value):
                             blind += 1
                             at_deposit[way] |= value == -np.inf
@@ -217,7 +244,7 @@ def lines(
                             missed += 1
                             on += value
                 beside = np.zeros((2, 2))
-                place, place_2, years, place_years = 0.0, 0.0, 0.0, 0.0
+                place, place_2, place_years = 0.0, 0.0, 0.0
                 for n in range(ends[1], ends[0] + 1):
                     for side in range(2):
                         across = aside * (1 - 2 * side)
@@ -231,13 +258,12 @@ def lines(
                     if z[r, c] > hit:
                         place += n
                         place_2 += n * n
-                        years += age[r, c]
                         place_years += n * age[r, c]
                 mean_beside = beside[:, 0] / np.maximum(beside[:, 1], 1)
                 slope = (hits * place_years - place * years) / (hits * place_2 - place * place)
                 if mean_beside.max() > half * on / told or abs(slope) * (ends[0] - ends[1]) > order:
                     continue
-                if 2 * familiar < hits and (years > young * hits or at_deposit[0] or at_deposit[1]):
+                if is_new and (at_deposit[0] or at_deposit[1]):
                     continue
                 for n in range(ends[1], ends[0] + 1):
                     out[int(np.floor(r0 + n * down + half)), int(np.floor(c0 + n * right + half))] = 255

@@ -82,6 +82,16 @@ def _best_lines(shown: Flat, at: int, lines: Lines, enough: float, out: Flat) ->
         out[i] /= enough
 
 
+@kernel(f"boolean({_BYTES}, int64, int64)")
+def _is_within(mask: Bytes, r: int, c: int) -> bool:
+    """Whether all eight neighbours of a place are of a mask too."""
+    if r == 0 or c == 0 or r == mask.shape[0] - 1 or c == mask.shape[1] - 1:
+        return False
+    above = mask[r - 1, c - 1] & mask[r - 1, c] & mask[r - 1, c + 1]
+    below = mask[r + 1, c - 1] & mask[r + 1, c] & mask[r + 1, c + 1]
+    return bool((above & below & mask[r, c - 1] & mask[r, c + 1]) != 0)
+
+
 @kernel(
     f"Tuple((int64[::1], {_OUT}))({_PLANE}, {_LINES}, float32, {_BYTES}, {_BYTES}, int64, int64, float32, "
     f"{_OUT}, {_OUT}, {_OUT}, uint8[:, ::1], int32[:, ::1])"
@@ -130,8 +140,10 @@ def carried(
             if source[r, c]:
                 at = (top + r + 1) * stride + left + c + 1
                 flat_worth[at] = most
-                sure[n_sure] = at
-                n_sure += 1
+                # Most lie within the source, and no path begins there.
+                if not _is_within(source, r, c):
+                    sure[n_sure] = at
+                    n_sure += 1
     while n_sure > 0 or first != last:
         # What can get no better goes first: then little of the rest has to be gone through again.
         if n_sure > 0:
@@ -146,19 +158,21 @@ def carried(
         here = flat_worth[at]
         lowest, highest = min(lowest, at), max(highest, at)
         for n in range(8):
-            to = at + around[n]
+            # Unsigned: a place that may be negative would be looked at twice as long.
+            to = np.uint32(at + around[n])
             if flat_worth[to] >= most:
                 continue
-            if flat_lost[to] != flat_lost[to]:
+            loss = flat_lost[to]
+            if loss != loss:
                 r, begin = to // stride - 1, (to % stride - 1) // STRETCH * STRETCH
                 _best_lines(flat_shown, (r + rim) * wide + begin + rim, lines, enough, best)
                 end = min(begin + STRETCH, w)
                 row, losses, bridged = evidence[r, begin:end], lost[r + 1, begin + 1 : end + 1], bridge[r, begin:end]
                 for i in range(end - begin):
                     row[i] = best[i]
-                    loss = np.float32(1.0) - max(best[i], np.float32(0.0))
-                    losses[i] = _BRIDGED if bridged[i] != 0 else loss
-            loss = flat_lost[to]
+                    unseen = np.float32(1.0) - max(best[i], np.float32(0.0))
+                    losses[i] = _BRIDGED if bridged[i] != 0 else unseen
+                loss = flat_lost[to]
             way = np.float32(1.0) if n < 4 else np.float32(1.41421356)
             there = most if loss <= np.float32(0.0) else here - way * loss
             if there > flat_worth[to]:
