@@ -21,9 +21,10 @@ from guidance.overlay import draw, paint, paint_over
 from guidance.phantom.source import open_phantom
 from guidance.records import Alert, Findings, Phase
 from guidance.settings import Settings
-from guidance.vision.change import Change, Placed, ReferenceGrid
+from guidance.vision.change import Change
 from guidance.vision.field import XrayField
 from guidance.vision.geometry import RigidMotion
+from guidance.vision.grid import Placed, ReferenceGrid
 from guidance.vision.needle import find_needles, shaft_mask
 from guidance.vision.picture import Picture, make_picture
 from guidance.vision.pipeline import SHAFT_MARGIN_PX

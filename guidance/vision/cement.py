@@ -45,17 +45,9 @@ from guidance.vision.cement_regions import Region, Regions
 from guidance.vision.cement_run import Front, RunWatch
 from guidance.vision.cement_washout import WashOut
 from guidance.vision.cement_wires import WireWatch
-from guidance.vision.change import (
-    GROW_SIGMA,
-    LEAST_BASELINE_PULSES,
-    Change,
-    Placed,
-    ReferenceGrid,
-    box_of,
-    grown,
-    square,
-)
+from guidance.vision.change import GROW_SIGMA, LEAST_BASELINE_PULSES, Change, box_of, grown, square
 from guidance.vision.geometry import RigidMotion
+from guidance.vision.grid import Placed, ReferenceGrid
 from guidance.vision.picture import Density, Mask, Picture
 
 KEPT_MM: Final = 2.0

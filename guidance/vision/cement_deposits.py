@@ -14,8 +14,9 @@ from guidance.vision.cement_needles import NeedlesOnGrid
 from guidance.vision.cement_outline import DEPOSIT_REACH_MM, PLAIN_AREA_MM2
 from guidance.vision.cement_pieces import NOWHERE, Box, Pieces, bounds, hull
 from guidance.vision.cement_run import FRONT_STEPS, FRONT_WINDOW_S, Front, edge_of
-from guidance.vision.change import ReferenceGrid, grown
+from guidance.vision.change import grown
 from guidance.vision.geometry import RigidMotion
+from guidance.vision.grid import ReferenceGrid
 from guidance.vision.picture import Mask
 
 SHAFT_REACH_MM: Final = 30.0

@@ -12,17 +12,8 @@ from numpy.typing import NDArray
 
 from guidance.records import PointPx
 from guidance.vision.cement_pieces import Box, Pieces, inner_of
-from guidance.vision.change import (
-    COARSE_MM,
-    GROW_SIGMA,
-    SEED_SIGMA,
-    STEEL_MARGIN_PX,
-    Change,
-    Placed,
-    grown,
-    opened,
-    square,
-)
+from guidance.vision.change import COARSE_MM, GROW_SIGMA, SEED_SIGMA, STEEL_MARGIN_PX, Change, grown, opened, square
+from guidance.vision.grid import Placed
 from guidance.vision.kernels import regions as kernels
 from guidance.vision.picture import Mask
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from guidance.records import Needle, PointPx
 from guidance.vision.cement_outline import SHAFT_MM, TIP_REACH_MM
 from guidance.vision.cement_pieces import bounds
-from guidance.vision.change import PRIOR_MM_PER_PX, ReferenceGrid, grown, square
+from guidance.vision.change import grown, square
 from guidance.vision.geometry import RigidMotion
+from guidance.vision.grid import PRIOR_MM_PER_PX, ReferenceGrid
 from guidance.vision.picture import Mask
 
 STILL_MM: Final = 1.5

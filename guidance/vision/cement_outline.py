@@ -13,16 +13,8 @@ from numpy.typing import NDArray
 
 from guidance.records import PointPx
 from guidance.vision.cement_pieces import Box, Pieces, bounds, inner_of, is_empty
-from guidance.vision.change import (
-    SEED_SIGMA,
-    STAY_SIGMA,
-    STEEL_MARGIN_PX,
-    Change,
-    Placed,
-    grown,
-    square,
-    steel_itself,
-)
+from guidance.vision.change import SEED_SIGMA, STAY_SIGMA, STEEL_MARGIN_PX, Change, grown, square, steel_itself
+from guidance.vision.grid import Placed
 from guidance.vision.kernels import pieces as kernels
 from guidance.vision.picture import Density, Mask
 

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.records import Needle, NerveRoot, Phase, PolygonPx
-from guidance.vision.change import LEAST_BASELINE_PULSES, Change, Placed, ReferenceGrid, halved, opened, square
+from guidance.vision.change import LEAST_BASELINE_PULSES, Change, opened, square
 from guidance.vision.geometry import RigidMotion
+from guidance.vision.grid import Placed, ReferenceGrid, halved
 from guidance.vision.kernels.paths import paths_from, way_to
 from guidance.vision.kernels.regions import regions
 from guidance.vision.kernels.roadmap import draw

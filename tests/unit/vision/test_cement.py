@@ -11,8 +11,9 @@ from guidance.records import CementDeposit, Needle, Phase
 from guidance.vision.cement import CementWatch
 from guidance.vision.cement_outline import unsupported, without_threads
 from guidance.vision.cement_pieces import Pieces
-from guidance.vision.change import Change, Placed
+from guidance.vision.change import Change
 from guidance.vision.geometry import RigidMotion
+from guidance.vision.grid import Placed
 from guidance.vision.picture import Mask, Picture
 from tests.unit.vision.absorbers import (
     MM_PER_PX,

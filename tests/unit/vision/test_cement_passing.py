@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from guidance.vision.cement_outline import MILLIMETRE_DENSITY
 from guidance.vision.cement_passing import PassingMetal
-from guidance.vision.change import Change, ReferenceGrid
+from guidance.vision.change import Change
+from guidance.vision.grid import ReferenceGrid
 from guidance.vision.kernels import passing as kernels
 from tests.unit.vision.absorbers import MM_PER_PX, Beam, Plane, ball_cm, nothing, tube_cm
 

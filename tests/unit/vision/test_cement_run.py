@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from guidance.records import CementDeposit
 from guidance.vision.cement_run import Front, RunWatch
-from guidance.vision.change import Change, Placed
+from guidance.vision.change import Change
 from guidance.vision.geometry import RigidMotion
+from guidance.vision.grid import Placed
 from guidance.vision.kernels import runs as kernels
 from tests.unit.vision.absorbers import Plane, ball_cm, nothing, tube_cm
 from tests.unit.vision.test_cement import BEGINS, TIP, watch
