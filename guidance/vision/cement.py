@@ -163,10 +163,14 @@ class CementWatch:
         """
         self.settle()
         if phase in (Phase.BASELINE, Phase.EPIDUROGRAM) and not self._started:
+            if self._change.shape != picture.density.shape:
+                # Some forty planes: the first pulse on which cement is looked for would else wait for them.
+                self._unsettled = partial(self._lay_out, picture.density.shape)
             return ()
         if self._grid is None:
             self._grid = ReferenceGrid(picture)
-            self._lay_out(self._grid.shape)
+            if self._change.shape != self._grid.shape:
+                self._lay_out(self._grid.shape)
             if contrast_on is not None:
                 contrast = contrast_on(self._grid)
                 self._wash_out = WashOut(contrast) if (contrast > 0).any() else None
