@@ -21,6 +21,7 @@ from guidance.records import Needle, NerveRoot, Phase, PolygonPx
 from guidance.vision.change import LEAST_BASELINE_PULSES, Change, opened, square
 from guidance.vision.geometry import RigidMotion
 from guidance.vision.grid import Placed, ReferenceGrid, halved
+from guidance.vision.kernels.median import median
 from guidance.vision.kernels.paths import paths_from, way_to
 from guidance.vision.kernels.regions import regions
 from guidance.vision.kernels.roadmap import draw
@@ -227,7 +228,7 @@ class RootMapper:
         wide = 2 * round(2.5 / work_mm) + 1
         axis = cv2.dilate(cv2.GaussianBlur(peak, (0, 0), 0.6 / work_mm), np.ones((wide, wide), np.uint8))
         # Noise that clings to a root is much fainter than the root; a root's own thin end is not.
-        axis = np.maximum(axis, 0.5 * float(np.quantile(peak[part], 0.9)))
+        axis = np.maximum(axis, 0.5 * _quantile(peak[part], np.float32(0.9)))
         inside = np.where(part & (peak > EDGE_SHARE * axis), 255, 0).astype(np.uint8)
         inside = cv2.morphologyEx(inside, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
         inside = _without_holes(inside, HOLE_MM2 / work_mm**2)
@@ -239,7 +240,7 @@ class RootMapper:
         if not pool.any():
             return large
         away_mm = cv2.distanceTransform(np.where(pool, 0, 255).astype(np.uint8), cv2.DIST_L2, 5) * work_mm
-        return [piece for piece in large if float(np.median(away_mm[piece])) > RIM_MM]
+        return [piece for piece in large if median(away_mm[piece]) > RIM_MM]
 
     def _by_known_roots(self, box: tuple[slice, slice], tube: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
         """A tube shared out among the roots already known that have run together in it; else the tube."""
@@ -303,7 +304,7 @@ class RootMapper:
         line = line + np.array(offset_xy)
         arrived = self._arrived_s[line[:, 1].round().astype(int), line[:, 0].round().astype(int)]
         seen = arrived[np.isfinite(arrived)]
-        if not len(seen) or float(np.subtract(*np.quantile(seen, [0.9, 0.1]))) < LEAST_FILLING_S:
+        if not len(seen) or _quantile(seen, np.float64(0.9)) - _quantile(seen, np.float64(0.1)) < LEAST_FILLING_S:
             return None
         return _Root(mask, self._grid.to_frame_px(_from_its_source(line, arrived)), area)
 
@@ -434,16 +435,16 @@ def _shared_out(region: NDArray[np.bool_], marks: NDArray[np.int32]) -> list[NDA
 
     ``marks``: (h, w) int32, the number of the mark on a pixel, 0 on most.
     """
-    names = np.unique(marks[marks > 0])
-    if len(names) < 2:
+    marked = marks[marks > 0]
+    if len(marked) == 0 or (marked == marked[0]).all():
         return [region]
     away = np.where(marks > 0, 0, 255).astype(np.uint8)
     _, cells = cv2.distanceTransformWithLabels(away, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     of_cell = np.zeros(int(cells.max()) + 1, np.int32)
-    of_cell[cells[marks > 0]] = marks[marks > 0]
+    of_cell[cells[marks > 0]] = marked
     nearest = of_cell[cells]
     pieces = []
-    for name in names:
+    for name in np.unique(marked):
         n, parts, stats, _ = cv2.connectedComponentsWithStats(
             (region & (nearest == name)).astype(np.uint8), connectivity=8
         )
@@ -455,9 +456,19 @@ def _shared_out(region: NDArray[np.bool_], marks: NDArray[np.int32]) -> list[NDA
 def _from_its_source(line_xy: NDArray[np.float64], arrived_s: NDArray[np.float32]) -> NDArray[np.float64]:
     """The line turned so that it begins where contrast arrived first; at once everywhere, at the upper end."""
     quarter = max(1, len(line_xy) // 4)
-    head, tail = float(np.median(arrived_s[:quarter])), float(np.median(arrived_s[-quarter:]))
+    head, tail = np.float32(median(arrived_s[:quarter])), np.float32(median(arrived_s[-quarter:]))
     turned = tail < head if head != tail else line_xy[-1, 1] < line_xy[0, 1]
     return line_xy[::-1].copy() if turned else line_xy
+
+
+def _quantile(values: NDArray[np.float32], share: np.floating) -> float:
+    """What a share of the values does not exceed, in line between the two about it, without NumPy's preparations."""
+    at = share * (len(values) - 1)
+    below = int(at)
+    above = min(below + 1, len(values) - 1)
+    ordered = np.partition(values, (below, above))
+    rise, part = ordered[above] - ordered[below], at - below
+    return float(ordered[above] - rise * (1 - part) if part >= 0.5 else ordered[below] + rise * part)
 
 
 def _framed(region: NDArray[np.bool_]) -> Mask:

@@ -269,18 +269,6 @@ def strip_at_end(
     return np.array([x, y, ux, uy, float(back), diameter, blur]), strip, beside(strip, near, wide)
 
 
-@kernel(f"float64[:, ::1]({_IMAGE}, {_LINE})")
-def fold(strip: Image, flank: Floats) -> Floats:
-    """Both sides of the axis in one, above the flank: shape (n, columns from the axis outwards)."""
-    n, half = strip.shape[0], strip.shape[1] // 2
-    folded = np.empty((n, half + 1))
-    for i in range(n):
-        for off in range(half + 1):
-            both = np.float64(strip[i, half + off]) + np.float64(strip[i, half - off])
-            folded[i, off] = 0.5 * both - flank[i]
-    return folded
-
-
 @kernel(f"Tuple((float32[:, ::1], float64[::1]))({_TABLE}, float64, float64, int64)")
 def about_end(folded: Floats, half: float, reach: float, columns: int) -> tuple[Image, Floats]:
     """The known rows within reach of a place on the axis, less their mean, shape (columns, n), and how far each lies
@@ -311,18 +299,20 @@ def end_in(
     strip: Image, sides: Image, expected: float, diameter: float, core: int
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """What ``end_of`` tells of a strip's axis; the flank, shape (n,); the density along the axis above the flank, over
-    ``core`` columns from the axis outwards, shape (n,); and the strip folded above it.
+    ``core`` columns from the axis outwards, shape (n,); and both sides of the axis in one, above the flank, shape (n,
+    columns from the axis outwards).
 
     ``strip``, ``sides``: density along the shaft and beside it. The flank is the lighter of both sides, row by row:
     cement round a tip darkens it as it does the axis. Folded, a slope of the background across the axis cancels.
     """
-    n = strip.shape[0]
-    flank, along = np.empty(n), np.empty(n)
+    n, half = strip.shape[0], strip.shape[1] // 2
+    flank, along, folded = np.empty(n), np.empty(n), np.empty((n, half + 1))
     for i in range(n):
         left, right = sides[i, 0], sides[i, 1]
         flank[i] = left if left < right or right != right else right
-    folded = fold(strip, flank)
-    for i in range(n):
+        for off in range(half + 1):
+            both = np.float64(strip[i, half + off]) + np.float64(strip[i, half - off])
+            folded[i, off] = 0.5 * both - flank[i]
         along[i] = folded[i, :core].mean()
     return end_of(along, expected, diameter), flank, along, folded
 

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guidance.records import NerveRoot, Phase
-from guidance.vision.contrast import RootMapper, centre_line
+from guidance.vision.contrast import RootMapper, _quantile, centre_line
 from guidance.vision.kernels.roadmap import draw
 from tests.unit.vision.absorbers import (
     MM_PER_PX,
@@ -247,3 +248,9 @@ def test_the_roadmap_takes_the_densest_of_what_lasts(data: st.DataObject) -> Non
     draw(z, added, count, inner, *(np.float32(v) for v in (5, 3, 6, 3.5)), *got)
     for plane, twin in zip(got, twins, strict=True):
         assert np.array_equal(plane, twin)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 40), st.sampled_from([np.float32, np.float64]), st.floats(0, 1))
+def test_a_quantile_is_numpys(seed: int, n: int, kind: type[np.floating], share: float) -> None:
+    values = np.random.default_rng(seed).normal(0, 10, n).astype(np.float32)
+    assert _quantile(values, kind(share)) == pytest.approx(float(np.quantile(values, kind(share))), abs=1e-4)

@@ -136,13 +136,6 @@ def test_the_median_of_what_is_known(seed: int, n: int) -> None:
     assert np.array_equal(kernels.median_of_known(values), expected, equal_nan=True)
 
 
-@given(SEEDS, st.integers(1, 9), st.integers(0, 5))
-def test_folded_is_the_mean_of_both_sides_above_the_flank(seed: int, n: int, half: int) -> None:
-    strip, flank = strip_with_holes(seed, n, half), np.arange(n, dtype=np.float64)
-    expected = 0.5 * (strip[:, half:].astype(np.float64) + strip[:, half::-1]) - flank[:, None]
-    assert np.array_equal(kernels.fold(strip, flank), expected, equal_nan=True)
-
-
 @given(SEEDS, st.integers(1, 20), st.floats(-2, 22), st.floats(0, 9), st.integers(1, 4))
 def test_about_an_end_are_the_known_rows_less_their_mean(
     seed: int, n: int, half: float, reach: float, columns: int
@@ -212,7 +205,8 @@ def test_an_ends_axis_is_above_the_lighter_of_its_sides(
     strip[: int(at)] += 1.0
     end, flank, along, folded = kernels.end_in(strip, sides, at, diameter, core)
     assert np.array_equal(flank, np.fmin(*sides.T).astype(np.float64), equal_nan=True)
-    assert np.array_equal(folded, kernels.fold(strip, flank), equal_nan=True)
+    both = 0.5 * (strip[:, 4:].astype(np.float64) + strip[:, 4::-1])
+    assert np.array_equal(folded, both - flank[:, None], equal_nan=True)
     assert np.allclose(along, folded[:, :core].mean(axis=1), equal_nan=True)
     assert np.array_equal(end, kernels.end_of(along, at, diameter))
 
