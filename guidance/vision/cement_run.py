@@ -265,7 +265,7 @@ class RunWatch:
             box,
             work_mm,
             deposits[box],
-            kernels.extents(deposits[box]),
+            kernels.extents(deposits[y : y + h, x : x + w]) + np.array([x - cols.start, y - rows.start] * 2, np.int32),
             since_s[box],
             change.z[box],
             sigmas,

@@ -136,6 +136,8 @@ def without_runs(lines: Mask, deposits: Mask, beyond: Mask) -> Mask:
     if not lines.any() or not deposits.any():
         return lines
     near = cv2.dilate(deposits, square(BESIDE_MM))
+    if not cv2.hasNonZero(cv2.bitwise_and(near, lines)):
+        return lines
     _, parts, boxes, _ = cv2.connectedComponentsWithStats(np.where(near > 0, 0, lines).astype(np.uint8))
     sides = np.flatnonzero(np.hypot(boxes[:, 2], boxes[:, 3]) >= STUB_MM)
     _, objects = cv2.connectedComponents(cv2.bitwise_or(near, lines))

@@ -12,6 +12,7 @@ baseline was fixed is not compared at all; a picture that differs by more than a
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil, isnan
 from typing import Final
 
@@ -484,9 +485,12 @@ class Change:
         return grey_levels.spread_by_grey(table, _LEAST_SAMPLES)
 
 
+@lru_cache(maxsize=64)
 def square(reach: int) -> Mask:
-    """A square to dilate or erode by ``reach`` pixels."""
-    return np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    """A square to dilate or erode by ``reach`` pixels; not writeable."""
+    out = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    out.flags.writeable = False
+    return out
 
 
 def steel_itself(steel: Mask) -> Mask:

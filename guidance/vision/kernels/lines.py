@@ -203,16 +203,16 @@ def lines(
                 # Almost every seed is noise, so it is counted first, and only that.
                 hits, told = 1, 1
                 for way in range(2):
-                    missed, blind, cell, n = np.int32(0), np.int32(0), np.int32(0), 0
+                    misses, blinds, cell, n = np.int32(0), np.int32(0), np.int32(0), 0
                     steps_on = ways[k, way]
-                    while (missed < _GAP) & (blind < least) & (cell != _BEYOND):
+                    while (misses < _GAP) & (blinds < least) & (cell != _BEYOND):
                         cell = np.int32(shown[np.uint32(start + steps_on[n])])
                         n += 1
                         is_miss, is_hit, is_blind = cell & _ONE, cell >> 1 & _ONE, cell >> 2 & _ONE
-                        hits += is_hit
-                        told += is_hit | is_miss
-                        missed = (missed + is_miss) & (is_hit - _ONE)
-                        blind = (blind + _ONE) & -is_blind
+                        hits += int(is_hit)
+                        told += int(is_hit | is_miss)
+                        misses = (misses + is_miss) & (is_hit - _ONE)
+                        blinds = (blinds + _ONE) & -is_blind
                 if hits < least or hits < share * told:
                     continue
                 familiar, years = _familiarity(shown, years_of, ways[k], start, least)
