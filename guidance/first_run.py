@@ -1,12 +1,14 @@
 """What the first run on a machine waits for: the kernels are compiled for its processor, once."""
 
 import gc
-import pkgutil
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
+from pathlib import Path
 from time import monotonic
 from typing import Any, Final, TextIO
 
@@ -16,26 +18,23 @@ COMPILE: Final = "numba:compile"
 EVERY_S: Final = 5.0
 """Where the line cannot be written over itself."""
 KERNELS: Final = "guidance.vision.kernels"
-FROM_THE_LAST: Final = (
-    "import gc; gc.disable(); from guidance.first_run import load_kernels; load_kernels(from_the_last=True)"
+SECOND_PROCESS: Final = (
+    # Ctrl-C is told by the first one.
+    "import gc, signal; gc.disable(); signal.signal(signal.SIGINT, signal.SIG_DFL); "
+    "from guidance.first_run import take_turns; take_turns(0)"
 )
 
 
 class _Progress(event.Listener):  # type: ignore[misc]  # numba has no types
-    """A listener to numba: one line that counts the kernels; and a second process that begins at their other end."""
+    """A listener to numba: one line that counts the kernels."""
 
     def __init__(self, to: TextIO) -> None:
         self._to, self._began_s, self._told_s = to, monotonic(), float("-inf")
         self._kernels = 0
-        self._other: subprocess.Popen[bytes] | None = None
 
     def on_start(self, event: Any) -> None:
-        # Each kernel has numba compile parts of its own library, too.
-        module = event.data["dispatcher"].py_func.__module__
-        if not module.startswith(__package__):
+        if not _is_ours(event):
             return
-        if self._other is None and module.startswith(KERNELS):
-            self._other = subprocess.Popen([sys.executable, "-c", FROM_THE_LAST])
         self._kernels += 1
         now_s = monotonic()
         if self._to.isatty() or now_s - self._told_s >= EVERY_S:
@@ -46,9 +45,6 @@ class _Progress(event.Listener):  # type: ignore[misc]  # numba has no types
         """The next one's start says it."""
 
     def finish(self) -> None:
-        if self._other is not None:
-            self._other.terminate()
-            self._other.wait()
         if self._kernels:
             took_s = monotonic() - self._began_s
             self._tell(f"compiled {self._kernels} kernels in {took_s:.0f} s; the next start finds them", is_last=True)
@@ -59,13 +55,38 @@ class _Progress(event.Listener):  # type: ignore[misc]  # numba has no types
         print(("\r" if over_itself else "") + words, end=end, file=self._to, flush=True)
 
 
+class _SecondProcess(event.Listener):  # type: ignore[misc]  # numba has no types
+    """A listener to numba: as soon as a kernel must be compiled, another process takes turns with this one."""
+
+    def __init__(self, turns: int) -> None:
+        self._turns = turns
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def on_start(self, event: Any) -> None:
+        if self._process is None and _is_ours(event):
+            self._process = subprocess.Popen([sys.executable, "-c", SECOND_PROCESS], stdin=self._turns)
+
+    def on_end(self, event: Any) -> None:
+        """It goes on until no turn is left."""
+
+    def finish(self) -> None:
+        if self._process is not None:
+            self._process.wait()
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+
+
+def _is_ours(event: Any) -> bool:
+    """Each kernel has numba compile parts of its own library, too."""
+    return bool(event.data["dispatcher"].py_func.__module__.startswith(__package__))
+
+
 @contextmanager
 def tell_compiling(to: TextIO = sys.stderr) -> Iterator[None]:
-    """Says on ``to`` how many kernels have been compiled within, and nothing where they are all in the cache.
-
-    As soon as one must be, another process begins with the last ones of ``load_kernels``: what it has made is found in
-    the cache when their turn comes, so that two processors take little more than half of the time.
-    """
+    """Says on ``to`` how many kernels this process has compiled within, and nothing where the cache has them all."""
     progress = _Progress(to)
     try:
         with event.install_listener(COMPILE, progress), _without_collector():
@@ -86,9 +107,37 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def load_kernels(from_the_last: bool = False) -> None:
-    """Import every kernel file of the analysis by its name's order, which compiles those that no cache has."""
-    package = import_module(KERNELS)
-    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
-    for name in reversed(names) if from_the_last else names:
-        import_module(f"{KERNELS}.{name}")
+def load_kernels() -> None:
+    """Import every kernel file of the analysis; those that no cache has are compiled by two processes.
+
+    Each of them takes the next file as soon as it has done one, the largest first, so that both end together and no
+    file is compiled twice. What the other has compiled is found in the cache.
+    """
+    names = _largest_first()
+    turns, to_give = os.pipe()
+    os.write(to_give, bytes(range(len(names))))
+    os.close(to_give)
+    other = _SecondProcess(turns)
+    try:
+        with event.install_listener(COMPILE, other):
+            take_turns(turns)
+        other.finish()
+        for name in names:
+            import_module(name)
+    finally:
+        other.stop()
+        os.close(turns)
+
+
+def take_turns(turns: int) -> None:
+    """Import the kernel files whose numbers, a byte each, are still to be had from that pipe."""
+    names = _largest_first()
+    for number in iter(partial(os.read, turns, 1), b""):
+        import_module(names[ord(number)])
+
+
+def _largest_first() -> list[str]:
+    """The names of all kernel files by their size, which is about as long as they take; those that others use lead."""
+    folder = Path(import_module(KERNELS).__path__[0])
+    files = sorted(folder.glob("*.py"), key=lambda file: file.stat().st_size, reverse=True)
+    return [f"{KERNELS}.{file.stem}" for file in files]
