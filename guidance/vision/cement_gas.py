@@ -101,12 +101,7 @@ def gas_moves(change: Change, placed: Placed, work_mm: float) -> bool:
     has_gone, least_px = np.empty(change.shape, np.uint8), ceil(GAS_MM2 / work_mm**2)
     if kernels.lighter(change.z, placed.valid, change.hidden, SEED_SIGMA, least_px, has_gone) < least_px:
         return False
-    radius_px = GAS_RADIUS_MM / work_mm
-    # No disc lies beyond the squares into which the square inscribed in it fits: where that is too little, all is.
-    inscribed = cv2.erode(has_gone, square(int(radius_px / 1.42)), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    if cv2.countNonZero(cv2.dilate(inscribed, square(int(radius_px + 1)))) < least_px:
-        return False
-    return float(opened(has_gone, radius_px).sum()) * work_mm**2 >= GAS_MM2
+    return float(opened(has_gone, GAS_RADIUS_MM / work_mm).sum()) * work_mm**2 >= GAS_MM2
 
 
 def fills_a_gap(change: Change, box: Box, part: NDArray[np.bool_], work_mm: float) -> bool:
