@@ -84,6 +84,8 @@ _UNCOVERED_SIGMA: Final = 3.0
 _UNCOVERED_SHARE: Final = 0.15
 """A shaft has moved where this share of its mask has become lighter by so much: a flank on one side, not noise."""
 _QUIET_SIGMA: Final = 2.5
+_SMALL_DISC_PX: Final = 5.0
+"""Up to this radius to erode and dilate by a disc costs less than two distance transforms, a tenth at three pixels."""
 _FAINT_DENSITY: Final = 0.05
 """Veil, however significant: a thick deposit scatters less than what it displaced, which darkens the centimetre
 around it by some hundredths. Half a millimetre of cement adds as much, but over a small part of that reach."""
@@ -93,8 +95,6 @@ _BORDER_MM: Final = 1.5
 """The field's edge is blurred and enhanced over about this width."""
 
 
-_SMALL_DISC_PX: Final = 5.0
-"""Up to this radius to erode and dilate by a disc costs less than two distance transforms, a tenth at three pixels."""
 _AT_HOME: Final = 1e-6 + 1e-5 * np.eye(3)
 """A chain of transforms that is so near to the identity is that."""
 
