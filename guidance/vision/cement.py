@@ -438,11 +438,11 @@ class CementWatch:
     def _fill_gaps(self, change: Change, placed: Placed, tips: list[PointPx], work_mm: float, t_s: float) -> bool:
         """Take into the baseline what gas has left there; True where there was any."""
         box = grown(hull(self._regions.box, self._vacated_box), gap_reach_px(work_mm))
-        young = self._deposits.younger(t_s - GAS_YOUNG_S, box)
-        old = np.where(young, np.uint8(0), self._deposits.labels[box])
-        lately = np.where(self._vacated_s[box] > t_s - GAS_PASSES_S, np.uint8(255), np.uint8(0))
+        has_stood = cv2.compare(self._deposits.since_s[box], t_s - GAS_YOUNG_S, cv2.CMP_LE)
+        old = cv2.bitwise_and(self._deposits.labels[box], has_stood)
+        lately = cv2.compare(self._vacated_s[box], t_s - GAS_PASSES_S, cv2.CMP_GT)
         filled = gaps(change, placed, self._regions.labels, box, old, lately, tips, work_mm)
-        if not filled.any():
+        if not cv2.hasNonZero(filled):
             return False
         where = np.zeros(change.shape, np.uint8)
         where[box] = filled

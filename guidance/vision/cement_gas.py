@@ -70,9 +70,11 @@ def gaps(
         part[settled[inside] > 0] = 0
         if _gone_share(change, placed, wide, part, work_mm) > GONE_SHARE:
             left_by_gas[inside] |= 255 * part
-    if left_by_gas.any():
-        between = cv2.morphologyEx(left_by_gas | lately, cv2.MORPH_CLOSE, square(_between_px(work_mm)))
-        left_by_gas |= np.where((around == 0) & (change.z[box] > -GROW_SIGMA), between, 0).astype(np.uint8)
+    if cv2.hasNonZero(left_by_gas):
+        left = cv2.bitwise_or(left_by_gas, lately)
+        between = cv2.morphologyEx(left, cv2.MORPH_CLOSE, square(_between_px(work_mm)))
+        between[cv2.bitwise_or(around, cv2.compare(change.z[box], -GROW_SIGMA, cv2.CMP_LE)) > 0] = 0
+        left_by_gas |= between
     return left_by_gas
 
 
@@ -90,12 +92,7 @@ def gas_moves(change: Change, placed: Placed, work_mm: float) -> bool:
     has_gone, least_px = np.empty(change.shape, np.uint8), ceil(GAS_MM2 / work_mm**2)
     if kernels.lighter(change.z, placed.valid, change.hidden, SEED_SIGMA, least_px, has_gone) < least_px:
         return False
-    radius_px = GAS_RADIUS_MM / work_mm
-    # No disc lies beyond the squares into which the square inscribed in it fits: where that is too little, all is.
-    inscribed = cv2.erode(has_gone, square(int(radius_px / 1.42)), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    if cv2.countNonZero(cv2.dilate(inscribed, square(int(radius_px + 1)))) < least_px:
-        return False
-    return float(opened(has_gone, radius_px).sum()) * work_mm**2 >= GAS_MM2
+    return float(opened(has_gone, GAS_RADIUS_MM / work_mm).sum()) * work_mm**2 >= GAS_MM2
 
 
 def fills_a_gap(change: Change, box: Box, part: NDArray[np.bool_], work_mm: float) -> bool:
@@ -126,6 +123,8 @@ def _gone_share(change: Change, placed: Placed, box: Box, part: Mask, work_mm: f
     """
     steel = cv2.dilate(placed.steel[box] | change.base_steel[box], square(STEEL_MARGIN_PX))
     use = (part > 0) & (steel == 0) & (placed.valid[box] > 0) & (change.base_count[box] > 0)
+    if not use.any():
+        return 0.0
     base = cv2.GaussianBlur(change.base[box], (0, 0), GAS_BLUR_MM / work_mm)
     broad = cv2.GaussianBlur(change.broad[box], (0, 0), (GAS_BLUR_MM**2 - COARSE_MM**2) ** 0.5 / work_mm)
     against, energy = np.zeros(base.shape, np.float32), np.zeros(base.shape, np.float32)

@@ -224,6 +224,17 @@ def test_an_opening_keeps_what_a_disc_fits_into() -> None:
     assert not opened(mask, 20.0).any()
 
 
+@pytest.mark.parametrize("radius_px", [1.5, 2.9, 3.0, 5.0, 5.1, 9.7])
+@pytest.mark.parametrize("seed", range(4))
+def test_an_opening_is_by_distances_whatever_its_radius(radius_px: float, seed: int) -> None:
+    hills = cv2.GaussianBlur(np.random.default_rng(seed).normal(size=(70, 90)).astype(np.float32), (0, 0), 2.0 + seed)
+    mask = cv2.compare(hills, 0.0, cv2.CMP_GT)
+    framed = np.pad(mask, 1)
+    rim = cv2.compare(cv2.distanceTransform(framed, cv2.DIST_L2, 5), radius_px, cv2.CMP_LE)
+    twin = cv2.distanceTransform(rim, cv2.DIST_L2, 5)[1:-1, 1:-1] <= radius_px + 1
+    np.testing.assert_array_equal(opened(mask, radius_px), twin if not rim.all() else False)
+
+
 def test_an_opening_of_a_mask_that_fills_its_array_ends_at_the_array() -> None:
     assert opened(np.full((9, 9), 255, np.uint8), 3.0)[4, 4]
 
