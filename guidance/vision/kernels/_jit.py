@@ -17,6 +17,9 @@ def kernel(*signatures: str) -> Callable[[F], F]:
     Explicit signatures matter: a strided view, another dtype or a read-only array would otherwise compile
     again in the middle of a procedure. Give inputs as read-only C-contiguous arrays, e.g.
     ``Array(float32, 2, "C", readonly=True)`` which also accepts writeable ones.
+
+    Fill a row by a loop, not by ``out[i] = row``: for the words of the error that this might raise numba compiles its
+    strings, which takes as long as ten kernels.
     """
 
     def compile_now(function: F) -> F:

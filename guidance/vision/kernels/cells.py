@@ -38,7 +38,8 @@ def averages(plane: Plane, top: Index, down: Plane, left: Index, across: Plane, 
             ahead, shares = line[t:], across[t]
             for j in range(left.shape[0]):
                 total[j] += shares[j] * ahead[left[j]]
-        out[i] = total
+        for j in range(left.shape[0]):
+            out[i, j] = total[j]
 
 
 @kernel(f"void({_BYTES}, uint8, {_SPANS}, float32, uint8[:, ::1])")

@@ -206,6 +206,7 @@ def disc_places(steep: Floats, flat: Floats, band_px: float, least_contrast: flo
         for j in range(counts[1]):
             other_y, other_x, other_width = middles_b[j]
             if np.hypot(x - other_x, y - other_y) <= 0.35 * width and 0.6 < width / other_width < 1.6:
-                places[n] = 0.5 * (x + other_x), 0.5 * (y + other_y), 0.5 * (width + other_width)
+                places[n, 0], places[n, 1] = 0.5 * (x + other_x), 0.5 * (y + other_y)
+                places[n, 2] = 0.5 * (width + other_width)
                 n += 1
     return places[:n].copy()

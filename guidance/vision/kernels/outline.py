@@ -127,11 +127,12 @@ def clipped(polygon: Points, sides: Points) -> Points:
         for i in range(n):
             j = (i + 1) % n
             if off[i] <= 0:
-                corners[count] = kept[i]
+                corners[count, 0], corners[count, 1] = kept[i, 0], kept[i, 1]
                 count += 1
             if (off[i] < 0.0 < off[j]) or (off[j] < 0.0 < off[i]):
                 share = off[i] / (off[i] - off[j])
-                corners[count] = kept[i] + share * (kept[j] - kept[i])
+                for axis in range(2):
+                    corners[count, axis] = kept[i, axis] + share * (kept[j, axis] - kept[i, axis])
                 count += 1
         kept = corners[:count].copy()
     return kept

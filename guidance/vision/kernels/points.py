@@ -42,7 +42,8 @@ def laid_on(
         for j in range(columns.size):
             along = padded[j]
             along[:n_places] = images[image, columns[j], 0]
-            along[n_places : n_places + rows] = images[image, columns[j]]
+            for row in range(rows):
+                along[n_places + row] = images[image, columns[j], row]
             along[n_places + rows :] = images[image, columns[j], rows - 1]
             for row in range(along.size):
                 value = np.float64(along[row])

@@ -193,7 +193,8 @@ def block_sums(
                 lower = corner[2 * BLOCK_PX + i] * (1.0 - fx[i]) + corner[3 * BLOCK_PX + i] * fx[i]
                 c[start + i] = upper * (1.0 - fy[i]) + lower * fy[i]
         if all_seen:
-            sums[b] = own[b]
+            for k in range(SUMS):
+                sums[b, k] = own[b, k]
         else:
             for k in range(BLOCK_PX * BLOCK_PX):
                 c[k] *= seen[k]
@@ -337,7 +338,8 @@ def align(
         seen = 0
         for b in range(len(blocks)):
             if all_sums[b, 0] > ENOUGH_PX:
-                sums[seen] = all_sums[b]
+                for k in range(SUMS):
+                    sums[seen, k] = all_sums[b, k]
                 seen += 1
         if seen < LEAST_BLOCKS:
             return seen, inf, 1.0

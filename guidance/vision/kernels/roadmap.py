@@ -54,5 +54,5 @@ def draw(
         for c in range(w):
             has_arrived = denser[c] & (lasting[c] > arrives)
             arrived_s[r, c] = min(arrived_s[r, c], t_s) if has_arrived else arrived_s[r, c]
-        last_z[r] = z[r]
-        last_added[r] = added[r]
+        for c in range(w):
+            last_z[r, c], last_added[r, c] = z[r, c], added[r, c]

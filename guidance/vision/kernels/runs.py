@@ -40,7 +40,7 @@ def extents(names: Bytes) -> NDArray[np.int32]:
             name = names[r, c]
             if name != 0:
                 if out[name, 3] == 0:
-                    out[name] = (c, r, c, r)
+                    out[name, 0], out[name, 1], out[name, 2] = c, r, c
                 out[name, 0] = min(out[name, 0], c)
                 out[name, 2] = max(out[name, 2], c + 1)
                 out[name, 3] = r + 1

@@ -219,7 +219,8 @@ def follow(image: Image, line: Floats, least_contrast: float, beyond_widths: flo
     if n_own < 0.5 * (high - low + 1) or n_own < FEWEST_SECTIONS:
         return sections, np.empty(0)
     shaft = np.empty(10)
-    shaft[:4] = axis
+    for i in range(4):
+        shaft[i] = axis[i]
     shown_width, contrast = median_in_place(own[0, :n_own]), median_in_place(own[1, :n_own])
     shaft[6], shaft[7] = shown_width, contrast
     longest_gap = int(max(6.0, 1.2 * shown_width))

@@ -54,7 +54,7 @@ def axis_near(sections: Image, first: int, last: int, end: int, most: int) -> tu
         offset = mean_y - slope * mean_x
         for k in range(n):
             miss[k] = abs(y[k] - slope * x[k] - offset)
-        sorted_miss[:] = miss
+            sorted_miss[k] = miss[k]
         scale = 2.0 * median_in_place(sorted_miss) + 0.05
         for k in range(n):
             weight[k] = 1.0 / (1.0 + (miss[k] / scale) ** 2)
