@@ -21,7 +21,7 @@ from guidance.bench.pulses import Pulses, densities_of
 from guidance.safety.alarms import Watch
 from guidance.settings import Settings
 from guidance.vision.pipeline import Lap, Pipeline
-from guidance.wire import findings_json
+from guidance.wire import findings_message
 
 PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9)
 RULES: Final = "rules and alarms"
@@ -163,7 +163,7 @@ class _Analysis:
         findings = self._pipeline.step(self._frames[number])
         self._watch.step(findings)
         self._lap(RULES)
-        findings_json(findings)
+        findings_message(findings).model_dump_json()
         self._lap("as JSON")
         self._pipeline.settle()
 
