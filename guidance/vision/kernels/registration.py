@@ -158,7 +158,7 @@ def block_sums(
         sums[:] = 0.0
         return
     values, masked = present.ravel(), present_mask.ravel()
-    width, height, stride = float(w), float(h), np.uint64(w)
+    width, height, stride, columns = float(w), float(h), np.uint64(w), np.int32(w)
     m00, m01, m02 = matrix[0, 0], matrix[0, 1], matrix[0, 2]
     m10, m11, m12 = matrix[1, 0], matrix[1, 1], matrix[1, 2]
     c, seen = np.empty(BLOCK_PX * BLOCK_PX), np.empty(BLOCK_PX * BLOCK_PX)
@@ -170,14 +170,21 @@ def block_sums(
         # A row at a time, and what can be in steps of their own: so they are done for several pixels at once.
         for row in range(BLOCK_PX):
             y, start = top + row, row * BLOCK_PX
-            for i in range(BLOCK_PX):
-                px, py = m00 * (left + i) + m01 * y + m02, m10 * (left + i) + m11 * y + m12
-                ix, iy = min(max(np.floor(px), 0.0), width - 2.0), min(max(np.floor(py), 0.0), height - 2.0)
-                fx[i], fy[i] = px - ix, py - iy
-                at[i] = np.int32(iy * width + ix)
-                is_inside = (px >= 0.0) & (py >= 0.0) & (px < width - 1.0) & (py < height - 1.0)
-                seen[start + i] = 1.0 if is_inside else 0.0
-            if not all_seen:
+            if all_seen:
+                for i in range(BLOCK_PX):
+                    px, py = m00 * (left + i) + m01 * y + m02, m10 * (left + i) + m11 * y + m12
+                    # Not negative here, so that to cut is to round down.
+                    into_x, into_y = np.int32(px), np.int32(py)
+                    fx[i], fy[i] = px - into_x, py - into_y
+                    at[i] = into_y * columns + into_x
+            else:
+                for i in range(BLOCK_PX):
+                    px, py = m00 * (left + i) + m01 * y + m02, m10 * (left + i) + m11 * y + m12
+                    ix, iy = min(max(np.floor(px), 0.0), width - 2.0), min(max(np.floor(py), 0.0), height - 2.0)
+                    fx[i], fy[i] = px - ix, py - iy
+                    at[i] = np.int32(iy * width + ix)
+                    is_inside = (px >= 0.0) & (py >= 0.0) & (px < width - 1.0) & (py < height - 1.0)
+                    seen[start + i] = 1.0 if is_inside else 0.0
                 for i in range(BLOCK_PX):
                     first = np.uint64(at[i])
                     if (masked[first] == 0) | (masked[first + stride + np.uint64(1)] == 0):
